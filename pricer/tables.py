@@ -1,0 +1,188 @@
+"""Tables as files: columns of equal length become CSV, JSON or Parquet, a batch at a time.
+
+A table is a mapping of column names to arrays of shape (n,). Text formats keep every digit
+(``repr``), write codes as words, and leave a missing number empty (CSV) or null (JSON).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from .contracts import WORDS, Status
+from .errors import MissingDependencyError, SpecError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    Table = Mapping[str, NDArray[Any]]
+
+FORMATS = ("csv", "json", "parquet")
+
+
+def format_of(path: Path) -> str:
+    """Return the format that the suffix of `path` names."""
+    name = path.suffix.lower().removeprefix(".")
+    if name not in FORMATS:
+        endings = ", ".join(f".{f}" for f in FORMATS[:-1])
+        raise SpecError(f"{path}: must end in {endings} or .{FORMATS[-1]}")
+    return name
+
+
+def check_writable(path: Path, form: str) -> None:
+    """Raise what writing `path` as `form` would raise for certain, before the work is done."""
+    if form == "parquet":
+        _pyarrow()
+    if path.is_dir():
+        raise StoreError(f"{path}: cannot be written: is a folder")
+    if not path.resolve().parent.is_dir():
+        raise StoreError(f"{path}: cannot be written: no folder {path.parent}")
+
+
+def write_file(path: Path, batches: Iterable[Table], form: str | None = None) -> int:
+    """Write `batches` of one table to `path` in the format of its suffix; return the rows.
+
+    The file appears whole or not at all: a failure leaves what stood there before.
+    """
+    form = form or format_of(path)
+    check_writable(path, form)
+    try:
+        with _whole(path) as part:
+            if form == "parquet":
+                return _write_parquet(part, batches)
+            with part.open("w", encoding="utf-8", newline="") as stream:
+                return write_text(stream, batches, form)
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def write_text(stream: TextIO, batches: Iterable[Table], form: str) -> int:
+    """Write `batches` to an open text stream as csv or json; return the rows."""
+    return _write_csv(stream, batches) if form == "csv" else _write_json(stream, batches)
+
+
+def rows_of(table: Table) -> Iterator[dict[str, object]]:
+    """Yield the rows of `table` as values that JSON can hold."""
+    names = list(table)
+    columns = [_finite(plain(name, column)) for name, column in table.items()]
+    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+
+
+def plain(name: str, column: NDArray[Any]) -> list[Any]:
+    """Return `column` as Python values: codes as words, NaN as None."""
+    column = np.asarray(column)
+    if column.dtype.kind == "f":
+        values: list[Any] = column.tolist()
+        for index in np.flatnonzero(np.isnan(column)).tolist():
+            values[index] = None
+        return values
+    return words(name, column).tolist()
+
+
+def words(name: str, column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column of codes (status, right, exercise) as words, any other as it is."""
+    if column.dtype.kind not in "iu":
+        return column
+    if name == "status":
+        return np.array([status.name for status in Status], dtype=object)[column]
+    if name in WORDS:
+        by_code = {code: word for word, code in WORDS[name].items()}
+        return np.array([by_code[code] for code in column.tolist()], dtype=object)
+    return column
+
+
+def _finite(values: list[Any]) -> list[Any]:
+    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
+
+
+def _write_csv(stream: TextIO, batches: Iterable[Table]) -> int:
+    writer = csv.writer(stream, lineterminator="\n")
+    rows = 0
+    for number, table in enumerate(batches):
+        if number == 0:
+            writer.writerow(table)
+        columns = [plain(name, column) for name, column in table.items()]
+        writer.writerows(zip(*columns, strict=True))
+        rows += len(columns[0])
+    return rows
+
+
+def _write_json(stream: TextIO, batches: Iterable[Table]) -> int:
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str).encode
+    rows = 0
+    stream.write("[")
+    for table in batches:
+        for row in rows_of(table):
+            stream.write(",\n" if rows else "\n")
+            stream.write(encode(row))
+            rows += 1
+    stream.write("\n]\n" if rows else "]\n")
+    return rows
+
+
+def _write_parquet(path: Path, batches: Iterable[Table]) -> int:
+    _pyarrow()
+    import pyarrow.parquet as pq
+
+    iterator = iter(batches)
+    first = arrow(next(iterator))
+    rows = 0
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        for table in chain([first], (arrow(t) for t in iterator)):
+            writer.write_table(table.cast(first.schema) if table is not first else table)
+            rows += table.num_rows
+    return rows
+
+
+def arrow(table: Table) -> Any:
+    """Return `table` as a ``pyarrow.Table``; words are dictionary-encoded strings."""
+    pa = _pyarrow()
+    return pa.table({name: _arrow_column(pa, name, column) for name, column in table.items()})
+
+
+def _arrow_column(pa: ModuleType, name: str, column: NDArray[Any]) -> Any:
+    column = np.asarray(column)
+    if column.dtype.kind in "iu" and (name == "status" or name in WORDS):
+        column = words(name, column)
+        return pa.array(column, type=pa.string()).dictionary_encode()
+    if column.dtype.kind in "iuf":
+        return pa.array(column)
+    return pa.array(column.tolist(), type=pa.string())
+
+
+def _pyarrow() -> ModuleType:
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise MissingDependencyError(
+            "Parquet needs pyarrow: pip install 'pricer[parquet]'"
+        ) from None
+    return pa
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    target = path.resolve()
+    # A device or a pipe cannot be renamed onto, and holds no half-written file.
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

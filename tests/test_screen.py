@@ -1,0 +1,67 @@
+"""What a person sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pricer import screen
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.0042, "4 ms"),
+        (0.0996, "0.1 s"),
+        (3.14, "3.1 s"),
+        (9.96, "10 s"),
+        (59.96, "1 min 0 s"),
+        (75.4, "1 min 15 s"),
+        (3599.6, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+        (1e6, "12 days"),
+    ],
+)
+def test_durations_are_said_as_a_person_says_them(seconds: float, said: str) -> None:
+    assert screen.duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [(1, "1 byte"), (65_536, "65.5 kB"), (999_960, "1.0 MB"), (6.5e11, "650.0 GB")],
+)
+def test_sizes_have_a_unit(stored: float, said: str) -> None:
+    assert screen.size(stored) == said
+
+
+def test_counts_have_separators() -> None:
+    assert screen.counted(1, "cell") == "1 cell"
+    assert screen.counted(1_003_200, "cell") == "1,003,200 cells"
+    assert screen.rate(1_003_200, 4.1) == "245,000 cells/s"
+    assert screen.rate(0, 0.0) == "0 cells/s"
+
+
+def test_a_column_has_as_many_decimals_in_every_row() -> None:
+    assert screen.numbers(np.array([10.123456, 0.5, -3.0])) == ["10.1235", "0.5000", "-3.0000"]
+    assert screen.numbers(np.array([0.018762345, 0.0])) == ["0.0187623", "0.0000000"]
+
+
+def test_round_values_show_no_decimals_they_do_not_need() -> None:
+    assert screen.numbers(np.array([80.0, 100.0])) == ["80", "100"]
+    assert screen.numbers(np.array([0.25, 0.5])) == ["0.25", "0.50"]
+    assert screen.numbers(np.array([0.1 + 0.2])) == ["0.3"]
+
+
+def test_a_missing_number_is_a_dash_and_zero_has_no_sign() -> None:
+    assert screen.numbers(np.array([np.nan, -1e-9, 12.5])) == ["-", "0.0000", "12.5000"]
+
+
+def test_huge_and_tiny_numbers_take_an_exponent() -> None:
+    assert screen.numbers(np.array([1e12])) == ["1.00000e+12"]
+    assert screen.numbers(np.array([3e-9])) == ["3.00000e-09"]
+
+
+def test_errors_have_two_digits() -> None:
+    assert screen.error_bar(1.234e-7) == "1.2e-07"
+    assert screen.error_bar(0.0) == "0"
+    assert screen.error_bar(float("nan")) == "-"
