@@ -1,0 +1,72 @@
+# Needs only make and python3 (3.11 or newer, with venv). Another Python: make setup PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --python-version 3.11
+
+.PHONY: help setup demo test check bench coverage lock clean
+
+help:
+	@echo "make setup     make .venv with what pricing needs"
+	@echo "make demo      price a million options and a book, query them, validate the kernels"
+	@echo "make test      run the tests"
+	@echo "make check     formatting, lint, types, imports, dependencies, spelling, tests"
+	@echo "make coverage  run the tests and report the lines they miss"
+	@echo "make bench     time pricer against QuantLib; writes docs/performance.md"
+	@echo "make lock      resolve and lock the requirements anew"
+	@echo "make clean     remove .venv and everything built"
+
+setup: $(VENV)/run.stamp
+	@echo "ready: $(BIN)/pricer"
+
+demo: $(VENV)/run.stamp
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+bench: $(VENV)/bench.stamp
+	@$(BIN)/python tests/benchmarks/bench.py
+
+lock: $(VENV)/run.stamp
+	@$(PIP) install uv
+	$(COMPILE) --upgrade --group build pyproject.toml -o requirements/run.txt
+	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) --upgrade --group bench pyproject.toml -c requirements/run.txt -o requirements/bench.txt
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	sys.exit(None if v >= (3, 11) else "pricer needs Python 3.11 or newer; $(PYTHON) is %d.%d" % v[:2])'
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	@echo "adding what the tests need to $(VENV)"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/bench.stamp: $(VENV)/run.stamp requirements/bench.txt
+	@echo "adding what the benchmarks need to $(VENV)"
+	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
