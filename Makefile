@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --python-version 3.11
 
-.PHONY: help setup demo test check bench coverage lock clean
+.PHONY: help setup demo test check bench coverage wheel lock clean
 
 help:
 	@echo "make setup     make .venv with what pricing needs"
@@ -15,6 +15,7 @@ help:
 	@echo "make check     formatting, lint, types, imports, dependencies, spelling, tests"
 	@echo "make coverage  run the tests and report the lines they miss"
 	@echo "make bench     time pricer against QuantLib; writes docs/performance.md"
+	@echo "make wheel     build a wheel and a source archive into dist/"
 	@echo "make lock      resolve and lock the requirements anew"
 	@echo "make clean     remove .venv and everything built"
 
@@ -41,6 +42,9 @@ coverage: $(VENV)/dev.stamp
 
 bench: $(VENV)/bench.stamp
 	@$(BIN)/python tests/benchmarks/bench.py
+
+wheel: $(VENV)/run.stamp
+	@$(BIN)/python -m hatchling build
 
 lock: $(VENV)/run.stamp
 	@$(PIP) install uv

@@ -37,8 +37,11 @@ def run(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    # By way of the source archive, as a release is made: both must hold the kernels.
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ".", cwd=ROOT)
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder, cwd=ROOT)
+    (source,) = folder.glob("*.tar.gz")
+    # By way of the source archive: both must hold the kernels.
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", "--no-index", "--no-deps", "--no-build-isolation", source, cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
 
