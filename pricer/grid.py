@@ -354,9 +354,7 @@ def _range(place: str, name: str, table: Mapping[str, Any]) -> tuple[float, ...]
     if ("count" in table) == ("step" in table):
         got = "both" if "count" in table else "neither"
         raise SpecError(f"{place}: a range must have either count or step, got {got}")
-    ends = []
-    for key in ("start", "stop"):
-        ends.append(_value(f"{place}.{key}", name, table[key]))
+    ends = [_value(f"{place}.{key}", name, table[key]) for key in ("start", "stop")]
     start, stop = (Decimal(repr(end)) for end in ends)
     if not start < stop:
         raise SpecError(f"{place}: start must be below stop, got {ends[0]} and {ends[1]}")
