@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from difflib import SequenceMatcher
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -276,9 +277,9 @@ def _check_given(meanings: Sequence[str], header: Sequence[str], valued: date | 
         wanted.append("expiry_date")
     others = [name for name in meanings if name and name not in KNOWN_COLUMNS]
     for name in others:
-        for known in wanted:
-            if _is_near_miss(name, known):
-                raise SpecError(f"column {name!r} is not known; did you mean {known!r}?")
+        nearest = max(wanted, key=partial(_likeness, name), default=name)
+        if nearest != name and _likeness(name, nearest) >= _NEAR_MISS:
+            raise SpecError(f"column {name!r} is not known; did you mean {nearest!r}?")
     for name in wanted:
         if name not in DEFAULTS:
             use = "; a valuation date needs it" if name == "expiry_date" else ""
@@ -290,6 +291,6 @@ def _check_given(meanings: Sequence[str], header: Sequence[str], valued: date | 
         raise SpecError("column 'expiry_date' needs the valuation date from which it counts")
 
 
-def _is_near_miss(name: str, known: str) -> bool:
+def _likeness(name: str, known: str) -> float:
     plain, target = (re.sub(r"[\W_]", "", word.lower()) for word in (name, known))
-    return SequenceMatcher(None, plain, target).ratio() >= _NEAR_MISS
+    return SequenceMatcher(None, plain, target).ratio()

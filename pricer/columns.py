@@ -156,7 +156,7 @@ def _number(column: Column, index: int, value: object) -> float:
     if value is None or _is_missing(value):
         return np.nan
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return float(value)
+        value = str(value)
     try:
         return parse_number(value)
     except SpecError as error:

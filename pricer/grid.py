@@ -328,7 +328,7 @@ def _number(place: str, value: object) -> float:
         hint = ""
         if isinstance(value, str) and _NUMERIC.fullmatch(value):
             hint = "; write it without quotes"
-        elif isinstance(value, list | dict):
+        elif isinstance(value, list | dict) and place.startswith("contract."):
             hint = "; several values belong in the table [axes]"
         raise SpecError(f"{place}: must be a number, got {_show(value)}{hint}")
     try:
