@@ -407,7 +407,7 @@ def test_a_store_in_a_read_only_folder_can_be_read_and_not_written(
         store.put_blocks(RUN.run_id, [(1, b"")])
     with pytest.raises(StoreError, match="cannot be locked"), store.lock(RUN.run_id):
         pass
-    with pytest.raises(StoreError, match=r"new\.db: cannot be opened"):
+    with pytest.raises(StoreError, match=r"new\.db: cannot be created: the folder is read-only"):
         SqliteStore(shared.parent / "new.db").create(RUN, FILES)
 
 

@@ -175,21 +175,8 @@ class SqliteStore:
     @contextmanager
     def lock(self, run_id: str) -> Iterator[bool]:
         """Own the pricing of a run while the context lasts; yields False where another does."""
-        path = self._lock_path(run_id)
-        lock = FileLock(path)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be locked: {error.strerror or error}") from error
-        try:
-            yield True
-        finally:
-            # Before the release: who opened the same file meanwhile sees that it has no name left.
-            path.unlink(missing_ok=True)
-            lock.release()
+        with self._locked(run_id, timeout_s=0) as owned:
+            yield owned
 
     def running(self, run_id: str) -> bool:
         """Tell whether someone owns the pricing of a run."""
@@ -200,6 +187,25 @@ class SqliteStore:
                 return not owned
         except StoreError:
             return False
+
+    @contextmanager
+    def _locked(self, name: str, timeout_s: float) -> Iterator[bool]:
+        path = self._lock_path(name)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=timeout_s)
+        except Timeout:
+            pass
+        except OSError as error:
+            reason = error.strerror or error
+            raise StoreError(f"{path}: cannot be locked: {reason}") from error
+        try:
+            yield lock.is_locked
+        finally:
+            if lock.is_locked:
+                # First: who opened the same file meanwhile sees that it has no name any more.
+                path.unlink(missing_ok=True)
+                lock.release()
 
     def _lock_path(self, run_id: str) -> Path:
         return self.path.with_name(f"{self.path.name}-{run_id[:16]}.lock")
@@ -259,7 +265,11 @@ class SqliteStore:
             raise StoreError(
                 f"{self.path}: there is no folder {self.path.parent}{self._slashes_hint}"
             )
-        return self._connect(self._initialise)
+        if not _writable(self.path.parent):
+            raise StoreError(f"{self.path}: cannot be created: the folder is read-only")
+        # Not left to SQLite, which does not wait where a new file changes its journal mode.
+        with self._locked("new", self.timeout_s):
+            return self._connect(self._initialise)
 
     def _connect(self, prepare: Callable[[sqlite3.Connection], bool]) -> sqlite3.Connection:
         """Open the file; keep the connection if `prepare` says that it is a store."""
@@ -288,8 +298,10 @@ class SqliteStore:
 
     def _check(self, connection: sqlite3.Connection) -> bool:
         """Tell whether the file is a store, rather than empty; raise where it is another's."""
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        # The application last: another process may be making the store, all three at one stroke.
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
         if application == APPLICATION_ID:
             if version > VERSION:
                 raise StoreError(
@@ -297,7 +309,6 @@ class SqliteStore:
                     f" this one knows version {VERSION}"
                 )
             return True
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         if application or version or tables:
             raise StoreError(f"{self.path}: is an SQLite file of something else, not a store")
         return False
