@@ -134,7 +134,7 @@ class Plan(ABC):
         if document["format"] != FORMAT:
             raise StoreError(
                 f"a plan must be of format {FORMAT}, got {document['format']};"
-                " a newer version of pricer wrote it"
+                " another version of pricer wrote it"
             )
         rest = (document["kernel_version"], document["run_id"], document["block_cells"])
         if document["kind"] == "grid":
@@ -406,12 +406,16 @@ class GridPlan(Plan):
 
     def why(self) -> str:
         """Say in a line which inputs share a solve."""
-        shared = ", ".join(axis.name for axis in self.shared_axes)
-        own = ", ".join(axis.name for axis in self.key_axes)
-        share = "shares" if len(self.shared_axes) == 1 else "share"
-        need = "needs its own" if len(self.key_axes) == 1 else "need their own"
-        sentences = (shared and f"{shared} {share} one solve", own and f"{own} {need}")
-        return "; ".join(filter(None, sentences)) or "one cell, one solve"
+        shared = [axis.name for axis in self.shared_axes if len(axis) > 1]
+        own = [axis.name for axis in self.key_axes if len(axis) > 1]
+        share = "shares" if len(shared) == 1 else "share"
+        need = "needs its own" if len(own) == 1 else "need their own"
+        sentences = []
+        if shared:
+            sentences.append(f"{', '.join(shared)} {share} one solve")
+        if own:
+            sentences.append(f"{', '.join(own)} {need}")
+        return "; ".join(sentences) or "one cell, one solve"
 
 
 @dataclass(frozen=True, eq=False)

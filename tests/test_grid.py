@@ -102,7 +102,8 @@ def test_a_range_includes_both_ends_in_equal_steps(start: float, width: float, c
     stop = start + width
     values = axis_of(f"{{ start = {start!r}, stop = {stop!r}, count = {count} }}")
     assert (values[0], values[-1], len(values)) == (start, stop, count)
-    np.testing.assert_allclose(np.array(values), np.linspace(start, stop, count), rtol=1e-14, atol=0)
+    expected = np.linspace(start, stop, count)
+    np.testing.assert_allclose(np.array(values), expected, rtol=1e-14, atol=0)
 
 
 def test_negative_zero_is_zero() -> None:

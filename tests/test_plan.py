@@ -1,0 +1,463 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pricer.book import Book
+from pricer.contracts import INPUTS, MEASURES, NUMBERS, WORDS, Cells, Families, families_of
+from pricer.errors import StoreError
+from pricer.grid import Axis, Grid
+from pricer.plan import (
+    BLOCK_BYTES,
+    FAMILY_KEYS,
+    BookPlan,
+    GridPlan,
+    Plan,
+    cell_bytes,
+    decode_block,
+    encode_block,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KERNEL = "kernel-1"
+
+
+def grid_of(sizes: dict[str, int], measures: tuple[str, ...] = MEASURES, **values: Any) -> Grid:
+    """Make a grid with so many values on each axis, in that order."""
+    axes = []
+    for name, size in sizes.items():
+        words = tuple(WORDS.get(name, ()))[:size]
+        axes.append(Axis(name, values.get(name) or words or tuple(np.arange(1.0, size + 1))))
+    fixed = {name: "put" if name in WORDS else 0.5 for name in INPUTS if name not in sizes}
+    if "exercise" in fixed:
+        fixed["exercise"] = "american"
+    return Grid(tuple(axes), fixed, measures=measures)
+
+
+def grid_plan(sizes: dict[str, int], **arguments: Any) -> GridPlan:
+    plan = Plan.of(grid_of(sizes, **arguments), KERNEL)
+    assert isinstance(plan, GridPlan)
+    return plan
+
+
+def book_of(family_sizes: list[int], seed: int = 0) -> Book:
+    """Make a shuffled book of families of so many rows."""
+    rng = np.random.default_rng(seed)
+    family = rng.permutation(np.repeat(np.arange(len(family_sizes)), family_sizes))
+    count = len(family)
+    return Book(
+        Cells(
+            right=np.where(family % 2, 1, -1).astype(np.int8),
+            exercise=np.ones(count, dtype=np.int8),
+            spot=rng.uniform(50, 150, count),
+            strike=rng.uniform(50, 150, count),
+            expiry=rng.integers(1, 9, count) / 4,
+            vol=0.1 + family / 100,
+            rate=np.full(count, 0.03),
+            dividend_yield=np.zeros(count),
+        )
+    )
+
+
+def book_plan(family_sizes: list[int]) -> BookPlan:
+    plan = Plan.of(book_of(family_sizes), KERNEL)
+    assert isinstance(plan, BookPlan)
+    return plan
+
+
+sizes_of_axes = st.lists(st.sampled_from(INPUTS), unique=True).flatmap(
+    lambda names: st.fixed_dictionaries(
+        {name: st.integers(1, 2 if name in WORDS else 40) for name in names}
+    )
+)
+grid_plans = sizes_of_axes.map(grid_plan).filter(lambda plan: plan.cells <= 200_000)
+family_sizes = st.lists(st.one_of(st.integers(1, 5), st.integers(900, 3000)), min_size=1)
+plans = st.one_of(grid_plans, family_sizes.map(book_plan))
+
+
+def test_cells_are_numbered_by_family_and_then_in_file_order() -> None:
+    plan = grid_plan({"spot": 3, "vol": 2, "right": 2, "strike": 2})
+    assert [axis.name for axis in plan.axes] == ["vol", "right", "spot", "strike"]
+    cells, offsets = plan.cells_at(0, plan.cells)
+    expected = product([1.0, 2.0], [1, -1], [1.0, 2.0, 3.0], [1.0, 2.0])
+    found = zip(cells.vol, cells.right, cells.spot, cells.strike, strict=True)
+    assert list(found) == list(expected)
+    assert offsets.tolist() == [0, 6, 12, 18, 24]
+    assert set(cells.expiry) == {0.5}
+
+
+@given(plan=grid_plans, data=st.data())
+def test_decoding_undoes_encoding(plan: GridPlan, data: st.DataObject) -> None:
+    positions = {
+        axis.name: np.array(
+            data.draw(st.lists(st.integers(0, len(axis) - 1), min_size=5, max_size=5))
+        )
+        for axis in plan.axes
+    }
+    assume(positions)
+    cells = plan.numbers(positions)
+    assert ((cells >= 0) & (cells < plan.cells)).all()
+    decoded = plan.positions(cells)
+    for name, where in positions.items():
+        np.testing.assert_array_equal(decoded[name], where)
+
+
+@given(plan=grid_plans)
+def test_every_cell_has_a_number_of_its_own(plan: GridPlan) -> None:
+    numbers = np.arange(plan.cells)
+    np.testing.assert_array_equal(
+        np.broadcast_to(plan.numbers(plan.positions(numbers)), plan.cells), numbers
+    )
+
+
+@given(plan=plans)
+def test_blocks_partition_cells_and_families(plan: Plan) -> None:
+    ranges = [plan.block_range(b) for b in range(plan.blocks)]
+    assert (ranges[0][0], ranges[-1][1]) == (0, plan.cells)
+    assert all(before[1] == after[0] for before, after in pairwise(ranges))
+    assert all(first < end for first, end in ranges)
+    touched = [plan.family_range(b) for b in range(plan.blocks)]
+    assert (touched[0][0], touched[-1][1]) == (0, plan.families)
+
+
+@given(plan=plans)
+def test_a_block_is_whole_families_or_a_part_of_one(plan: Plan) -> None:
+    _, offsets = plan.cells_at(0, plan.cells)
+    parts: dict[int, list[int]] = {}
+    for block in range(plan.blocks):
+        first, end = plan.block_range(block)
+        family, last = plan.family_range(block)
+        assert (end - first) * plan.cell_bytes <= BLOCK_BYTES
+        assert offsets[family] <= first < offsets[family + 1]
+        assert offsets[last - 1] < end <= offsets[last]
+        whole = offsets[family] == first and offsets[last] == end
+        if not whole:
+            assert last == family + 1
+            parts.setdefault(family, []).append(end - first)
+    for sizes in parts.values():
+        assert len(sizes) > 1
+        assert len(set(sizes[:-1])) == 1
+        assert 0 <= sizes[0] - sizes[-1] < len(sizes)
+
+
+@given(plan=plans)
+def test_a_full_block_leaves_no_room_for_the_next_family(plan: Plan) -> None:
+    _, offsets = plan.cells_at(0, plan.cells)
+    sizes = np.diff(offsets)
+    for block in range(plan.blocks - 1):
+        first, end = plan.block_range(block)
+        after = plan.family_range(block + 1)[0]
+        if plan.family_range(block)[1] <= after:
+            is_part = sizes[after - 1] > plan.block_cells
+            assert is_part or end - first + sizes[after] > plan.block_cells
+
+
+@given(plan=plans)
+def test_the_block_of_a_cell_is_the_one_whose_range_holds_it(plan: Plan) -> None:
+    blocks = plan.block_of(np.arange(plan.cells))
+    sizes = [end - first for first, end in map(plan.block_range, range(plan.blocks))]
+    np.testing.assert_array_equal(blocks, np.repeat(np.arange(plan.blocks), sizes))
+
+
+@given(plan=plans, data=st.data())
+def test_any_range_of_cells_is_that_part_of_all_cells(plan: Plan, data: st.DataObject) -> None:
+    first = data.draw(st.integers(0, plan.cells - 1))
+    end = data.draw(st.integers(first + 1, plan.cells))
+    everything, all_offsets = plan.cells_at(0, plan.cells)
+    cells, offsets = plan.cells_at(first, end)
+    picked = plan.cells_of(np.arange(first, end))
+    for name in INPUTS:
+        expected = getattr(everything, name)[first:end]
+        np.testing.assert_array_equal(getattr(cells, name), expected)
+        np.testing.assert_array_equal(getattr(picked, name), expected)
+    inside = all_offsets[(all_offsets > first) & (all_offsets < end)]
+    assert offsets.tolist() == [0, *(inside - first), end - first]
+
+
+@given(plan=plans, chunk_blocks=st.integers(1, 20))
+def test_chunks_partition_blocks_and_solves_count_families_in_each(
+    plan: Plan, chunk_blocks: int
+) -> None:
+    chunks = plan.chunks(chunk_blocks)
+    assert [block for chunk in chunks for block in chunk] == list(range(plan.blocks))
+    assert all(len(chunk) == chunk_blocks for chunk in chunks[:-1])
+    assert chunks[-1] == chunks[len(chunks) - 1]
+    solves = sum(plan.family_range(c[-1])[1] - plan.family_range(c[0])[0] for c in chunks)
+    assert plan.solves(chunk_blocks) == solves
+
+
+def test_a_chunk_has_blocks() -> None:
+    with pytest.raises(ValueError, match="at least one block, got 0"):
+        grid_plan({"spot": 2}).chunks(0)
+
+
+def test_a_block_past_the_last_is_an_error() -> None:
+    for plan in (grid_plan({"spot": 2}), book_plan([2])):
+        with pytest.raises(IndexError, match="block must be below 1, got 1"):
+            plan.block_range(1)
+
+
+def assert_families_equal(found: Families, expected: Families) -> None:
+    for name in Families.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+def sorted_families(plan: Plan) -> Families:
+    """Describe families from their cells, in the order that `families_of` needs."""
+    cells, offsets = plan.cells_at(0, plan.cells)
+    family = np.repeat(np.arange(plan.families), np.diff(offsets))
+    return families_of(cells[np.lexsort((cells.expiry, family))], offsets)
+
+
+@given(plan=plans, data=st.data())
+def test_families_are_those_of_the_whole_file(plan: Plan, data: st.DataObject) -> None:
+    expected = sorted_families(plan)
+    assert_families_equal(plan.families_at(0, plan.families), expected)
+    first = data.draw(st.integers(0, plan.families - 1))
+    end = data.draw(st.integers(first + 1, plan.families))
+    assert_families_equal(plan.families_at(first, end), expected[first:end])
+
+
+@pytest.mark.parametrize("zero", ["spot", "strike", "expiry"])
+@pytest.mark.parametrize("others", [(), (1.0, 2.0)])
+def test_the_window_leaves_out_what_is_worth_its_limit(
+    zero: str, others: tuple[float, ...]
+) -> None:
+    sizes = {"spot": 2, "strike": 2, "expiry": 2, "vol": 2}
+    plan = grid_plan(sizes, **{zero: (0.0, *others)})
+    assert_families_equal(plan.families_at(0, 2), sorted_families(plan))
+
+
+def test_a_book_is_sorted_by_family_and_remembers_where_rows_were() -> None:
+    book = book_of([3, 1, 4])
+    plan = Plan.of(book, KERNEL)
+    assert isinstance(plan, BookPlan)
+    assert plan.families == 3
+    for row in range(len(book)):
+        cell = plan.cells_of(plan.rows[[row]])
+        assert all(getattr(cell, n)[0] == getattr(book.cells, n)[row] for n in INPUTS)
+    np.testing.assert_array_equal(plan.order[plan.rows], np.arange(len(book)))
+
+
+def test_rows_that_cannot_be_priced_are_a_family_of_their_own_at_the_end() -> None:
+    book = book_of([3, 2])
+    book.cells.vol[1] = np.nan
+    book.cells.spot[3] = -1.0
+    plan = Plan.of(book, KERNEL)
+    _, offsets = plan.cells_at(0, plan.cells)
+    assert offsets[-1] - offsets[-2] == 2
+    assert np.isnan(plan.families_at(plan.families - 1, plan.families).vol).all()
+
+
+def test_ten_billion_cells_are_planned_within_a_second() -> None:
+    text = """
+        [contract]
+        type = "vanilla"
+        exercise = "american"
+        [axes]
+        right = ["call", "put"]
+        spot = { start = 1.0, stop = 100000.0, count = 100000 }
+        strike = { start = 1.0, stop = 1000.0, count = 1000 }
+        expiry = [0.25, 0.5]
+        vol = { start = 0.1, stop = 1.0, count = 25 }
+        rate = 0.03
+    """
+    start = time.perf_counter()
+    plan = Plan.of(Grid.parse(text), KERNEL)
+    assert plan.cells == 10_000_000_000
+    assert plan.families == 50
+    assert plan.block_range(plan.blocks - 1)[1] == plan.cells
+    assert plan.families_at(0, 50).moneyness_high.max() == 100_000.0
+    assert len(plan.chunks(1000)) == -(-plan.blocks // 1000)
+    cells, _ = plan.cells_at(plan.cells - 1, plan.cells)
+    assert (cells.spot[0], cells.vol[0]) == (100_000.0, 1.0)
+    assert plan.solves(1) == plan.blocks
+    assert time.perf_counter() - start < 1.0
+
+
+def test_a_grid_as_large_as_can_be_counted_is_planned() -> None:
+    plan = grid_plan(dict.fromkeys(("spot", "vol", "strike", "expiry"), 40_000))
+    assert 2**61 < plan.cells < 2**63
+    last = np.array([plan.cells - 1])
+    assert {k: v[0] + 1 for k, v in plan.positions(last).items()} == {
+        axis.name: len(axis) for axis in plan.axes
+    }
+    assert plan.block_of(last)[0] == plan.blocks - 1
+    assert plan.block_range(plan.blocks - 1)[1] == plan.cells
+
+
+@pytest.mark.parametrize(
+    ("sizes", "why"),
+    [
+        (
+            {"right": 2, "spot": 3, "strike": 2, "expiry": 2, "vol": 2, "rate": 2},
+            "spot, strike, expiry share one solve; right, vol, rate need their own",
+        ),
+        ({"strike": 2, "rate": 1}, "strike shares one solve"),
+        ({"vol": 2, "rate": 1}, "vol needs its own"),
+        ({}, "one cell, one solve"),
+    ],
+)
+def test_a_plan_says_why(sizes: dict[str, int], why: str) -> None:
+    assert grid_plan(sizes).why() == why
+
+
+def test_a_book_says_why() -> None:
+    why = "rows with equal right, exercise, vol, rate and dividend_yield share one solve"
+    assert book_plan([2]).why() == why
+    assert set(FAMILY_KEYS) < set(INPUTS)
+
+
+GRID = """
+name = "one"
+[contract]
+type = "vanilla"
+[axes]
+right = ["call", "put"]
+spot = 100.0
+strike = [90.0, 95.0, 100.0]
+expiry = 1.0
+vol = 0.1
+rate = 0.03
+[method]
+measures = ["price", "delta"]
+"""
+
+
+def id_of(text: str, kernel: str = KERNEL) -> str:
+    return Plan.of(Grid.parse(text), kernel).run_id
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"one"', '"two"'),
+        ("[axes]", "[axes]  # sweep"),
+        ("[90.0, 95.0, 100.0]", "{ start = 90.0, stop = 100.0, count = 3 }"),
+        ("[90.0, 95.0, 100.0]", "{ start = 90, stop = 100, step = 5 }"),
+        ("100.0\n", "1e2\n"),
+        ("spot = 100.0", "spot = [100]"),
+        ('"call", "put"', '"C", "Put"'),
+        ('"price", "delta"', '"delta", "price"'),
+        ('"vanilla"', '"vanilla"\nexercise = "european"'),
+        ("[method]", '[method]\nname = "auto"\ntolerance = 1e-5'),
+    ],
+)
+def test_the_run_id_does_not_depend_on_spelling(old: str, new: str) -> None:
+    assert old in GRID
+    assert id_of(GRID.replace(old, new)) == id_of(GRID)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("95.0", "95.00000000000001"),
+        ("vol = 0.1", "vol = 0.2"),
+        ('"call", "put"', '"put", "call"'),
+        ("vol = 0.1\nrate = 0.03", "rate = 0.03\nvol = 0.1"),
+        ('"price", "delta"', '"price"'),
+        ('"vanilla"', '"vanilla"\nexercise = "american"'),
+        ("[method]", "[method]\ntolerance = 1e-6"),
+        ("[method]", '[method]\nname = "analytic"'),
+    ],
+)
+def test_the_run_id_depends_on_what_is_priced(old: str, new: str) -> None:
+    assert old in GRID
+    assert id_of(GRID.replace(old, new)) != id_of(GRID)
+
+
+def test_the_run_id_depends_on_the_kernel() -> None:
+    assert id_of(GRID, "kernel-2") != id_of(GRID)
+
+
+def test_the_run_id_is_the_same_tomorrow() -> None:
+    # A change here loses every run that a user has stored.
+    expected = "a076957797133b282fe688aa82bf62f7ec6af9768ae22f1cae5c13fd3f0ec3b5"
+    assert id_of(GRID) == expected
+
+
+CSV = "right,spot,strike,expiry,vol,rate,id\ncall,1,1,1,.2,0,é\nput,1,2,1,.2,0,b\nput,1,2,1,,0,\n"
+
+
+@pytest.mark.parametrize("spec", [Grid.parse(GRID), Book.parse(CSV), book_of([1500, 2, 1])])
+def test_a_plan_is_rebuilt_exactly_from_what_a_store_keeps(spec: Grid | Book) -> None:
+    plan = Plan.of(spec, KERNEL)
+    again = Plan.from_json(plan.to_json(), plan.columns())
+    assert again.spec.identity() == spec.identity()
+    assert (again.spec.name, again.run_id) == (spec.name, plan.run_id)
+    assert again.to_json() == plan.to_json()
+    assert again.columns() == plan.columns()
+    assert_families_equal(again.families_at(0, plan.families), plan.families_at(0, plan.families))
+    cells, offsets = plan.cells_at(0, plan.cells)
+    cells_again, offsets_again = again.cells_at(0, plan.cells)
+    np.testing.assert_array_equal(offsets_again, offsets)
+    for name in INPUTS:
+        np.testing.assert_array_equal(getattr(cells_again, name), getattr(cells, name))
+    assert again.blocks == plan.blocks
+    assert Plan.of(again.spec, KERNEL).run_id == plan.run_id
+
+
+def test_blocks_keep_their_size_when_a_later_version_cuts_others() -> None:
+    document = json.loads(grid_plan({"spot": 50, "vol": 3}).to_json())
+    document["block_cells"] = 7
+    again = Plan.from_json(json.dumps(document))
+    assert again.block_range(0) == (0, 7)
+
+
+def test_a_plan_of_another_format_is_refused() -> None:
+    document = json.loads(grid_plan({"spot": 2}).to_json())
+    document["format"] = 2
+    with pytest.raises(StoreError, match="must be of format 1, got 2; another version"):
+        Plan.from_json(json.dumps(document))
+
+
+def test_a_grid_keeps_no_columns_and_a_book_keeps_plain_bytes() -> None:
+    assert grid_plan({"spot": 2}).columns() == {}
+    plan = book_plan([2, 3])
+    columns = plan.columns()
+    assert len(columns["right"]) == 5
+    assert all(len(columns[name]) == 40 for name in (*NUMBERS, "order"))
+    np.testing.assert_array_equal(np.frombuffer(columns["vol"], "<f8"), plan.sorted_cells.vol)
+
+
+@dataclass
+class Some:
+    price: NDArray[np.float64]
+    vega: NDArray[np.float64]
+    error: NDArray[np.float64]
+    status: NDArray[np.uint8]
+
+
+@given(st.integers(1, 50))
+def test_a_block_is_read_back_as_it_was_written(count: int) -> None:
+    rng = np.random.default_rng(count)
+    some = Some(*rng.normal(size=(3, count)), np.arange(count, dtype=np.uint8))  # type: ignore[call-arg]
+    some.price[0] = np.nan
+    data = encode_block(some, ("price", "vega"))
+    assert len(data) == count * cell_bytes(("price", "vega"))
+    columns = decode_block(data, ("price", "vega"))
+    assert list(columns) == ["price", "vega", "error", "status"]
+    for name, values in columns.items():
+        np.testing.assert_array_equal(values, getattr(some, name))
+
+
+@pytest.mark.parametrize("size", [0, 16, 18])
+def test_a_damaged_block_is_refused(size: int) -> None:
+    with pytest.raises(StoreError, match=f"must hold cells of 17 bytes, got {size} bytes"):
+        decode_block(bytes(size), ("price",))
+
+
+def test_a_plan_repeats_what_is_asked_of_it() -> None:
+    plan = grid_plan({"spot": 10, "vol": 2}, measures=("price",))
+    assert (plan.method, plan.tolerance, plan.measures) == ("auto", 1e-5, ("price",))
+    assert plan.stored_bytes == 20 * 17
