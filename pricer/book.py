@@ -230,7 +230,7 @@ def _valuation_date(value: date | str | None) -> date | None:
 def _meanings(header: list[str], mapped: Mapping[str, str], valued: date | None) -> list[str]:
     """Return what each column of `header` is: an input, a text, or nothing where superseded.
 
-    What passes through and is called as a result is renamed: price becomes price_in_book.
+    What passes through and is called as a result is renamed: price becomes book_price.
     """
     for i, name in enumerate(header):
         if not name:
@@ -243,10 +243,12 @@ def _meanings(header: list[str], mapped: Mapping[str, str], valued: date | None)
     if valued and "expiry" in meanings:
         meanings[meanings.index("expiry")] = ""
     _check_given(meanings, header, valued)
-    names = [f"{name}_in_book" if name in RESULT_COLUMNS else name for name in meanings]
+    names = [f"book_{name}" if name in RESULT_COLUMNS else name for name in meanings]
     for name in names:
         if name and names.count(name) > 1:
-            raise SpecError(f"header: {name!r} must be free for the column {name[:-8]!r}")
+            raise SpecError(
+                f"header: {name!r} must be free for the column {name.removeprefix('book_')!r}"
+            )
     return names
 
 

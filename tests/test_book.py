@@ -178,8 +178,8 @@ def test_rows_are_counted_through_a_long_book() -> None:
             "row 1 (line 2), column 'type': must be vanilla, got 'vanila'; did you mean 'vanilla'?",
         ),
         (
-            book_of(HEADER + ",price,price_in_book", ROW + ",1,2"),
-            "header: 'price_in_book' must be free for the column 'price'",
+            book_of(HEADER + ",price,book_price", ROW + ",1,2"),
+            "header: 'book_price' must be free for the column 'price'",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_other_columns_pass_through_as_they_are_written() -> None:
 @pytest.mark.parametrize("name", RESULT_COLUMNS)
 def test_a_column_named_as_a_result_is_renamed(name: str) -> None:
     book = Book.parse(book_of(f"{HEADER},{name}", f"{ROW},1"))
-    assert list(book.texts) == [f"{name}_in_book"]
+    assert list(book.texts) == [f"book_{name}"]
 
 
 def test_an_input_is_read_from_the_column_that_is_named_for_it() -> None:
