@@ -166,8 +166,8 @@ def test_rows_are_counted_through_a_long_book() -> None:
             "column 'div_yield' is not known; did you mean 'dividend_yield'?",
         ),
         (
-            book_of(HEADER.replace("exercise", "excercise"), ROW),
-            "column 'excercise' is not known; did you mean 'exercise'?",
+            book_of(HEADER.replace("exercise", "exerciseX"), ROW),
+            "column 'exerciseX' is not known; did you mean 'exercise'?",
         ),
         (
             book_of(HEADER.replace("expiry", "Expiry-Date"), ROW),
