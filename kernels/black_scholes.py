@@ -1,0 +1,145 @@
+"""Closed forms of the Black-Scholes-Merton model: European options, and every exact limit.
+
+Rows of `out` are in the order of `ROWS`. Nothing is validated and nothing raises here.
+"""
+
+import numpy as np
+from numba import njit
+
+from .elementary import (
+    INVERSE_SQRT_2,
+    INVERSE_SQRT_2PI,
+    TWO_OVER_SQRT_PI,
+    erfcx,
+    exp,
+    gaussian,
+    log,
+    normal_cdf,
+)
+
+ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho", "error")
+EPSILON = 2.220446049250313e-16
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _erfcx_difference(near, far):
+    """erfcx(near) - erfcx(far) for near < far, without cancellation where they are close.
+
+    Close arguments take the Taylor series about their midpoint, by the recurrence
+    f' = 2x f - 2/sqrt(pi), f(k+1) = 2x f(k) + 2k f(k-1).
+    """
+    gap = far - near
+    if gap > 0.01:
+        return erfcx(near) - erfcx(far)
+    x = 0.5 * (near + far)
+    f0 = erfcx(x)
+    f1 = 2.0 * x * f0 - TWO_OVER_SQRT_PI
+    f2 = 2.0 * (x * f1 + f0)
+    f3 = 2.0 * (x * f2 + 2.0 * f1)
+    f4 = 2.0 * (x * f3 + 3.0 * f2)
+    f5 = 2.0 * (x * f4 + 4.0 * f3)
+    square = gap * gap
+    return -gap * (f1 + square * (f3 / 24.0 + square * f5 / 1920.0))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _out_of_the_money(theta, s, k, d1, d2):
+    """Price of the option of type theta (+1 call, -1 put) whose forward is out of the money."""
+    # near < far are the arguments of erfc: those of the smaller and the larger strike distance.
+    near = -theta * d1 * INVERSE_SQRT_2
+    far = -theta * d2 * INVERSE_SQRT_2
+    if theta < 0:
+        near, far = far, near
+    if near < -1.0:
+        return theta * (s * normal_cdf(theta * d1) - k * normal_cdf(theta * d2))
+    return 0.5 * s * gaussian(d1) * _erfcx_difference(near, far)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def european(theta, S, K, T, r, q, sigma):
+    """Price, greeks and rounding bound of one European option with S, K, T, sigma > 0.
+
+    theta is +1 for a call and -1 for a put. The price is the sum of the intrinsic value of the
+    forward and an out-of-the-money price that is computed by scaled error functions, so that it
+    keeps its relative precision in the tails (after Jaeckel 2015).
+    """
+    s = S * exp(-q * T)
+    k = K * exp(-r * T)
+    root = np.sqrt(T)
+    total = sigma * root
+    drift = log(S / K) + (r - q) * T
+    d1 = drift / total + 0.5 * total
+    d2 = drift / total - 0.5 * total
+    out = 1.0 if drift <= 0.0 else -1.0
+    price = _out_of_the_money(out, s, k, d1, d2)
+    if out != theta:
+        price += theta * (s - k)
+    density = INVERSE_SQRT_2PI * gaussian(d1)
+    n1 = normal_cdf(theta * d1)
+    n2 = normal_cdf(theta * d2)
+    delta = theta * exp(-q * T) * n1
+    gamma = exp(-q * T) * density / (S * total)
+    vega = s * density * root
+    theta_greek = theta * (q * s * n1 - r * k * n2) - 0.5 * s * density * sigma / root
+    rho = theta * T * k * n2
+    dividend_rho = -theta * T * s * n1
+    worst = min(1.0 + d1 * d1 + d2 * d2, 1500.0)
+    error = EPSILON * (
+        4.0 * worst * price + 4.0 * (s + k) * (n1 + n2) + vega / root * abs(r - q) * root / sigma
+    )
+    return price, delta, gamma, vega, theta_greek, rho, dividend_rho, error
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def deterministic(theta, american, S, K, T, r, q):
+    """Price and greeks where nothing is random: expiry, vol, spot or strike is 0.
+
+    The spot grows at r - q. A European option is worth its discounted payoff. An American one is
+    worth the largest over exercise times, which is at 0, at T, or where the payoff's discounted
+    value is stationary; greeks follow by the envelope theorem. Exactly at the money the two
+    one-sided derivatives are averaged and gamma is 0.
+    """
+    when = T
+    value = theta * (S * exp(-q * T) - K * exp(-r * T))
+    inside = False
+    if american:
+        if theta * (S - K) >= value:
+            when = 0.0
+            value = theta * (S - K)
+        ratio = r * K / (q * S) if q * S != 0.0 else -1.0
+        if ratio > 0.0 and r != q:
+            t = log(ratio) / (r - q)
+            if 0.0 < t < T:
+                there = theta * (S * exp(-q * t) - K * exp(-r * t))
+                if there > value:
+                    when = t
+                    value = there
+                    inside = True
+    s = S * exp(-q * when)
+    k = K * exp(-r * when)
+    live = 1.0 if value > 0.0 else (0.5 if value == 0.0 and S > 0.0 and K > 0.0 else 0.0)
+    delta = live * theta * exp(-q * when)
+    gamma = theta * q * exp(-q * when) / ((r - q) * S) if inside and value > 0.0 else 0.0
+    decay = 0.0
+    if when == T and not (american and T == 0.0 and value == theta * (S - K) and value > 0.0):
+        decay = live * theta * (q * s - r * k)
+    rho = live * theta * when * k
+    dividend_rho = -live * theta * when * s
+    error = 4.0 * EPSILON * (s + k) * live
+    return max(value, 0.0), delta, gamma, 0.0, decay, rho, dividend_rho, error
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def closed_form(theta, american, S, K, T, r, q, sigma, out):
+    """Write ROWS of n options to `out`, shape (8, n); every input has shape (n,).
+
+    An American option is priced as what it equals: a European one where exercise never pays (the
+    caller knows), or the best exercise time where nothing is random.
+    """
+    for i in range(len(S)):
+        if S[i] > 0.0 and K[i] > 0.0 and T[i] > 0.0 and sigma[i] > 0.0:
+            row = european(float(theta[i]), S[i], K[i], T[i], r[i], q[i], sigma[i])
+        else:
+            row = deterministic(float(theta[i]), american[i] != 0, S[i], K[i], T[i], r[i], q[i])
+        for j in range(8):
+            out[j, i] = row[j]
