@@ -1,0 +1,44 @@
+"""Who does the work: the promise every executor keeps, and the work on one chunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pricer.plan import encode_block
+from pricer.summary import Priced, merge, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pricer.plan import Plan
+    from pricer.stores import Store, StoredRun
+    from pricer.summary import Summary
+
+    PriceChunk = Callable[[Plan, int, int], Iterator[tuple[int, Priced]]]
+
+
+class Executor(Protocol):
+    """Prices what a run lacks: every chunk without a marker, and no other.
+
+    Blocks go to the store as they are priced, a chunk's marker after the last of them. How far
+    it is, one asks the store.
+    """
+
+    def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
+        """Return when every chunk is done; call `wake` some times a second meanwhile.
+
+        What `wake` raises ends the work, promptly; so does an interrupt of the main thread. What
+        is done by then is kept.
+        """
+
+
+def price_blocks(
+    plan: Plan, chunk: range, price_chunk: PriceChunk, keep: Callable[[int, bytes], None]
+) -> Summary:
+    """Price the blocks of a chunk, hand each to `keep` as it is done, and summarise them all."""
+    summaries = []
+    for block, prices in price_chunk(plan, chunk.start, chunk.stop):
+        first, _ = plan.block_range(block)
+        summaries.append(summarise(prices, plan.measures, first, plan.cells_of))
+        keep(block, encode_block(prices, plan.measures))
+    return merge(summaries)

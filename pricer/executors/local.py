@@ -1,0 +1,161 @@
+"""All the cores of this machine: threads that price (kernels release the GIL) and a writer."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from typing import TYPE_CHECKING
+
+from pricer.errors import SpecError
+
+from . import price_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pricer.plan import Plan
+    from pricer.stores import Store, StoredRun
+    from pricer.summary import Summary
+
+    from . import PriceChunk
+
+    # A block with its number, a chunk's summary with its number, or what went wrong.
+    Content = bytes | Summary | BaseException
+
+WORKERS = "PRICER_WORKERS"
+# Blocks of 64 KB to a transaction: 4 MB are as fast to write as 40.
+WRITE_BLOCKS = 64
+# Blocks that wait for the writer: what bounds memory where the disk is slower than the workers.
+QUEUE_BLOCKS = 128
+WAKE_S = 0.1
+STOP_S = 1.0
+
+
+def default_workers() -> int:
+    """Return the number of workers: PRICER_WORKERS, else the cores this process may use."""
+    given = os.environ.get(WORKERS, "").strip()
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise SpecError(f"{WORKERS}: must be a whole number from 1 on, got {given!r}")
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class LocalExecutor:
+    """Prices on `workers` threads; the calling thread writes.
+
+    `price_chunk` is what prices a range of blocks, the kernels if not given.
+    """
+
+    def __init__(self, workers: int | None = None, price_chunk: PriceChunk | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise SpecError(f"workers: must be at least 1, got {workers}")
+        self.workers = workers or default_workers()
+        self.price_chunk = price_chunk
+
+    def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
+        """Return when every chunk of `run` is done; call `wake` some times a second meanwhile."""
+        done = store.markers(run.run_id)
+        todo = deque(chunk for chunk in range(run.chunks) if chunk not in done)
+        if not todo:
+            return
+        work = _Work(plan, run, todo, self.price_chunk or _kernels())
+        threads = [
+            threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)
+            for n in range(min(self.workers, len(todo)))
+        ]
+        expected = len(todo)
+        for thread in threads:
+            thread.start()
+        try:
+            _write(work.priced, run.run_id, expected, store, wake)
+        finally:
+            # A solve cannot be interrupted: who is in one finishes it as a daemon, to no effect.
+            work.stop.set()
+            for thread in threads:
+                thread.join(STOP_S / len(threads))
+
+
+class _Work:
+    """What the workers share: the chunks to do, and what is priced and not yet written."""
+
+    def __init__(
+        self, plan: Plan, run: StoredRun, todo: deque[int], price_chunk: PriceChunk
+    ) -> None:
+        self.plan = plan
+        self.chunks = plan.chunks(run.chunk_blocks)
+        self.todo = todo
+        self.price_chunk = price_chunk
+        self.stop = threading.Event()
+        self.priced: Queue[tuple[int, Content]] = Queue(QUEUE_BLOCKS)
+
+    def run(self) -> None:
+        """Price chunks until none is left."""
+        try:
+            while not self.stop.is_set():
+                try:
+                    chunk = self.todo.popleft()
+                except IndexError:
+                    return
+                blocks = self.chunks[chunk]
+                summary = price_blocks(self.plan, blocks, self.price_chunk, self._offer)
+                self._offer(chunk, summary)
+        except _StoppedError:
+            pass
+        except BaseException as error:
+            with suppress(_StoppedError):
+                self._offer(-1, error)
+
+    def _offer(self, number: int, content: Content) -> None:
+        while not self.stop.is_set():
+            try:
+                self.priced.put((number, content), timeout=WAKE_S)
+            except Full:
+                continue
+            return
+        raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """Nobody wants what this worker prices any more."""
+
+
+def _write(
+    priced: Queue[tuple[int, Content]],
+    run_id: str,
+    chunks: int,
+    store: Store,
+    wake: Callable[[], None],
+) -> None:
+    """Write what comes until `chunks` chunks are complete."""
+    blocks: list[tuple[int, bytes]] = []
+    while chunks:
+        wake()
+        try:
+            number, content = priced.get(timeout=WAKE_S)
+        except Empty:
+            continue
+        if isinstance(content, BaseException):
+            raise content
+        if isinstance(content, bytes):
+            blocks.append((number, content))
+            if len(blocks) < WRITE_BLOCKS:
+                continue
+        if blocks:
+            store.put_blocks(run_id, blocks)
+            blocks = []
+        if not isinstance(content, bytes):
+            # The blocks of its chunk came before it: they are stored.
+            store.put_marker(run_id, number, content.to_json())
+            chunks -= 1
+
+
+def _kernels() -> PriceChunk:
+    from pricer.pricing import price_chunk
+
+    return price_chunk

@@ -1,0 +1,171 @@
+"""What a run's cells came to: counts, failures by reason, the spread of each measure.
+
+Each chunk has its summary; those of a run merge in chunk order, and no block is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from .contracts import NOT_NEGATIVE, NUMBERS, Cells, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+class Priced(Protocol):
+    """Cells with their values: a measure not asked for is None."""
+
+    @property
+    def error(self) -> Floats:
+        """The estimated absolute error of each price."""
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """How each cell ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Cells that ended in one way: how, why, how many, and the first of them."""
+
+    status: str
+    reason: str
+    count: int
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What the values of one measure span, over the cells that are ok."""
+
+    count: int
+    min: float
+    max: float
+    sum: float
+
+    @property
+    def mean(self) -> float:
+        """The mean value."""
+        return self.sum / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What some cells came to. `measures` holds the spread of each measure and of ``error``."""
+
+    cells: int = 0
+    ok: int = 0
+    failures: tuple[Failure, ...] = ()
+    measures: Mapping[str, Spread] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """The number of cells that are not ok."""
+        return self.cells - self.ok
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold; `from_json` reads it back, every bit of it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Summary:
+        """Read back what `to_json` returned."""
+        return cls(
+            cells=document["cells"],
+            ok=document["ok"],
+            failures=tuple(Failure(**failure) for failure in document["failures"]),
+            measures={name: Spread(**s) for name, s in document["measures"].items()},
+        )
+
+
+def summarise(
+    prices: Priced, measures: Sequence[str], first: int, inputs: Callable[[NDArray[Any]], Cells]
+) -> Summary:
+    """Summarise consecutive cells, the first of them cell `first` of its run.
+
+    `inputs` returns the inputs of cells by their numbers in the run.
+    """
+    status = np.asarray(prices.status)
+    good = status == Status.ok
+    failed = np.flatnonzero(~good)
+    failures = _failures(status[failed], failed + first, inputs) if len(failed) else ()
+    spreads = {}
+    for name in (*measures, "error"):
+        values = getattr(prices, name)
+        values = values[good] if len(failed) else values
+        # A measure may have no value where the price has one: delta at a kink.
+        values = values[np.isfinite(values)]
+        if len(values):
+            low, high, total = float(values.min()), float(values.max()), float(values.sum())
+            spreads[name] = Spread(len(values), low, high, total)
+    return Summary(len(status), len(status) - len(failed), failures, spreads)
+
+
+def merge(summaries: Iterable[Summary]) -> Summary:
+    """Merge summaries of consecutive cells, in order."""
+    cells = ok = 0
+    failures: dict[tuple[str, str], Failure] = {}
+    spreads: dict[str, Spread] = {}
+    for summary in summaries:
+        cells += summary.cells
+        ok += summary.ok
+        for new in summary.failures:
+            key = (new.status, new.reason)
+            old = failures.get(key)
+            count = new.count + (old.count if old else 0)
+            failures[key] = Failure(*key, count, (old or new).cell)
+        for name, new_spread in summary.measures.items():
+            spreads[name] = _joined(spreads[name], new_spread) if name in spreads else new_spread
+    return Summary(cells, ok, tuple(failures.values()), spreads)
+
+
+def _joined(a: Spread, b: Spread) -> Spread:
+    return Spread(a.count + b.count, min(a.min, b.min), max(a.max, b.max), a.sum + b.sum)
+
+
+def _failures(
+    status: NDArray[np.uint8], numbers: NDArray[np.int64], inputs: Callable[[NDArray[Any]], Cells]
+) -> tuple[Failure, ...]:
+    """Group failed cells by status and, where it is their inputs, by what is wrong with them."""
+    kinds = status.astype(np.int64)
+    invalid = np.flatnonzero(status == Status.invalid)
+    if len(invalid):
+        kinds[invalid] += 256 * _faults(inputs(numbers[invalid]))
+    _, first, counts = np.unique(kinds, return_index=True, return_counts=True)
+    failures = []
+    for position, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
+        code = Status(int(status[position]))
+        number = int(numbers[position])
+        reason = _reason(code, inputs(numbers[position : position + 1]))
+        failures.append(Failure(code.name, reason, count, number))
+    return tuple(failures)
+
+
+def _faults(cells: Cells) -> NDArray[np.int64]:
+    """Tell what is wrong with the inputs of each cell: a number with one digit, of 4, a field."""
+    faults = np.zeros(len(cells), dtype=np.int64)
+    for name in NUMBERS:
+        values = getattr(cells, name)
+        fault = np.where(np.isnan(values), 1, np.where(np.isinf(values), 2, 0))
+        if name in NOT_NEGATIVE:
+            fault[np.isfinite(values) & (values < 0)] = 3
+        faults = faults * 4 + fault
+    return faults
+
+
+def _reason(status: Status, cell: Cells) -> str:
+    if status is Status.invalid:
+        # The value itself is in the example; without it, equal faults are one reason.
+        parts = cell.reason(0).split("; ")
+        return "; ".join(part.partition(", got ")[0] for part in parts) or "cannot be priced"
+    if status is Status.tolerance:
+        return "not reached within the work limit"
+    return status.name
