@@ -899,3 +899,15 @@ def solve(theta, american, sigma, r, q, low, high, offsets, expiries, tolerance,
         values=np.concatenate(pieces) if pieces else np.empty(0),
         crossing=crossing,
     )
+
+
+def warm_up() -> None:
+    """Compile for the one layout callers use: contiguous arrays of float64, int8 and int64."""
+    one, sign, offsets = np.ones(1), np.ones(1, np.int8), np.array([0, 1])
+    for greeks in (False, True):
+        surfaces = solve(-sign, sign, one, one, one, one, one, offsets, one, 1.0, greeks)
+        evaluate(
+            -sign, sign, one, one, one, surfaces.problem, offsets, one, surfaces.sizes,
+            surfaces.fields, surfaces.slice_starts, surfaces.values, surfaces.crossing,
+            offsets, one, one, one, np.empty((8, 1)),
+        )  # fmt: skip

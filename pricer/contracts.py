@@ -41,6 +41,7 @@ class Status(IntEnum):
     ok = 0
     invalid = 1
     tolerance = 2
+    unsupported = 3
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -280,7 +281,8 @@ def families_of(cells: Cells, offsets: NDArray[np.int64]) -> Families:
     valid = cells.valid()
     live = valid & (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    moneyness = cells.spot[live] / cells.strike[live]
+    with np.errstate(over="ignore", under="ignore"):
+        moneyness = cells.spot[live] / cells.strike[live]
     np.minimum.at(low, family[live], moneyness)
     np.maximum.at(high, family[live], moneyness)
     low[low == np.inf] = 1.0

@@ -1,0 +1,74 @@
+"""Option prices and greeks, each with its numerical error: one at a time, by arrays, by grids.
+
+Names are imported when they are used, so that importing this package loads no compiler.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .book import Book
+    from .contracts import MEASURES, Market, Status, Vanilla
+    from .errors import (
+        MissingDependencyError,
+        PricerError,
+        RunNotFoundError,
+        SpecError,
+        StoreError,
+    )
+    from .grid import Grid
+    from .pricing import Prices, price
+    from .run import Run, open_run, submit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "book": ("Book",),
+    "contracts": ("MEASURES", "Market", "Status", "Vanilla"),
+    "errors": (
+        "MissingDependencyError",
+        "PricerError",
+        "RunNotFoundError",
+        "SpecError",
+        "StoreError",
+    ),
+    "grid": ("Grid",),
+    "pricing": ("Prices", "price"),
+    "run": ("Run", "open_run", "submit"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "MEASURES",
+    "Book",
+    "Grid",
+    "Market",
+    "MissingDependencyError",
+    "Prices",
+    "PricerError",
+    "Run",
+    "RunNotFoundError",
+    "SpecError",
+    "Status",
+    "StoreError",
+    "Vanilla",
+    "open_run",
+    "price",
+    "submit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that has `name`, once."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what can be imported."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,93 @@
+"""The kernels, compiled: for which processor, under which version, cached where.
+
+Everything numba reads from its environment is set here, before anything imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import sys
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import PricerError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+logger = logging.getLogger("pricer")
+
+TARGETS = {"x86_64": "x86-64-v3", "amd64": "x86-64-v3", "aarch64": "generic", "arm64": "generic"}
+COMPILE_S = 20  # about, on one core; what the message promises
+
+
+def target() -> str:
+    """Name the instruction set that kernels are compiled for, the same on every machine."""
+    machine = platform.machine().lower()
+    if machine not in TARGETS:
+        raise PricerError(f"processor: must be one of {', '.join(TARGETS)}, got {machine!r}")
+    return TARGETS[machine]
+
+
+@cache
+def kernel_version() -> str:
+    """Identify what bits the kernels compute: a hash of their files, of numba and the target."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).parent / "kernels").glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(f"numba {version('numba')} llvmlite {version('llvmlite')} {target()}".encode())
+    return digest.hexdigest()
+
+
+def _cache_folder() -> Path:
+    import platformdirs
+
+    name = kernel_version()[:32]
+    folder = Path(platformdirs.user_cache_dir("pricer")) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    folder = Path(tempfile.gettempdir()) / f"pricer-{os.getuid()}" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def kernels() -> tuple[ModuleType, ModuleType]:
+    """Return the modules `black_scholes` and `finite_difference`, compiled or from the cache."""
+    folder = _cache_folder()
+    settings = {"CACHE_DIR": str(folder), "CPU_NAME": target(), "CPU_FEATURES": ""}
+    os.environ.update({f"NUMBA_{name}": value for name, value in settings.items()})
+    if "numba" in sys.modules:
+        # Somebody imported it before us, and it has read its environment.
+        for name, value in settings.items():
+            setattr(sys.modules["numba"].config, name, value)
+    marker = folder / "compiled"
+    if not marker.exists():
+        logger.warning("compiling kernels, once (%d s)", COMPILE_S)
+        _check_processor()
+    from .kernels import black_scholes, finite_difference
+
+    if not marker.exists():
+        black_scholes.warm_up()
+        finite_difference.warm_up()
+        marker.touch()
+    return black_scholes, finite_difference
+
+
+def _check_processor() -> None:
+    from llvmlite.binding import get_host_cpu_features
+
+    features = get_host_cpu_features()
+    missing = [name for name in ("avx2", "fma", "bmi2") if not features.get(name)]
+    if target() == "x86-64-v3" and missing:
+        raise PricerError(f"processor: must have AVX2, FMA and BMI2; lacks {', '.join(missing)}")

@@ -1,0 +1,403 @@
+"""Prices of arrays of options: words become symbols here, and each family gets its kernel."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .compiled import kernels
+from .contracts import (
+    DEFAULT_TOLERANCE,
+    MEASURES,
+    METHODS,
+    Cells,
+    Families,
+    Market,
+    Status,
+    Vanilla,
+    broadcast,
+    check_measures,
+    check_method,
+    check_tolerance,
+    families_of,
+    sort_by_family,
+)
+from .errors import MissingDependencyError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from .plan import Plan
+
+    Floats = NDArray[np.float64]
+    Codes = NDArray[np.uint8]
+
+INVALID, ANALYTIC, FINITE_DIFFERENCE, UNSUPPORTED = range(4)
+SOLVE_SLICES = 512  # expiries, over all families, that one call of the solver keeps in memory
+EVALUATE_CELLS = 32_768  # cells read off the solved surfaces at a time
+LEAST_VOL = 1e-9  # below it an American option's price and its limit at vol 0 do not differ
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What options are worth: arrays of one shape. A measure not asked for is None.
+
+    `delta` and `gamma` are per unit of spot, `vega` per 1.00 of vol, `theta` per year (negative
+    is decay), `rho` and `dividend_rho` per 1.00 of rate. `error` is the estimated absolute error
+    of the price, `status` a `Status` as uint8, `method` an index into `METHODS` (0 where a cell
+    was not priced; its values are NaN).
+    """
+
+    price: Floats | None
+    delta: Floats | None
+    gamma: Floats | None
+    vega: Floats | None
+    theta: Floats | None
+    rho: Floats | None
+    dividend_rho: Floats | None
+    error: Floats
+    status: Codes
+    method: Codes
+
+    def __getitem__(self, index: Any) -> Prices:
+        """Return the part of every array that a NumPy index selects."""
+        arrays = (getattr(self, f.name) for f in fields(self))
+        return Prices(*(None if a is None else a[index] for a in arrays))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays there are, flat, by name; status and method as words."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        columns = {name: a.reshape(-1) for name, a in arrays.items() if a is not None}
+        columns["status"] = np.array([s.name for s in Status])[columns["status"]]
+        columns["method"] = np.array(("", *METHODS[1:]))[columns["method"]]
+        return columns
+
+    def to_arrow(self) -> Any:
+        """Return a `pyarrow.Table`, one row a cell, in C order."""
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise MissingDependencyError(
+                "to_arrow: needs pyarrow: pip install 'pricer[parquet]'"
+            ) from None
+        return pa.table(self.columns())
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`, one row a cell, in C order."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingDependencyError(
+                "to_pandas: needs pandas: pip install 'pricer[pandas]'"
+            ) from None
+        return pd.DataFrame(self.columns())
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to price, whatever is priced."""
+
+    method: str = "auto"
+    tolerance: float = DEFAULT_TOLERANCE
+    measures: tuple[str, ...] = MEASURES
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Families and what their solves left behind; `codes` is the method of each, shape (F,)."""
+
+    families: Families
+    settings: Settings
+    codes: Codes
+    # The families solved by finite differences: their place among them (-1: none), their arrays.
+    place: NDArray[np.int64]
+    solved: Families | None
+    surfaces: Any
+
+
+def price(
+    contract: Vanilla,
+    market: Market,
+    *,
+    method: str = "auto",
+    tolerance: float = DEFAULT_TOLERANCE,
+    measures: Iterable[str] = MEASURES,
+    workers: int | None = None,
+) -> Prices:
+    """Price every combination that the fields of `contract` and `market` broadcast to.
+
+    Parameters
+    ----------
+    contract, market
+        what is owed, and the state of the world; each field a scalar or an array.
+    method
+        ``"auto"`` takes the closed form where it is exact and finite differences elsewhere;
+        ``"analytic"`` and ``"finite_difference"`` insist.
+    tolerance
+        largest `error` allowed per unit of strike.
+    measures
+        what to compute; `error`, `status` and `method` always are.
+    workers
+        threads; by default PRICER_WORKERS, else the cores available to this process.
+
+    Returns
+    -------
+    Prices, whose arrays have the broadcast shape (0-d if every field is a scalar).
+    """
+    settings = Settings(check_method(method), check_tolerance(tolerance), check_measures(measures))
+    cells, shape = broadcast(contract, market)
+    if settings.method == "analytic" and cells.exercise.any():
+        raise SpecError(
+            "method: analytic has no closed form for American options; use auto or"
+            " finite_difference"
+        )
+    threads = check_workers(workers)
+    order, offsets = sort_by_family(cells)
+    cells = cells[order]
+    families = families_of(cells, offsets)
+    table = np.empty((len(MEASURES) + 1, len(cells)))
+    status = np.empty(len(cells), np.uint8)
+    codes = np.empty(len(cells), np.uint8)
+
+    def run(batch: range) -> None:
+        solution = solve(families[batch.start : batch.stop], settings)
+        for first, last in _pieces(offsets[batch.start : batch.stop + 1]):
+            inner = np.clip(offsets[batch.start : batch.stop + 1], first, last)
+            part = evaluate(solution, cells[first:last], inner - first)
+            where = order[first:last]
+            for row, name in enumerate((*MEASURES, "error")):
+                values = getattr(part, name)
+                if values is not None:
+                    table[row, where] = values
+            status[where] = part.status
+            codes[where] = part.method
+
+    batches = list(_batches(families, settings))
+    if len(batches) < 2 or threads < 2:
+        for batch in batches:
+            run(batch)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, batches))
+    asked = (*settings.measures, "error")
+    values = {
+        name: table[row].reshape(shape) if name in asked else None
+        for row, name in enumerate((*MEASURES, "error"))
+    }
+    return Prices(**values, status=status.reshape(shape), method=codes.reshape(shape))  # type: ignore[arg-type]
+
+
+def check_workers(workers: int | None) -> int:
+    """Return the number of threads: as given, else PRICER_WORKERS, else the cores available."""
+    if workers is None:
+        text = os.environ.get("PRICER_WORKERS", "").strip()
+        if not text:
+            if hasattr(os, "sched_getaffinity"):
+                return len(os.sched_getaffinity(0))
+            return os.cpu_count() or 1
+        if not text.isdecimal() or int(text) < 1:
+            raise SpecError(f"PRICER_WORKERS: must be a whole number from 1 on, got {text!r}")
+        return int(text)
+    if workers < 1:
+        raise SpecError(f"workers: must be at least 1, got {workers}")
+    return workers
+
+
+def methods_of(families: Families, settings: Settings) -> Codes:
+    """Choose each family's method, shape (F,).
+
+    A put is never exercised early if r <= 0 and r <= q, a call if q <= 0 and q <= r: the European
+    price is exact then. Between, with q < r <= 0 for a put and r < q <= 0 for a call, there are
+    two exercise boundaries (Battauz, De Donno and Sbuelz 2015), which the solver does not have.
+    """
+    put = families.right < 0
+    cost = np.where(put, families.rate, families.dividend_yield)
+    gain = np.where(put, families.dividend_yield, families.rate)
+    american = families.exercise > 0
+    exact = ~american | (families.vol < LEAST_VOL) | ((cost <= 0) & (cost <= gain))
+    if settings.method == "finite_difference":
+        exact = families.vol < LEAST_VOL
+    codes = np.where(exact, ANALYTIC, FINITE_DIFFERENCE)
+    codes[american & (cost < 0) & (cost > gain) & ~(families.vol < LEAST_VOL)] = UNSUPPORTED
+    codes[np.isnan(families.vol)] = INVALID
+    return codes.astype(np.uint8)
+
+
+def _slices(families: Families, settings: Settings) -> NDArray[np.int64]:
+    """Count the expiries to solve before each family and after the last, shape (F + 1,)."""
+    solved = methods_of(families, settings) == FINITE_DIFFERENCE
+    return np.concatenate(([0], np.cumsum(np.diff(families.expiry_offsets) * solved)))
+
+
+def _batch_end(slices: NDArray[np.int64], start: int) -> int:
+    """Return where to stop so that families start.. are not too many for one call of `solve`."""
+    stop = int(np.searchsorted(slices, slices[start] + SOLVE_SLICES, side="right")) - 1
+    return min(max(stop, start + 1), len(slices) - 1)
+
+
+def _batches(families: Families, settings: Settings) -> Iterator[range]:
+    """Cut families into ranges that one call of `solve` can keep in memory."""
+    slices = _slices(families, settings)
+    start = 0
+    while start < len(families):
+        stop = _batch_end(slices, start)
+        yield range(start, stop)
+        start = stop
+
+
+def _pieces(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut the cells of a batch into runs that are evaluated together."""
+    for first in range(int(offsets[0]), int(offsets[-1]), EVALUATE_CELLS):
+        yield first, min(first + EVALUATE_CELLS, int(offsets[-1]))
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def solve(families: Families, settings: Settings) -> Solution:
+    """Solve every family that needs it: one partial differential equation each."""
+    _, finite_difference = kernels()
+    codes = methods_of(families, settings)
+    counts = np.diff(families.expiry_offsets)
+    chosen = np.flatnonzero((codes == FINITE_DIFFERENCE) & (counts > 0))
+    place = np.full(len(families), -1)
+    place[chosen] = np.arange(len(chosen))
+    if not len(chosen):
+        return Solution(families, settings, codes, place, None, None)
+    keep = np.repeat(place >= 0, counts)
+    solved = Families(
+        right=_plain(families.right[chosen]),
+        exercise=_plain(families.exercise[chosen]),
+        vol=_plain(families.vol[chosen]),
+        rate=_plain(families.rate[chosen]),
+        dividend_yield=_plain(families.dividend_yield[chosen]),
+        moneyness_low=_plain(families.moneyness_low[chosen]),
+        moneyness_high=_plain(families.moneyness_high[chosen]),
+        expiry_offsets=np.concatenate(([0], np.cumsum(counts[chosen]))),
+        expiries=_plain(families.expiries[keep]),
+    )
+    greeks = not {"vega", "rho", "dividend_rho"}.isdisjoint(settings.measures)
+    surfaces = finite_difference.solve(
+        solved.right,
+        solved.exercise,
+        solved.vol,
+        solved.rate,
+        solved.dividend_yield,
+        solved.moneyness_low,
+        solved.moneyness_high,
+        solved.expiry_offsets,
+        solved.expiries,
+        settings.tolerance,
+        greeks,
+    )
+    return Solution(families, settings, codes, place, solved, surfaces)
+
+
+def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Prices:
+    """Price cells of solved families; `offsets`, shape (F + 1,), delimits each family's cells."""
+    black_scholes, finite_difference = kernels()
+    settings = solution.settings
+    counts = np.diff(offsets)
+    codes = np.repeat(solution.codes, counts)
+    valid = cells.valid()
+    out = np.full((len(MEASURES) + 1, len(cells)), np.nan)
+    pde = (codes == FINITE_DIFFERENCE) & valid
+    pde &= (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
+    exact = valid & ~pde & (codes != UNSUPPORTED)
+    if pde.any() and solution.solved is not None:
+        solved, surfaces = solution.solved, solution.surfaces
+        part = np.empty((8, int(pde.sum())))
+        place = np.repeat(solution.place, counts)[pde]
+        finite_difference.evaluate(
+            solved.right,
+            solved.exercise,
+            solved.vol,
+            solved.rate,
+            solved.dividend_yield,
+            surfaces.problem,
+            solved.expiry_offsets,
+            solved.expiries,
+            surfaces.sizes,
+            surfaces.fields,
+            surfaces.slice_starts,
+            surfaces.values,
+            surfaces.crossing,
+            np.searchsorted(place, np.arange(len(solved) + 1)),
+            _plain(cells.spot[pde]),
+            _plain(cells.strike[pde]),
+            _plain(cells.expiry[pde]),
+            part,
+        )
+        out[:, pde] = part
+    if exact.any():
+        part = np.empty((8, int(exact.sum())))
+        # An American option comes here where exercise never pays, or where nothing is random.
+        vol = np.where(cells.exercise > 0, np.where(cells.vol < LEAST_VOL, 0.0, cells.vol), cells.vol)
+        black_scholes.closed_form(
+            _plain(cells.right[exact]),
+            _plain(cells.exercise[exact]),
+            _plain(cells.spot[exact]),
+            _plain(cells.strike[exact]),
+            _plain(cells.expiry[exact]),
+            _plain(cells.rate[exact]),
+            _plain(cells.dividend_yield[exact]),
+            _plain(vol[exact]),
+            part,
+        )
+        out[:, exact] = part
+    rows = dict(zip(black_scholes.ROWS, out, strict=True))
+    method = np.where(pde, FINITE_DIFFERENCE, ANALYTIC).astype(np.uint8)
+    status = np.zeros(len(cells), np.uint8)
+    with np.errstate(invalid="ignore"):
+        status[pde & (rows["error"] > settings.tolerance * cells.strike)] = Status.tolerance
+    failed = ~np.isfinite(rows["price"])
+    if failed.any():
+        out[:, failed] = np.nan
+        status[failed] = Status.invalid
+        status[valid & (codes == UNSUPPORTED)] = Status.unsupported
+        method[failed] = INVALID
+    asked = (*settings.measures, "error")
+    values = {name: row if name in asked else None for name, row in rows.items()}
+    return Prices(**values, status=status, method=method)  # type: ignore[arg-type]
+
+
+def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Prices]]:
+    """Price a range of blocks, one after the other; memory is bounded by a solve and some blocks.
+
+    A block's values depend on its families as the whole plan defines them, never on the range.
+    """
+    settings = Settings(plan.method, plan.tolerance, plan.measures)
+    base = plan.family_range(first_block)[0]
+    families = plan.families_at(base, plan.family_range(end_block - 1)[1])
+    slices = _slices(families, settings)
+    block = first_block
+    while block < end_block:
+        start = plan.family_range(block)[0] - base
+        stop = max(_batch_end(slices, start), plan.family_range(block)[1] - base)
+        solution = solve(families[start:stop], settings)
+        while block < end_block and plan.family_range(block)[1] - base <= stop:
+            first_cell, end_cell = plan.block_range(block)
+            last = block + 1
+            while last < end_block and plan.family_range(last)[1] - base <= stop:
+                if plan.block_range(last)[1] - first_cell > EVALUATE_CELLS:
+                    break
+                end_cell = plan.block_range(last)[1]
+                last += 1
+            cells, offsets = plan.cells_at(first_cell, end_cell)
+            here = plan.family_range(block)[0] - base - start
+            limits = np.full(stop - start + 1, len(cells))
+            limits[:here] = 0
+            limits[here : here + len(offsets)] = offsets
+            prices = evaluate(solution, cells, limits)
+            for b in range(block, last):
+                low, high = plan.block_range(b)
+                yield b, prices[low - first_cell : high - first_cell]
+            block = last
