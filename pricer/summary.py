@@ -93,20 +93,24 @@ def summarise(
 
     `inputs` returns the inputs of cells by their numbers in the run.
     """
-    status = np.asarray(prices.status)
-    good = status == Status.ok
-    failed = np.flatnonzero(~good)
-    failures = _failures(status[failed], failed + first, inputs) if len(failed) else ()
+    failed = np.flatnonzero(prices.status != Status.ok)
+    failures = _failures(prices.status[failed], failed + first, inputs) if len(failed) else ()
+    names = (*measures, "error")
+    table = np.stack([getattr(prices, name) for name in names])
+    if len(failed):
+        table = table[:, prices.status == Status.ok]
     spreads = {}
-    for name in (*measures, "error"):
-        values = getattr(prices, name)
-        values = values[good] if len(failed) else values
-        # A measure may have no value where the price has one: delta at a kink.
-        values = values[np.isfinite(values)]
-        if len(values):
-            low, high, total = float(values.min()), float(values.max()), float(values.sum())
-            spreads[name] = Spread(len(values), low, high, total)
-    return Summary(len(status), len(status) - len(failed), failures, spreads)
+    if table.size:
+        # All measures at once: a block is small, and calls of NumPy are what takes time.
+        rows = zip(table.min(axis=1), table.max(axis=1), table.sum(axis=1), strict=True)
+        for name, values, (low, high, total) in zip(names, table, rows, strict=True):
+            if np.isfinite(total):
+                spreads[name] = Spread(len(values), float(low), float(high), float(total))
+            elif finite := values[np.isfinite(values)].tolist():
+                # A measure may have no value where the price has one: delta at a kink.
+                spreads[name] = Spread(len(finite), min(finite), max(finite), sum(finite))
+    count = len(prices.status)
+    return Summary(count, count - len(failed), failures, spreads)
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:
@@ -162,10 +166,14 @@ def _faults(cells: Cells) -> NDArray[np.int64]:
 
 
 def _reason(status: Status, cell: Cells) -> str:
-    if status is Status.invalid:
-        # The value itself is in the example; without it, equal faults are one reason.
-        parts = cell.reason(0).split("; ")
-        return "; ".join(part.partition(", got ")[0] for part in parts) or "cannot be priced"
-    if status is Status.tolerance:
-        return "not reached within the work limit"
-    return status.name
+    match status:
+        case Status.invalid:
+            # The value itself is in the example; without it, equal faults are one reason.
+            parts = (part.partition(", got ")[0] for part in cell.reason(0).split("; "))
+            return "; ".join(filter(None, parts)) or "has no finite price"
+        case Status.tolerance:
+            return "not reached within the work limit"
+        case Status.unsupported:
+            return "has two exercise boundaries, which no method here prices"
+        case _:
+            return str(status.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import pytest
 
 from pricer.errors import SpecError, StoreError
 from pricer.executors import price_blocks
-from pricer.executors.local import LocalExecutor, default_workers
+from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan, decode_block
 from pricer.stores import StoredRun
@@ -266,23 +265,11 @@ def test_workers_wait_for_the_writer_rather_than_fill_memory(run: StoredRun) -> 
     assert max(ahead) <= 64 + 128 + 2 + 1
 
 
-def test_workers_are_given_by_the_environment_else_the_cores(
+def test_the_number_of_workers_is_given_or_the_environments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PRICER_WORKERS", "3")
-    assert default_workers() == 3
     assert LocalExecutor().workers == 3
     assert LocalExecutor(5).workers == 5
-    monkeypatch.delenv("PRICER_WORKERS")
-    assert 1 <= default_workers() <= (os.cpu_count() or 1)
-
-
-@pytest.mark.parametrize("given", ["0", "-1", "two", "1.5"])
-def test_a_number_of_workers_that_cannot_be_is_refused(
-    given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PRICER_WORKERS", given)
-    with pytest.raises(SpecError, match=f"PRICER_WORKERS: must be a whole number .* got '{given}'"):
-        default_workers()
     with pytest.raises(SpecError, match="workers: must be at least 1, got 0"):
         LocalExecutor(0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
-from pricer.errors import SpecError
+from pricer.pricing import check_workers, price_chunk
 
 from . import price_blocks
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     # A block with its number, a chunk's summary with its number, or what went wrong.
     Content = bytes | Summary | BaseException
 
-WORKERS = "PRICER_WORKERS"
 # Blocks of 64 KB to a transaction: 4 MB are as fast to write as 40.
 WRITE_BLOCKS = 64
 # Blocks that wait for the writer: what bounds memory where the disk is slower than the workers.
@@ -34,29 +32,15 @@ WAKE_S = 0.1
 STOP_S = 1.0
 
 
-def default_workers() -> int:
-    """Return the number of workers: PRICER_WORKERS, else the cores this process may use."""
-    given = os.environ.get(WORKERS, "").strip()
-    if given:
-        if not given.isdecimal() or int(given) < 1:
-            raise SpecError(f"{WORKERS}: must be a whole number from 1 on, got {given!r}")
-        return int(given)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class LocalExecutor:
     """Prices on `workers` threads; the calling thread writes.
 
-    `price_chunk` is what prices a range of blocks, the kernels if not given.
+    `price` is what prices a range of blocks.
     """
 
-    def __init__(self, workers: int | None = None, price_chunk: PriceChunk | None = None) -> None:
-        if workers is not None and workers < 1:
-            raise SpecError(f"workers: must be at least 1, got {workers}")
-        self.workers = workers or default_workers()
-        self.price_chunk = price_chunk
+    def __init__(self, workers: int | None = None, price: PriceChunk = price_chunk) -> None:
+        self.workers = check_workers(workers)
+        self.price = price
 
     def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
         """Return when every chunk of `run` is done; call `wake` some times a second meanwhile."""
@@ -64,7 +48,7 @@ class LocalExecutor:
         todo = deque(chunk for chunk in range(run.chunks) if chunk not in done)
         if not todo:
             return
-        work = _Work(plan, run, todo, self.price_chunk or _kernels())
+        work = _Work(plan, run, todo, self.price)
         threads = [
             threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)
             for n in range(min(self.workers, len(todo)))
@@ -84,13 +68,11 @@ class LocalExecutor:
 class _Work:
     """What the workers share: the chunks to do, and what is priced and not yet written."""
 
-    def __init__(
-        self, plan: Plan, run: StoredRun, todo: deque[int], price_chunk: PriceChunk
-    ) -> None:
+    def __init__(self, plan: Plan, run: StoredRun, todo: deque[int], price: PriceChunk) -> None:
         self.plan = plan
         self.chunks = plan.chunks(run.chunk_blocks)
         self.todo = todo
-        self.price_chunk = price_chunk
+        self.price = price
         self.stop = threading.Event()
         self.priced: Queue[tuple[int, Content]] = Queue(QUEUE_BLOCKS)
 
@@ -103,7 +85,7 @@ class _Work:
                 except IndexError:
                     return
                 blocks = self.chunks[chunk]
-                summary = price_blocks(self.plan, blocks, self.price_chunk, self._offer)
+                summary = price_blocks(self.plan, blocks, self.price, self._offer)
                 self._offer(chunk, summary)
         except _StoppedError:
             pass
@@ -153,9 +135,3 @@ def _write(
             # The blocks of its chunk came before it: they are stored.
             store.put_marker(run_id, number, content.to_json())
             chunks -= 1
-
-
-def _kernels() -> PriceChunk:
-    from pricer.pricing import price_chunk
-
-    return price_chunk

@@ -1,0 +1,443 @@
+"""A run in a store: submit and resume it, see how far it is, query it, export it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .contracts import INPUTS, WORDS, check_measures
+from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
+from .estimate import estimate
+from .executors.local import LocalExecutor
+from .plan import BookPlan, GridPlan, Plan, decode_block
+from .selection import ROW, axis_values, book_columns, select_cells, select_rows, words_of
+from .stores import LATEST, SHORT_ID, SQLITE, Store, StoredRun, find_run, open_store
+from .summary import Spread, Summary, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from .book import Book
+    from .executors import Executor
+    from .grid import Grid
+    from .selection import Selected
+
+    Indices = NDArray[np.int64]
+    Table = dict[str, NDArray[Any]]
+
+STORE = "PRICER_STORE"
+PLAN = "plan"
+COMPLETE, INCOMPLETE, RUNNING = "complete", "incomplete", "running"
+RESULTS = ("error", "status")
+# Rows of a batch: large enough for Parquet's row groups, 10 MB with every measure.
+BATCH_CELLS = 131_072
+PROGRESS_S = 0.25
+
+logger = logging.getLogger("pricer")
+
+
+@dataclass(frozen=True, slots=True)
+class FailureExample:
+    """Cells that ended in one way: how, why, how many, and the inputs of one of them."""
+
+    status: str
+    reason: str
+    count: int
+    example: dict[str, str | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How far a run is and what its cells came to; `measures` spans the cells that are ok."""
+
+    run: str
+    name: str
+    state: str
+    submitted_at: str
+    cells: int
+    done: int
+    ok: int
+    failed: int
+    chunks: int
+    chunks_done: int
+    failures: tuple[FailureExample, ...]
+    measures: Mapping[str, Spread]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        spreads = self.measures.items()
+        return asdict(replace(self, measures={})) | {
+            "failures": [asdict(failure) for failure in self.failures],
+            "measures": {name: {"min": s.min, "mean": s.mean, "max": s.max} for name, s in spreads},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run in a store."""
+
+    store: Store
+    head: StoredRun
+
+    @property
+    def id(self) -> str:
+        """The run's id: equal input, equal id."""
+        return self.head.run_id
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How the run's cells are cut, priced and stored."""
+        files = self.store.files(self.id)
+        return Plan.from_json(files.pop(PLAN).decode(), files)
+
+    @property
+    def state(self) -> str:
+        """``complete``, ``running`` while some process prices it, else ``incomplete``."""
+        return self._state(self.store.markers)
+
+    def status(self) -> RunStatus:
+        """Say how far the run is and what its cells came to; reads no block."""
+        markers: dict[int, dict[str, Any]] = {}
+
+        def read(run_id: str) -> dict[int, dict[str, Any]]:
+            markers.update(self.store.markers(run_id))
+            return markers
+
+        state = self._state(read)
+        total = merge(map(Summary.from_json, markers.values()))
+        return RunStatus(
+            run=self.id,
+            name=self.head.name,
+            state=state,
+            submitted_at=self.head.submitted_at,
+            cells=self.head.cells,
+            done=total.cells,
+            ok=total.ok,
+            failed=total.failed,
+            chunks=self.head.chunks,
+            chunks_done=len(markers),
+            failures=tuple(
+                FailureExample(f.status, f.reason, f.count, self._example(f.cell))
+                for f in total.failures
+            ),
+            measures=total.measures,
+        )
+
+    def query(
+        self,
+        selection: Mapping[str, Selected] | None = None,
+        *,
+        measures: Sequence[str] | None = None,
+        nearest: bool = False,
+        limit: int | None = None,
+    ) -> Table:
+        """Read cells by the values of their inputs; only the blocks that hold them are read.
+
+        Parameters
+        ----------
+        selection
+            What to read, by axis: a value, a list of values, or a range as a tuple
+            ``(low, high)``; as text ``"100"``, ``"90,100"`` and ``"90:110"``. Values are matched
+            to 1e-9, relative. A book's rows are selected by its columns or by ``row``, from 1.
+        measures
+            Which measures to read; all that the run has if None.
+        nearest
+            Take the nearest value where one is not there, instead of raising.
+        limit
+            The most rows to return.
+
+        Returns
+        -------
+        dict of arrays of shape (n,)
+            The axes in file order (a book: ``row`` and its columns), the measures, ``error`` and
+            ``status``. A grid's rows come in C order over its axes, a book's in file order.
+
+        Raises
+        ------
+        SpecError
+            Where an axis or a value is not there: names the nearest.
+        StoreError
+            Where a block that is needed is not priced yet, or cannot be read.
+        """
+        columns = self._columns(measures)
+        if isinstance(self.plan, BookPlan):
+            table, cells = select_rows(self.plan, selection or {}, nearest=nearest, limit=limit)
+        else:
+            table, cells = select_cells(self._grid, selection or {}, nearest=nearest, limit=limit)
+        return table | self._read(cells, columns)
+
+    def batches(self, measures: Sequence[str] | None = None) -> Iterator[Table]:
+        """Yield the whole run as tables of some 100,000 rows; memory stays bounded.
+
+        A grid's cells come as they are stored: axes that need solves of their own outside, those
+        that share one inside. A book's rows come in file order.
+        """
+        self._check_complete()
+        columns = self._columns(measures)
+        plan = self.plan
+        if isinstance(plan, BookPlan):
+            # A book is in memory anyway, so its results may be.
+            results = self._read(plan.rows, columns)
+            for start in range(0, plan.cells, BATCH_CELLS):
+                rows = slice(start, start + BATCH_CELLS)
+                yield book_columns(plan.spec, rows) | {n: c[rows] for n, c in results.items()}
+            return
+        grid = self._grid
+        values = axis_values(grid)
+        step = max(1, BATCH_CELLS // plan.block_cells)
+        for block in range(0, plan.blocks, step):
+            last = min(block + step, plan.blocks) - 1
+            cells = np.arange(plan.block_range(block)[0], plan.block_range(last)[1])
+            where = grid.positions(cells)
+            yield {n: v[where[n]] for n, v in values.items()} | self._read(cells, columns)
+
+    def to_arrow(self) -> Any:
+        """Return the whole run as a ``pyarrow.Table``, rows as `query` orders them."""
+        from .tables import arrow
+
+        return arrow(self.query())
+
+    def to_xarray(self) -> Any:
+        """Return the whole grid as an ``xarray.Dataset`` with one labelled dimension an axis."""
+        try:
+            import xarray as xr
+        except ImportError:
+            raise MissingDependencyError(
+                "to_xarray needs xarray: pip install 'pricer[xarray]'"
+            ) from None
+        if isinstance(self.plan, BookPlan):
+            raise SpecError("to_xarray: a book has no axes; use to_arrow")
+        values = axis_values(self._grid)
+        shape = tuple(map(len, values.values()))
+        table = self.query()
+        variables = {
+            n: (tuple(values), c.reshape(shape)) for n, c in table.items() if n not in values
+        }
+        return xr.Dataset(variables, coords=values, attrs={"name": self.head.name, "run": self.id})
+
+    def delete(self) -> None:
+        """Delete the run and all its blocks from the store."""
+        with self.store.lock(self.id) as owned:
+            if not owned:
+                raise StoreError(f"run {self.id[:SHORT_ID]}: is being priced; stop that first")
+            self.store.delete(self.id)
+
+    @property
+    def _grid(self) -> GridPlan:
+        assert isinstance(self.plan, GridPlan)
+        return self.plan
+
+    def _state(self, markers: Callable[[str], Mapping[int, Any]]) -> str:
+        # Asked in this order, a run that ends meanwhile is complete rather than incomplete.
+        running = self.store.running(self.id)
+        if len(markers(self.id)) == self.head.chunks:
+            return COMPLETE
+        return RUNNING if running else INCOMPLETE
+
+    def _check_complete(self) -> None:
+        missing = self.head.chunks - len(self.store.markers(self.id))
+        if missing:
+            raise StoreError(
+                f"run {self.id[:SHORT_ID]}: is incomplete, {missing} of {self.head.chunks} chunks"
+                " are not priced yet; submit it again to finish it"
+            )
+
+    def _columns(self, measures: Sequence[str] | None) -> tuple[str, ...]:
+        if measures is None:
+            return (*self.plan.measures, *RESULTS)
+        asked = check_measures(measures)
+        for measure in asked:
+            if measure not in self.plan.measures:
+                there = ", ".join(self.plan.measures)
+                raise SpecError(f"measures: {measure!r} is not in this run, which has {there}")
+        return (*asked, *RESULTS)
+
+    def _read(self, cells: Indices, columns: Sequence[str]) -> Table:
+        """Read these columns of these cells, each block once."""
+        plan = self.plan
+        out: Table = {
+            name: np.empty(len(cells), np.uint8 if name == "status" else np.float64)
+            for name in columns
+        }
+        order = np.argsort(cells, kind="stable")
+        cells = cells[order]
+        needed, first = np.unique(plan.block_of(cells), return_index=True)
+        cuts = np.append(first, len(cells)).tolist()
+        position = {block: i for i, block in enumerate(needed.tolist())}
+        for block, data in self.store.blocks(self.id, needed.tolist()):
+            here = slice(cuts[position[block]], cuts[position.pop(block) + 1])
+            start, decoded = self._decode(block, data)
+            for name, column in out.items():
+                column[order[here]] = decoded[name][cells[here] - start]
+        if position:
+            raise StoreError(
+                f"run {self.id[:SHORT_ID]}: {len(position)} of the {len(needed)} blocks that this"
+                " needs are not priced yet; submit it again to finish it"
+            )
+        return out
+
+    def _decode(self, block: int, data: bytes) -> tuple[int, Mapping[str, NDArray[Any]]]:
+        """Return the first cell of a block and its columns."""
+        first, end = self.plan.block_range(block)
+        if len(data) != (end - first) * self.plan.cell_bytes:
+            raise StoreError(
+                f"run {self.id[:SHORT_ID]}: block {block} is damaged, it must hold"
+                f" {end - first} cells of {self.plan.cell_bytes} bytes, got {len(data)} bytes"
+            )
+        return first, decode_block(data, self.plan.measures)
+
+    def _example(self, cell: int) -> dict[str, str | float | None]:
+        """Return the inputs of a cell, and its row where it is a book's."""
+        inputs = self.plan.cells_of(np.array([cell]))
+        example: dict[str, str | float | None] = {}
+        if isinstance(self.plan, BookPlan):
+            example[ROW] = int(self.plan.order[cell]) + 1
+        for name in INPUTS:
+            values = getattr(inputs, name)
+            if name in WORDS:
+                example[name] = str(words_of(name, values)[0])
+            else:
+                example[name] = None if np.isnan(values[0]) else float(values[0])
+        return example
+
+
+def submit(
+    spec: Grid | Book,
+    store: Store | str | None = None,
+    *,
+    workers: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Price a grid or a book on this machine into `store`, and return its run when complete.
+
+    The same input is the same run: submitted again, it prices what is missing. Where another
+    process prices it, wait for that one, and take over if it dies.
+
+    Parameters
+    ----------
+    store
+        A store or its URL; `default_store_url` if None.
+    workers
+        How many threads price; PRICER_WORKERS or the cores available if None.
+    on_progress
+        Called some times a second with the number of cells that are stored.
+    """
+    from .compiled import kernel_version
+
+    executor = LocalExecutor(workers)
+    plan = Plan.of(spec, kernel_version())
+    return submit_plan(plan, as_store(store), executor, on_progress=on_progress)
+
+
+def submit_plan(
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    *,
+    chunk_blocks: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Price `plan` into `store` by `executor`, as `submit` does.
+
+    `chunk_blocks` is the number of blocks that a new run has to a chunk; measured if None.
+    """
+    run = _created(plan, store, chunk_blocks)
+    progress = _Progress(run, on_progress)
+    progress.report()
+    while not progress.complete:
+        with store.lock(run.id) as owned:
+            if owned:
+                executor.execute(run.plan, run.head, store, progress)
+                progress.report()
+                break
+        if not progress.attached:
+            logger.info("run %s is being priced by another process; waiting", run.id[:SHORT_ID])
+            progress.attached = True
+        time.sleep(PROGRESS_S)
+        progress.report()
+    return run
+
+
+def open_run(name: str = LATEST, store: Store | str | None = None) -> Run:
+    """Return the run that `name` means: an id, the start of exactly one, or ``latest``."""
+    opened = as_store(store)
+    return Run(opened, find_run(opened, name))
+
+
+def list_runs(store: Store | str | None = None) -> list[Run]:
+    """Return every run of a store, the one submitted last first."""
+    opened = as_store(store)
+    return [Run(opened, head) for head in opened.runs()]
+
+
+def default_store_url() -> str:
+    """Return PRICER_STORE, else the URL of an SQLite file in the user's data folder."""
+    return os.environ.get(STORE, "").strip() or f"{SQLITE}{_data_folder() / 'runs.db'}"
+
+
+def as_store(store: Store | str | None = None) -> Store:
+    """Return `store`, or open it by its URL; the default one if None."""
+    if store is None:
+        store = default_store_url()
+        if store.startswith(f"{SQLITE}{_data_folder()}"):
+            _data_folder().mkdir(parents=True, exist_ok=True)
+    return open_store(store) if isinstance(store, str) else store
+
+
+def _data_folder() -> Path:
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("pricer", appauthor=False))
+
+
+def _created(plan: Plan, store: Store, chunk_blocks: int | None) -> Run:
+    """Return the run of `plan` as the store has it, which it may have had before."""
+    now = datetime.now(UTC).isoformat()
+    try:
+        head = replace(store.run(plan.run_id), submitted_at=now)
+        files: dict[str, bytes] = {}
+    except RunNotFoundError:
+        size = chunk_blocks or estimate(plan).chunk_blocks
+        head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
+        files = {PLAN: plan.to_json().encode()} | plan.columns()
+    run = Run(store, store.create(head, files))
+    if files and run.head == head:
+        run.__dict__["plan"] = plan
+    return run
+
+
+class _Progress:
+    """What the store says of a run, at most some times a second."""
+
+    def __init__(self, run: Run, tell: Callable[[int], None] | None) -> None:
+        self.run = run
+        self.tell = tell
+        self.complete = False
+        self.attached = False
+        self.next = 0.0
+
+    def __call__(self) -> None:
+        """Report if it is time to."""
+        if time.monotonic() >= self.next:
+            self.report()
+
+    def report(self) -> None:
+        """Read how far the run is, and tell."""
+        started = time.monotonic()
+        markers = self.run.store.markers(self.run.id)
+        self.complete = len(markers) == self.run.head.chunks
+        if self.tell:
+            self.tell(sum(marker["cells"] for marker in markers.values()))
+        ended = time.monotonic()
+        # A run of very many chunks takes long to read: spend a twentieth of the time on it.
+        self.next = ended + max(PROGRESS_S, 20 * (ended - started))

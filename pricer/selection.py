@@ -1,0 +1,294 @@
+"""Which cells a query means: values on axes become cell numbers, values in columns become rows."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from .columns import parse_number
+from .contracts import INPUTS, WORDS, code_of, suggest
+from .errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from .book import Book
+    from .plan import BookPlan, GridPlan
+
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+    Table = dict[str, NDArray[Any]]
+    # A value, a list of values, or a range as (low, high), either end of which may be None;
+    # as text 100, 90,100 and 90:110.
+    Selected = str | float | tuple[float | None, float | None] | Sequence[str | float]
+
+ROW = "row"
+MAX_ROWS = 20_000_000
+# Numbers are equal where they differ by no more than this, relative to the larger.
+SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What lies from `low` to `high`, both included; None where open."""
+
+    low: str | float | None
+    high: str | float | None
+
+
+def select_cells(
+    plan: GridPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+) -> tuple[Table, Indices]:
+    """Return the values on each axis and the number of each cell that `selection` means.
+
+    Both come in C order over the axes as the file has them. `limit` keeps the first so many.
+
+    Raises
+    ------
+    SpecError
+        Where an axis or a value is not there, or the cells are too many for memory.
+    """
+    values = axis_values(plan)
+    chosen = {name: np.arange(len(on_axis)) for name, on_axis in values.items()}
+    for name, selected in selection.items():
+        if name in chosen:
+            chosen[name] = _positions(name, values[name], selected, nearest=nearest)
+        elif name in plan.spec.fixed:
+            _positions(name, np.array([plan.spec.fixed[name]]), selected, nearest=nearest)
+        else:
+            _refuse(name, "an axis", list(values))
+    total = prod(map(len, chosen.values()))
+    count = total if limit is None else min(_checked(limit), total)
+    if count > MAX_ROWS:
+        raise SpecError(
+            f"selection: must mean at most {MAX_ROWS:,} cells, got {total:,};"
+            " narrow or limit it, or export the run"
+        )
+    rest = np.arange(count, dtype=np.int64)
+    positions = {}
+    for name, on_axis in reversed(chosen.items()):
+        outer = rest // len(on_axis)
+        positions[name] = on_axis[rest - outer * len(on_axis)]
+        rest = outer
+    cells = np.broadcast_to(plan.numbers(positions), count)
+    return {name: on_axis[positions[name]] for name, on_axis in values.items()}, cells
+
+
+def select_rows(
+    plan: BookPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+) -> tuple[Table, Indices]:
+    """Return the columns and the cell of each row of a book that `selection` means, in file order.
+
+    Raises
+    ------
+    SpecError
+        Where a column or a value is not there.
+    """
+    book = plan.spec
+    kept = np.ones(len(book), dtype=bool)
+    for name, selected in selection.items():
+        if name == ROW:
+            kept &= _equal(name, np.arange(1.0, len(book) + 1), selected, nearest=nearest)
+        elif name in INPUTS:
+            kept &= _equal(name, _column(book, name), selected, nearest=nearest)
+        elif name in book.texts:
+            kept &= _equal_texts(name, book.texts[name], selected)
+        else:
+            _refuse(name, "a column", [ROW, *book.columns])
+    rows = np.flatnonzero(kept)[: None if limit is None else _checked(limit)]
+    return book_columns(book, rows), plan.rows[rows]
+
+
+def axis_values(plan: GridPlan) -> Table:
+    """Return the values on each axis, in file order: floats or words."""
+    return {axis.name: np.array(axis.values) for axis in plan.spec.axes}
+
+
+def book_columns(book: Book, rows: Indices | slice) -> Table:
+    """Return the number of each of these rows, counted from 1, and its columns in file order."""
+    table: Table = {ROW: np.arange(1, len(book) + 1)[rows]}
+    return table | {name: _column(book, name)[rows] for name in book.columns}
+
+
+def _column(book: Book, name: str) -> NDArray[Any]:
+    if name in book.texts:
+        return book.texts[name]
+    column: NDArray[Any] = getattr(book.cells, name)
+    if name not in WORDS:
+        return column
+    return words_of(name, column)
+
+
+def words_of(name: str, codes: NDArray[np.int8]) -> NDArray[np.str_]:
+    """Return the words of an input that is stored as codes."""
+    by_code = sorted((code, word) for word, code in WORDS[name].items())
+    positions = np.searchsorted([code for code, _ in by_code], codes)
+    words: NDArray[np.str_] = np.array([word for _, word in by_code])[positions]
+    return words
+
+
+def _positions(
+    name: str, values: NDArray[Any], selected: Selected, *, nearest: bool
+) -> NDArray[np.int64]:
+    """Return where on an axis the selected values lie, increasing."""
+    positions = np.flatnonzero(_equal(name, values, selected, nearest=nearest))
+    if not len(positions):
+        ends = f"{_show(values[0])} to {_show(values[-1])}"
+        raise SpecError(f"{name}: no value lies in {_spell(selected)}; there are {ends}")
+    return positions
+
+
+def _equal(
+    name: str, values: NDArray[Any], selected: Selected, *, nearest: bool
+) -> NDArray[np.bool_]:
+    """Tell which values of an input are selected."""
+    match _parsed(selected):
+        case _Range(low, high) if name not in WORDS:
+            return _between(name, values, low, high)
+        case _Range():
+            raise SpecError(f"{name}: must be a word, got {_spell(selected)}")
+        case wanted:
+            same = np.zeros(len(values), dtype=bool)
+            for one in wanted:
+                if name in WORDS:
+                    same |= _equal_word(name, values, one)
+                else:
+                    same |= _equal_number(name, values, _number(name, one), nearest=nearest)
+            return same
+
+
+def _equal_word(name: str, words: NDArray[Any], wanted: object) -> NDArray[np.bool_]:
+    code = code_of(name, wanted)
+    word = next(known for known, its_code in WORDS[name].items() if its_code == code)
+    same: NDArray[np.bool_] = words == word
+    if not same.any():
+        raise SpecError(f"{name}: {word} is not there; every one is {words[0]}")
+    return same
+
+
+def _equal_number(name: str, values: Floats, wanted: float, *, nearest: bool) -> NDArray[np.bool_]:
+    same = _same(values, wanted)
+    if same.any() or np.isnan(values).all():
+        return same
+    closest = float(values[np.nanargmin(np.abs(values - wanted))])
+    if not nearest:
+        raise SpecError(f"{name}: {_show(wanted)} is not there; the nearest is {_show(closest)}")
+    return _same(values, closest)
+
+
+def _equal_texts(name: str, texts: NDArray[Any], selected: Selected) -> NDArray[np.bool_]:
+    """Tell which texts are selected, numbers among them by their value."""
+    same = np.zeros(len(texts), dtype=bool)
+    if isinstance(selected, str) and np.isnan(_numbers([selected])[0]):
+        # First as it stands: a text may hold a colon or a comma.
+        same |= texts == selected.strip()
+        if same.any():
+            return same
+    match _parsed(selected):
+        case _Range(low, high):
+            ends = _numbers([end for end in (low, high) if end is not None])
+            if not np.isnan(ends).any():
+                return _between(name, _numbers(texts.tolist()), low, high)
+            # As text, which suits ISO dates.
+            return np.array(
+                [
+                    (low is None or str(low) <= text) and (high is None or text <= str(high))
+                    for text in texts.tolist()
+                ]
+            )
+        case wanted:
+            values = _numbers(wanted)
+            if not np.isnan(values).all():
+                numbers = _numbers(texts.tolist())
+            for one, value in zip(wanted, values.tolist(), strict=True):
+                same |= texts == str(one).strip() if np.isnan(value) else _same(numbers, value)
+    if not same.any():
+        hint = suggest(str(selected), dict.fromkeys(texts.tolist()))
+        raise SpecError(f"{name}: no row has {_spell(selected)}{hint}")
+    return same
+
+
+def _same(values: Floats, wanted: float) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = np.abs(values - wanted) <= SAME * np.maximum(
+        np.abs(values), abs(wanted)
+    )
+    return same
+
+
+def _between(
+    name: str, values: Floats, low: str | float | None, high: str | float | None
+) -> NDArray[np.bool_]:
+    first = -np.inf if low is None else _number(name, low)
+    last = np.inf if high is None else _number(name, high)
+    if first > last:
+        raise SpecError(f"{name}: a range must go up, got {_show(first)}:{_show(last)}")
+    inside: NDArray[np.bool_] = values >= first - SAME * abs(first)
+    return inside & (values <= last + SAME * abs(last))
+
+
+def _parsed(selected: Selected) -> _Range | Sequence[str | float]:
+    match selected:
+        case str():
+            low, colon, high = selected.partition(":")
+            return (
+                _Range(low.strip() or None, high.strip() or None) if colon else selected.split(",")
+            )
+        case (low, high) if isinstance(selected, tuple):
+            return _Range(low, high)
+        case float() | int() | np.number():
+            return [float(selected)]
+        case _:
+            return list(selected)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        try:
+            number = parse_number(value)
+        except SpecError as error:
+            raise SpecError(f"{name}: {error}") from None
+    if not np.isfinite(number):
+        raise SpecError(f"{name}: must be finite, got {_show(number)}")
+    return number
+
+
+def _numbers(values: Sequence[object]) -> Floats:
+    """Read what are numbers among `values`; NaN for the others."""
+    numbers = np.full(len(values), np.nan)
+    for i, value in enumerate(values):
+        with suppress(SpecError):
+            numbers[i] = _number("", value)
+    return numbers
+
+
+def _show(value: object) -> str:
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _spell(selected: Selected) -> str:
+    match _parsed(selected):
+        case _Range(low, high):
+            return ":".join("" if end is None else _show(end) for end in (low, high))
+        case wanted:
+            return ",".join(map(_show, wanted))
+
+
+def _checked(limit: int) -> int:
+    if limit < 1:
+        raise SpecError(f"limit: must be at least 1, got {limit}")
+    return limit
+
+
+def _refuse(name: str, what: str, known: Sequence[str]) -> NoReturn:
+    raise SpecError(
+        f"selection: {name!r} is not {what} of this run{suggest(name, known)};"
+        f" there are {', '.join(known)}"
+    )
