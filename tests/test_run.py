@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ import pytest
 
 from pricer import run as run_module
 from pricer.book import Book
-from pricer.compiled import kernel_version
 from pricer.contracts import MEASURES, Status
 from pricer.errors import RunNotFoundError, SpecError, StoreError
 from pricer.executors.local import LocalExecutor
@@ -344,7 +342,7 @@ def test_a_query_reads_only_the_blocks_that_it_needs_and_each_once() -> None:
 
 def test_nearest_limit_and_measures_narrow_a_query() -> None:
     run = priced()
-    with pytest.raises(SpecError, match="strike: 100.9 is not there; the nearest is 100"):
+    with pytest.raises(SpecError, match=r"strike: 100\.9 is not there; the nearest is 100"):
         run.query({"strike": 100.9})
     table = run.query({"strike": 100.9}, nearest=True, limit=5, measures=["delta"])
     assert list(table) == ["strike", "vol", "expiry", "right", "spot", "delta", "error", "status"]
@@ -503,3 +501,157 @@ def test_a_grid_becomes_a_labelled_dataset_and_a_book_does_not() -> None:
 
 
 # --- the real thing: kernels, an SQLite file, processes that die ---
+
+AMERICAN = """
+[contract]
+type = "vanilla"
+exercise = "american"
+[axes]
+strike = { start = 70.0, stop = 130.0, count = 61 }
+spot = { start = 80.0, stop = 120.0, count = 41 }
+vol = [0.15, 0.2, 0.3]
+right = ["call", "put"]
+expiry = [0.25, 0.5, 1.0, 2.0]
+rate = [0.03, 0.05]
+dividend_yield = 0.04
+[method]
+measures = ["price", "delta"]
+"""
+# Prices with the kernels, but takes its time over each block, so that there is time to kill it.
+SUBMIT = """
+import sys, time
+from pricer.compiled import kernel_version
+from pricer.executors.local import LocalExecutor
+from pricer.grid import Grid
+from pricer.plan import Plan
+from pricer.pricing import price_chunk
+from pricer.run import submit_plan
+from pricer.stores import open_store
+
+def slow(plan, first, end):
+    for block in price_chunk(plan, first, end):
+        time.sleep(float(sys.argv[3]))
+        yield block
+
+plan = Plan.of(Grid.parse(sys.argv[1]), kernel_version())
+submit_plan(plan, open_store(sys.argv[2]), LocalExecutor(2, slow), chunk_blocks=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> dict[str, Any]:
+    """Price the whole grid in one go."""
+    return submit(Grid.parse(AMERICAN), MemoryStore()).query()
+
+
+class Submit(subprocess.Popen[str]):
+    """A process that submits the American grid to a store; killed at the end of its context."""
+
+    def __init__(self, store: Store, block_s: float) -> None:
+        self.started = time.monotonic()
+        super().__init__(
+            [sys.executable, "-c", SUBMIT, AMERICAN, store.url, str(block_s)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.communicate()
+
+    def wait_for_markers(self, store: Store, count: int) -> Run:
+        """Wait until the run has so many chunks done, or more."""
+        while self.poll() is None:
+            assert time.monotonic() < self.started + 60
+            runs = list_runs(store)
+            if runs and len(store.markers(runs[0].id)) >= count:
+                return runs[0]
+            time.sleep(0.005)
+        raise AssertionError(self.communicate()[1])
+
+
+def assert_same(run: Run, expected: dict[str, Any]) -> None:
+    table = run.query()
+    assert list(table) == list(expected)
+    for name, column in expected.items():
+        np.testing.assert_array_equal(table[name], column)
+
+
+@pytest.mark.parametrize("markers", [0, 1, 10])
+def test_a_run_killed_at_any_moment_is_incomplete_and_submit_finishes_it_bit_for_bit(
+    markers: int, tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    with Submit(store, 0.02) as process:
+        run = process.wait_for_markers(store, markers)
+        assert run.state in ("running", "incomplete")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert run.state == "incomplete"
+    status = run.status()
+    assert markers <= status.chunks_done < status.chunks == 24
+    again = submit(Grid.parse(AMERICAN), store)
+    assert again.id == run.id
+    assert again.state == "complete"
+    assert again.head.chunk_blocks == 2
+    assert_same(again, undisturbed)
+
+
+def test_a_run_killed_again_and_again_gets_done(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    """Whatever the moment: while starting, pricing, writing blocks or markers."""
+    store = SqliteStore(tmp_path / "runs.db")
+    done = 0
+    for kill in range(1, 8):
+        with Submit(store, 0.002) as process:
+            while process.poll() is None and not store.runs():
+                time.sleep(0.001)
+            time.sleep(0.013 * kill)
+            process.send_signal(signal.SIGKILL)
+        run = open_run("latest", store)
+        assert len(store.markers(run.id)) >= done
+        done = len(store.markers(run.id))
+        for chunk in store.markers(run.id):
+            blocks = run.plan.chunks(run.head.chunk_blocks)[chunk]
+            assert [n for n, _ in store.blocks(run.id, blocks)] == list(blocks)
+    assert_same(submit(Grid.parse(AMERICAN), store), undisturbed)
+
+
+def test_a_second_process_attaches_and_takes_over_when_the_first_is_killed(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    told: list[int] = []
+    with Submit(store, 0.05) as first:
+        run = first.wait_for_markers(store, 2)
+
+        def kill_when_attached(done: int) -> None:
+            told.append(done)
+            if len(told) == 3:
+                first.send_signal(signal.SIGKILL)
+
+        second = submit(Grid.parse(AMERICAN), store, on_progress=kill_when_attached)
+    assert second.id == run.id
+    assert second.state == "complete"
+    assert 0 < told[0] < told[-1] == second.head.cells
+    assert_same(second, undisturbed)
+
+
+def test_ctrl_c_ends_a_submit_promptly_and_keeps_what_is_done(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    with Submit(store, 0.05) as process:
+        run = process.wait_for_markers(store, 3)
+        interrupted = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=10)
+        assert time.monotonic() - interrupted < 3
+    assert process.returncode == -signal.SIGINT
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
+    assert "Exception in thread" not in stderr
+    assert run.state == "incomplete"
+    assert run.status().chunks_done >= 3
+    assert not list(tmp_path.glob("*.lock"))
+    assert_same(submit(Grid.parse(AMERICAN), store), undisturbed)

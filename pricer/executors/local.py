@@ -8,6 +8,7 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
+from pricer.compiled import kernels
 from pricer.pricing import check_workers, price_chunk
 
 from . import price_blocks
@@ -48,6 +49,8 @@ class LocalExecutor:
         todo = deque(chunk for chunk in range(run.chunks) if chunk not in done)
         if not todo:
             return
+        # Here, where one thread runs: imports and compilers do not take turns.
+        kernels()
         work = _Work(plan, run, todo, self.price)
         threads = [
             threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)
