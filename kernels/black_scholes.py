@@ -4,7 +4,6 @@ Rows of `out` are in the order of `ROWS`. Nothing is validated and nothing raise
 """
 
 import numpy as np
-from numba import njit
 
 from .elementary import (
     INVERSE_SQRT_2,
@@ -16,12 +15,13 @@ from .elementary import (
     log,
     normal_cdf,
 )
+from .jit import kernel
 
 ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho", "error")
 EPSILON = 2.220446049250313e-16
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _erfcx_difference(near, far):
     """erfcx(near) - erfcx(far) for near < far, without cancellation where they are close.
 
@@ -42,7 +42,7 @@ def _erfcx_difference(near, far):
     return -gap * (f1 + square * (f3 / 24.0 + square * f5 / 1920.0))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _out_of_the_money(theta, s, k, d1, d2):
     """Price of the option of type theta (+1 call, -1 put) whose forward is out of the money."""
     # near < far are the arguments of erfc: those of the smaller and the larger strike distance.
@@ -55,7 +55,7 @@ def _out_of_the_money(theta, s, k, d1, d2):
     return 0.5 * s * gaussian(d1) * _erfcx_difference(near, far)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def european(theta, S, K, T, r, q, sigma):
     """Price, greeks and rounding bound of one European option with S, K, T, sigma > 0.
 
@@ -90,7 +90,7 @@ def european(theta, S, K, T, r, q, sigma):
     return price, delta, gamma, vega, theta_greek, rho, dividend_rho, error
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def deterministic(theta, american, S, K, T, r, q):
     """Price and greeks where nothing is random: expiry, vol, spot or strike is 0.
 
@@ -129,18 +129,38 @@ def deterministic(theta, american, S, K, T, r, q):
     return max(value, 0.0) + 0.0, delta, gamma, 0.0, decay, rho, dividend_rho, error
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def closed_form(theta, american, S, K, T, r, q, sigma, out):
+@kernel
+def _swept(theta, S, K, T, r, q, sigma):
+    """Price an American option whose drift |r - q| sweeps its diffusion aside.
+
+    The larger of the European price and that of the best exercise time without diffusion. What
+    both miss is of the order of sigma^2 times expiry, and times the 1 / |r - q| years for which
+    a spot beside the strike feels its diffusion.
+    """
+    best = european(theta, S, K, T, r, q, sigma)
+    still = deterministic(theta, True, S, K, T, r, q)
+    if still[0] > best[0]:
+        best = still
+    error = 0.5 * max(S, K) * sigma * sigma * (T + 1.0 / abs(r - q))
+    return best[0], best[1], best[2], best[3], best[4], best[5], best[6], best[7] + error
+
+
+@kernel
+def closed_form(theta, kind, S, K, T, r, q, sigma, out):
     """Write ROWS of n options to `out`, shape (8, n); every input has shape (n,).
 
-    An American option is priced as what it equals: a European one where exercise never pays (the
-    caller knows), or the best exercise time where nothing is random.
+    `kind` says what they equal: 0 European; 1 American, but a European one where sigma > 0, since
+    exercise never pays; 2 American, with a drift that sweeps its diffusion aside.
     """
     for i in range(len(S)):
+        sign = float(theta[i])
         if S[i] > 0.0 and K[i] > 0.0 and T[i] > 0.0 and sigma[i] > 0.0:
-            row = european(float(theta[i]), S[i], K[i], T[i], r[i], q[i], sigma[i])
+            if kind[i] == 2:
+                row = _swept(sign, S[i], K[i], T[i], r[i], q[i], sigma[i])
+            else:
+                row = european(sign, S[i], K[i], T[i], r[i], q[i], sigma[i])
         else:
-            row = deterministic(float(theta[i]), american[i] != 0, S[i], K[i], T[i], r[i], q[i])
+            row = deterministic(sign, kind[i] != 0, S[i], K[i], T[i], r[i], q[i])
         for j in range(8):
             out[j, i] = row[j]
 

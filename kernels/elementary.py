@@ -9,8 +9,10 @@ from math import inf, nan, sqrt
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from .jit import kernel
 
 LN2_HIGH = 0.6931471803691238  # the leading 32 bits, so that n * LN2_HIGH is exact
 LN2_LOW = 1.9082149292705877e-10
@@ -92,7 +94,7 @@ def _double(typing_context, bits):
     return types.float64(types.int64), emit
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def polynomial(coefficients, x):
     """Evaluate by Horner's rule, highest power first."""
     total = coefficients[0]
@@ -101,13 +103,13 @@ def polynomial(coefficients, x):
     return total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def power_of_two(n):
     """2**n for -1022 <= n <= 1023."""
     return _double((n + 1023) << 52)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def exp(x):
     """e**x within 1 ulp; 0 below -745.2, infinity above 709.8."""
     if not x > -745.2:
@@ -120,7 +122,7 @@ def exp(x):
     return (1.0 + (r + r * r * polynomial(EXP, r))) * power_of_two(half) * power_of_two(n - half)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def log(x):
     """Natural logarithm of x > 0 within 1 ulp; minus infinity at 0."""
     if not x > 0.0:
@@ -143,7 +145,7 @@ def log(x):
     return n * LN2_HIGH - ((half_square - (rest + n * LN2_LOW)) - f)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def gaussian(x):
     """exp(-x*x/2) within 3 ulp: the square is split, so that its rounding does not grow."""
     if not abs(x) < 55.0:
@@ -154,7 +156,7 @@ def gaussian(x):
     return exp(-0.5 * high * high) * exp(-0.5 * low * (x + high))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def erfcx(x):
     """exp(x*x) erfc(x), for x > -26: within 4 ulp for x >= 0.
 
@@ -166,14 +168,14 @@ def erfcx(x):
     return tail if x >= 0.0 else 2.0 / gaussian(x * SQRT_2) - tail
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def normal_cdf(x):
     """Standard normal distribution: 8 ulp in either tail."""
     tail = 0.5 * gaussian(x) * erfcx(abs(x) * INVERSE_SQRT_2)
     return tail if x < 0.0 else 1.0 - tail
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def normal_pdf(x):
     """Standard normal density."""
     return INVERSE_SQRT_2PI * gaussian(x)

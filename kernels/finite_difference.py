@@ -21,19 +21,21 @@ never sees its neighbours, so neither do its bits.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from .black_scholes import EPSILON, european
 from .elementary import exp, log, normal_cdf
+from .jit import kernel
 from .lanes import WIDTH, broadcast, choose, load, store
 
 BASE_NODES = 50  # mesh intervals at level 0; doubled by every level
 BASE_STEPS = 10  # time steps at level 0 of a family with one expiry
 START_STEPS = 5  # least steps at level 0 up to the first expiry
 TOP_LEVEL = 7  # 6401 nodes, 1280 steps
+NEWTON_STEPS = 3  # for the first node above the exercise boundary
 STENCIL = 6  # nodes of the interpolating polynomial
 SLACK = 1e-3  # of the tolerance, or of 1e-5 if that is larger, for truncating the domain
-SAFETY = 0.5  # the error over the largest difference of extrapolations nearby
+SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
+PECLET = 2.0  # drift times node spacing from which central differences may ring
 NEARBY = 12  # nearby is this part of the mesh, to either side
 
 ALPHA = 2.0 - np.sqrt(2.0)  # TR-BDF2 with one matrix for both stages
@@ -46,7 +48,7 @@ ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 FORWARD_SLOPE = (-137.0 / 60.0, 5.0, -5.0, 10.0 / 3.0, -1.25, 0.2)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _passage(distance, drift, time):
     """Chance that Brownian motion with this drift falls by `distance` within `time`."""
     if distance <= 0.0:
@@ -59,7 +61,7 @@ def _passage(distance, drift, time):
     return min(direct + reflected, 1.0)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _perpetual_boundary(a, b):
     """ln of the exercise boundary of the perpetual put per unit of strike; a > 0."""
     mu = a - b - 0.5
@@ -69,7 +71,7 @@ def _perpetual_boundary(a, b):
     return log(m / (m - 1.0))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _domain(american, a, b, low, high, time, slack):
     """Bounds of x such that what lies beyond moves no price in [low, high] by more than `slack`.
 
@@ -96,8 +98,8 @@ def _domain(american, a, b, low, high, time, slack):
     return max(left, floor), right, left <= floor
 
 
-@njit(cache=True, nogil=True)
-def prepare(theta, american, sigma, r, q, low, high, offsets, expiries, slack):
+@kernel
+def prepare(theta, american, sigma, r, q, low, high, offsets, expiries, truncation):
     """Turn families into put problems: coefficients, mesh and time nodes at level 0.
 
     Parameters
@@ -106,7 +108,7 @@ def prepare(theta, american, sigma, r, q, low, high, offsets, expiries, slack):
         shape (F,): +1 call or -1 put, 1 American, market, bounds of spot/strike.
     offsets, expiries
         shapes (F + 1,) and (E,): each family's positive expiries, increasing.
-    slack
+    truncation
         what truncating the domain may cost, per unit of strike.
 
     Returns
@@ -137,9 +139,11 @@ def prepare(theta, american, sigma, r, q, low, high, offsets, expiries, slack):
             x_low, x_high = -x_high, -x_low
         first, last = offsets[f], offsets[f + 1]
         time = variance * expiries[last - 1]
+        # A call is worth its spot times u: the same slack per unit of strike is less of u.
+        slack = truncation * min(exp(x_low), 1.0) if theta[f] > 0 else truncation
         left, right, exercised = _domain(american[f] != 0, a, b, x_low, x_high, time, slack)
         cap = time
-        if american[f] != 0 and a > 0.0:
+        if exercised:
             # The value nears the perpetual one at least as fast as exp(-(a + mu^2/2) t).
             mu = a - b - 0.5
             cap = (20.0 - log(slack) + abs(mu) * (right - left)) / (a + 0.5 * mu * mu)
@@ -188,7 +192,7 @@ def prepare(theta, american, sigma, r, q, low, high, offsets, expiries, slack):
     return problem, left_nodes, node_offsets, nodes[:filled], slice_nodes
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _edge(a, b, x, payoff, exercised, time):
     """Value at the left edge and its derivatives in a and b: the forward, or exercise."""
     cash, asset = exp(-a * time), exp(x - b * time)
@@ -197,7 +201,7 @@ def _edge(a, b, x, payoff, exercised, time):
     return cash - asset, -time * cash, time * asset
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _eliminate(
     top, bottom, lower, diagonal, upper, trapezoidal, first, highest, u, other, obstacle,
     pivots, rhs, state,
@@ -227,36 +231,56 @@ def _eliminate(
     store(state, 1, pivot)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _first_node(i, j, lower, a, b, h, obstacle, pivots, rhs):
     """Solve row i of lane j as the first above the exercise boundary.
 
-    From the boundary, u - payoff grows as c/2 times the square of the way, c = 2 (a - b exp(x)):
-    the equation jumps there. So the neighbour below the boundary counts not with its payoff but
-    with the value that continues the parabola, payoff + c/2 (h - s)^2, where s is the way from
-    the boundary to this node; w = c/2 s^2 then solves a quadratic equation in its root.
+    At the boundary u_xx jumps by c = 2 (a - b exp(x)), and from it the time value grows as
+    w(z) = c/2 z^2 + d z^3 (`_cube`). So the neighbour below counts in this row's equation not with
+    its payoff but with the value that continues w, at z = s - h, where s is the way from the
+    boundary to this node; w(s) then solves a scalar equation, by Newton's method.
 
-    Returns w, not positive where this node is exercised too, and s.
+    Returns w(s), not positive where this node is exercised too, s, c and d.
     """
     payoff, below = obstacle[i, j], obstacle[i - 1, j]
-    curvature = max(2.0 * (a - b * (1.0 - payoff)), 0.0)
+    asset = 1.0 - payoff
+    c = 2.0 * (a - b * asset)
     pivot = pivots[i, j]
     plain = pivot * (rhs[i, j] + lower * below) - payoff
-    if curvature <= 0.0:
-        return plain, h
-    right = plain + pivot * lower * 0.5 * curvature * h * h
-    if right <= 0.0:
-        return right, h
-    square = 1.0 - lower * pivot
-    linear = lower * pivot * h * np.sqrt(2.0 * curvature)
-    root = 2.0 * right / (linear + np.sqrt(linear * linear + 4.0 * square * right))
-    way = root * np.sqrt(2.0 / curvature)
-    if way >= h:
-        return plain, h
-    return root * root, way
+    if c <= 0.0:
+        return plain, h, 0.0, 0.0
+    pull = lower * pivot
+    d = _cube(c, a, b, asset)
+    if plain + pull * (0.5 * c - d * h) * h * h <= 0.0:
+        return -1.0, h, c, d
+    # The root of the parabola alone starts the iteration.
+    right = max(plain + pull * 0.5 * c * h * h, 0.0)
+    linear = pull * h * np.sqrt(2.0 * c)
+    root = 2.0 * right / (linear + np.sqrt(linear * linear + 4.0 * (1.0 - pull) * right))
+    s = root * np.sqrt(2.0 / c)
+    for _ in range(NEWTON_STEPS):
+        c = 2.0 * (a - b * asset * (1.0 - s))
+        d = _cube(c, a, b, asset)
+        far = h - s
+        miss = (0.5 * c + d * s) * s * s - plain - pull * (0.5 * c - d * far) * far * far
+        slope = (c + 3.0 * d * s) * s + pull * (c - 3.0 * d * far) * far
+        s = min(max(s - miss / slope, 0.0), h) if slope > 0.0 else h
+    value = (0.5 * c + d * s) * s * s
+    if s >= h or not value > 0.0:
+        return plain, h, c, d
+    return value, s, c, d
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
+def _cube(c, a, b, asset):
+    """A sixth of the third derivative of the time value at a boundary at rest, exp(x) = asset.
+
+    From the derivative in x of the differential equation.
+    """
+    return -(c * (a - b - 0.5) + b * asset) / 3.0
+
+
+@kernel
 def _stage(
     lower, diagonal, upper, trapezoidal, before, u, other, obstacle, pivots, rhs, lane, first, way,
     state, out,
@@ -266,7 +290,7 @@ def _stage(
     Elimination from the right reaches below the boundary, whose node is then found lane by lane;
     from there the solution runs to the right. Rows below are exercised and never touched. `before`
     holds each lane's first unexercised row of `u` (as a double), `first` that of the stage before
-    and, on return, of `out`; `way` the distance from the boundary to it.
+    and, on return, of `out`; `way` holds s, c and d of `_first_node`.
     """
     last = u.shape[0] - 1
     highest = int(before.max())
@@ -282,7 +306,7 @@ def _stage(
         a, b, h, l = lane[1, j], lane[2, j], lane[0, j], lane[11, j]
         if lane[4, j] > obstacle[0, j]:
             first[0, j] = 0.0
-            way[j] = h
+            way[0, j], way[1, j], way[2, j] = h, 0.0, 0.0
             lane[10, j] = lane[4, j]
             j += 1
             if bottom > 1:
@@ -293,16 +317,16 @@ def _stage(
                 bottom = 1
             continue
         i = max(i, bottom)
-        gap, s = _first_node(i, j, l, a, b, h, obstacle, pivots, rhs)
+        gap, s, c, d = _first_node(i, j, l, a, b, h, obstacle, pivots, rhs)
         while gap <= 0.0 and i < last - 1:
             i += 1
-            gap, s = _first_node(i, j, l, a, b, h, obstacle, pivots, rhs)
+            gap, s, c, d = _first_node(i, j, l, a, b, h, obstacle, pivots, rhs)
         while i > bottom:
-            next_gap, next_s = _first_node(i - 1, j, l, a, b, h, obstacle, pivots, rhs)
-            if next_gap <= 0.0:
+            node = _first_node(i - 1, j, l, a, b, h, obstacle, pivots, rhs)
+            if node[0] <= 0.0:
                 break
             i -= 1
-            gap, s = next_gap, next_s
+            gap, s, c, d = node
         first[0, j] = i
         if i == bottom and bottom > 1:
             lower_bottom = max(bottom - 8, 1)
@@ -312,7 +336,7 @@ def _stage(
             )
             bottom = lower_bottom
             continue
-        way[j] = s
+        way[0, j], way[1, j], way[2, j] = s, c, d
         lane[10, j] = obstacle[i, j] + max(gap, 0.0)
         j += 1
     bottom = min(bottom, int(first.min()))
@@ -331,22 +355,22 @@ def _stage(
         store(out, i, value)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _set_ghosts(first, way, lane, obstacle, u, w_a, w_b, greeks):
     """Put the continued parabola, and its derivatives, in the row below each lane's boundary."""
     for j in range(WIDTH):
         i = int(first[0, j])
         if i > 0:
-            h, s = lane[0, j], way[j]
+            h, s = lane[0, j], way[0, j]
             asset = 1.0 - obstacle[i - 1, j]
-            curvature = max(2.0 * (lane[1, j] - lane[2, j] * (1.0 - obstacle[i, j])), 0.0)
-            u[i - 1, j] = obstacle[i - 1, j] + 0.5 * curvature * (h - s) * (h - s)
+            far = h - s
+            u[i - 1, j] = obstacle[i - 1, j] + (0.5 * way[1, j] - way[2, j] * far) * far * far
             if greeks:
                 w_a[i - 1, j] = (h - s) * (h - w_a[i, j] / s)
                 w_b[i - 1, j] = (h - s) * (-h * asset - w_b[i, j] / s)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _clear_ghosts(first, obstacle, u, w_a, w_b, greeks):
     for j in range(WIDTH):
         i = int(first[0, j])
@@ -357,7 +381,7 @@ def _clear_ghosts(first, obstacle, u, w_a, w_b, greeks):
                 w_b[i - 1, j] = 0.0
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _tangent_stage(
     lower, diagonal, upper, weight, slope, trapezoidal, before, first, way, lane, obstacle, pivots,
     rhs_a, rhs_b, u, u_new, w_a, w_b, other_a, other_b, edge_a, edge_b, out_a, out_b,
@@ -404,7 +428,7 @@ def _tangent_stage(
     for j in range(WIDTH):
         i = int(first[0, j])
         if i > 0:
-            h, s, l = lane[0, j], way[j], lane[11, j]
+            h, s, l = lane[0, j], way[0, j], lane[11, j]
             extra = l * h * (h - s)
             factor = s / (s + l * pivots[i, j] * (h - s))
             rhs_a[i, j] = (rhs_a[i, j] + extra) * factor
@@ -426,7 +450,7 @@ def _tangent_stage(
         store(out_b, i, value_b)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def march(
     level,
     greeks,
@@ -460,7 +484,7 @@ def march(
     # 7 to 9 those of the next stage, 10 value at the first node, 11 lower coefficient.
     lane = np.empty((12, WIDTH))
     first, half_first = np.empty((1, WIDTH)), np.empty((1, WIDTH))
-    way, half_way = np.empty(WIDTH), np.empty(WIDTH)
+    way, half_way = np.empty((3, WIDTH)), np.empty((3, WIDTH))
     state = np.empty((2, WIDTH))
     recorded = np.empty(WIDTH, np.int64)
 
@@ -486,7 +510,7 @@ def march(
                 u[i, j] = 1.0 - asset
                 obstacle[i, j] = 1.0 - asset
             first[0, j] = kink
-            way[j] = h
+            way[0, j], way[1, j], way[2, j] = h, 0.0, 0.0
             if american[f] == 0:
                 obstacle[:, j] = NO_OBSTACLE
                 first[0, j] = 0.0
@@ -572,7 +596,7 @@ def march(
                         recorded[j] += 1
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _locate_boundary(surface, start, left, h, a, b, crossing):
     """Find the exercise boundary below node `start` from value and slope there.
 
@@ -594,7 +618,7 @@ def _locate_boundary(surface, start, left, h, a, b, crossing):
     crossing[2] = max(0.5 * curvature * way * way, 0.0)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def extrapolate(
     level, theta, american, problem, left_nodes, row_offsets, coarse, medium, fine, values, crossing
 ):
@@ -616,7 +640,8 @@ def extrapolate(
 
     Returns
     -------
-    shape (F,): each family's largest error inside its bounds, per unit of strike.
+    shape (F,): each family's largest error inside its bounds, per unit of strike; infinite where
+    the coarsest mesh is too coarse for the drift.
     """
     size = medium.shape[1]
     worst = np.zeros(len(theta))
@@ -627,6 +652,8 @@ def extrapolate(
         a, b = problem[f, 0], problem[f, 1]
         free = american[f] != 0
         kink = left_nodes[f] << (level - 1)
+        if abs(a - b - 0.5) * 2.0 * h > PECLET:
+            worst[f] = np.inf
         first = max(int((problem[f, 4] - left) / h) - 1, 0)
         final = min(int((problem[f, 5] - left) / h) + 2, size - 1)
         down = exp(-h)
@@ -680,7 +707,7 @@ def extrapolate(
     return worst
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def _interpolate(values, start, t, fields, row):
     """Interpolate at start + t by the polynomial through STENCIL nodes, in Newton's form.
 
@@ -711,7 +738,7 @@ def _interpolate(values, start, t, fields, row):
     return max(values[near, 1], values[near + 1, 1])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@kernel
 def evaluate(
     theta,
     american,

@@ -110,7 +110,9 @@ def _numbers(field: str, values: ArrayLike) -> Floats:
             raise TypeError
         numbers = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise SpecError(f"{field}: must be a number or an array of numbers, got {values!r}") from None
+        raise SpecError(
+            f"{field}: must be a number or an array of numbers, got {values!r}"
+        ) from None
     if numbers.ndim == 0:
         check_number(field, float(numbers))
     return numbers

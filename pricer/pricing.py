@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Codes = NDArray[np.uint8]
 
-INVALID, ANALYTIC, FINITE_DIFFERENCE, UNSUPPORTED = range(4)
+# How a family is priced; the first three are places in METHODS, the fourth has no price.
+INVALID, ANALYTIC, FINITE_DIFFERENCE, UNSUPPORTED, SWEPT = range(5)
 SOLVE_SLICES = 512  # expiries, over all families, that one call of the solver keeps in memory
 EVALUATE_CELLS = 32_768  # cells read off the solved surfaces at a time
 LEAST_VOL = 1e-9  # below it an American option's price and its limit at vol 0 do not differ
+SWEPT_RATIO = 150.0  # of drift to diffusion, |r - q| sqrt(T) / vol, that no mesh resolves
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,16 +217,23 @@ def methods_of(families: Families, settings: Settings) -> Codes:
     A put is never exercised early if r <= 0 and r <= q, a call if q <= 0 and q <= r: the European
     price is exact then. Between, with q < r <= 0 for a put and r < q <= 0 for a call, there are
     two exercise boundaries (Battauz, De Donno and Sbuelz 2015), which the solver does not have.
+    Where the drift sweeps diffusion aside the mesh would have to be finer than it may be.
     """
     put = families.right < 0
     cost = np.where(put, families.rate, families.dividend_yield)
     gain = np.where(put, families.dividend_yield, families.rate)
     american = families.exercise > 0
-    exact = ~american | (families.vol < LEAST_VOL) | ((cost <= 0) & (cost <= gain))
+    still = families.vol < LEAST_VOL
+    exact = ~american | ((cost <= 0) & (cost <= gain))
     if settings.method == "finite_difference":
-        exact = families.vol < LEAST_VOL
-    codes = np.where(exact, ANALYTIC, FINITE_DIFFERENCE)
-    codes[american & (cost < 0) & (cost > gain) & ~(families.vol < LEAST_VOL)] = UNSUPPORTED
+        exact[:] = False
+    codes = np.where(exact | still, ANALYTIC, FINITE_DIFFERENCE)
+    longest = np.zeros(len(families))
+    some = np.diff(families.expiry_offsets) > 0
+    longest[some] = families.expiries[families.expiry_offsets[1:][some] - 1]
+    drift = np.abs(families.rate - families.dividend_yield) * np.sqrt(longest)
+    codes[american & ~exact & ~still & (drift > SWEPT_RATIO * families.vol)] = SWEPT
+    codes[american & (cost < 0) & (cost > gain) & ~still] = UNSUPPORTED
     codes[np.isnan(families.vol)] = INVALID
     return codes.astype(np.uint8)
 
@@ -312,9 +321,14 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
     pde = (codes == FINITE_DIFFERENCE) & valid
     pde &= (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
     exact = valid & ~pde & (codes != UNSUPPORTED)
+    kinds = np.where(codes == SWEPT, 2, cells.exercise).astype(np.int8)
+    _closed_form(cells, kinds, exact, out)
+    method = np.where(exact, ANALYTIC, INVALID).astype(np.uint8)
+    status = np.zeros(len(cells), np.uint8)
+    error = out[-1]
     if pde.any() and solution.solved is not None:
         solved, surfaces = solution.solved, solution.surfaces
-        part = np.empty((8, int(pde.sum())))
+        part = np.empty((len(out), int(pde.sum())))
         place = np.repeat(solution.place, counts)[pde]
         finite_difference.evaluate(
             solved.right,
@@ -337,36 +351,45 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
             part,
         )
         out[:, pde] = part
-    if exact.any():
-        part = np.empty((8, int(exact.sum())))
-        # An American option comes here where exercise never pays, or where nothing is random.
-        vol = np.where(cells.exercise > 0, np.where(cells.vol < LEAST_VOL, 0.0, cells.vol), cells.vol)
-        black_scholes.closed_form(
-            _plain(cells.right[exact]),
-            _plain(cells.exercise[exact]),
-            _plain(cells.spot[exact]),
-            _plain(cells.strike[exact]),
-            _plain(cells.expiry[exact]),
-            _plain(cells.rate[exact]),
-            _plain(cells.dividend_yield[exact]),
-            _plain(vol[exact]),
-            part,
-        )
-        out[:, exact] = part
-    rows = dict(zip(black_scholes.ROWS, out, strict=True))
-    method = np.where(pde, FINITE_DIFFERENCE, ANALYTIC).astype(np.uint8)
-    status = np.zeros(len(cells), np.uint8)
-    with np.errstate(invalid="ignore"):
-        status[pde & (rows["error"] > settings.tolerance * cells.strike)] = Status.tolerance
-    failed = ~np.isfinite(rows["price"])
+        method[pde] = FINITE_DIFFERENCE
+        rough = pde & (error > settings.tolerance * cells.strike)
+        if rough.any():
+            status[rough] = Status.tolerance
+            # Beyond the work limit the closed form for a strong drift may know better.
+            limit = np.full_like(out, np.inf)
+            _closed_form(cells, np.full(len(cells), 2, np.int8), rough & (cells.exercise > 0), limit)
+            better = limit[-1] < error
+            out[:, better] = limit[:, better]
+            status[better & (error <= settings.tolerance * cells.strike)] = Status.ok
+            method[better] = ANALYTIC
+    status[exact & (codes == SWEPT) & (error > settings.tolerance * cells.strike)] = Status.tolerance
+    failed = ~np.isfinite(out[0])
     if failed.any():
         out[:, failed] = np.nan
         status[failed] = Status.invalid
         status[valid & (codes == UNSUPPORTED)] = Status.unsupported
         method[failed] = INVALID
+    rows = zip(black_scholes.ROWS, out, strict=True)
     asked = (*settings.measures, "error")
-    values = {name: row if name in asked else None for name, row in rows.items()}
+    values = {name: row if name in asked else None for name, row in rows}
     return Prices(**values, status=status, method=method)  # type: ignore[arg-type]
+
+
+def _closed_form(
+    cells: Cells, kinds: NDArray[np.int8], where: NDArray[np.bool_], out: Floats
+) -> None:
+    """Write the closed form of the cells `where` to their columns of `out`, shape (8, n)."""
+    if not where.any():
+        return
+    black_scholes, _ = kernels()
+    # An American option with less vol than this has none: its European price is not its limit.
+    vol = np.where((cells.exercise > 0) & (cells.vol < LEAST_VOL), 0.0, cells.vol)
+    inputs = (cells.spot, cells.strike, cells.expiry, cells.rate, cells.dividend_yield, vol)
+    part = np.empty((len(out), int(where.sum())))
+    black_scholes.closed_form(
+        _plain(cells.right[where]), _plain(kinds[where]), *(_plain(a[where]) for a in inputs), part
+    )
+    out[:, where] = part
 
 
 def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Prices]]:
