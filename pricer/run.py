@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import INPUTS, WORDS, check_measures
+from .contracts import check_measures
 from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
 from .estimate import estimate
 from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, Plan, decode_block
-from .selection import ROW, axis_values, book_columns, select_cells, select_rows, words_of
+from .selection import axis_values, book_columns, select_cells, select_rows
 from .stores import LATEST, SHORT_ID, SQLITE, Store, StoredRun, find_run, open_store
-from .summary import Spread, Summary, merge
+from .summary import Failure, Spread, Summary, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,16 +47,6 @@ logger = logging.getLogger("pricer")
 
 
 @dataclass(frozen=True, slots=True)
-class FailureExample:
-    """Cells that ended in one way: how, why, how many, and the inputs of one of them."""
-
-    status: str
-    reason: str
-    count: int
-    example: dict[str, str | float | None]
-
-
-@dataclass(frozen=True, slots=True)
 class RunStatus:
     """How far a run is and what its cells came to; `measures` spans the cells that are ok."""
 
@@ -70,16 +60,21 @@ class RunStatus:
     failed: int
     chunks: int
     chunks_done: int
-    failures: tuple[FailureExample, ...]
+    failures: tuple[Failure, ...]
     measures: Mapping[str, Spread]
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        spreads = self.measures.items()
-        return asdict(replace(self, measures={})) | {
-            "failures": [asdict(failure) for failure in self.failures],
-            "measures": {name: {"min": s.min, "mean": s.mean, "max": s.max} for name, s in spreads},
+        document = {f.name: getattr(self, f.name) for f in fields(self)}
+        document["failures"] = [
+            {"status": f.status, "reason": f.reason, "count": f.count, "example": dict(f.example)}
+            for f in self.failures
+        ]
+        document["measures"] = {
+            name: {"min": spread.min, "mean": spread.mean, "max": spread.max}
+            for name, spread in self.measures.items()
         }
+        return document
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +121,7 @@ class Run:
             failed=total.failed,
             chunks=self.head.chunks,
             chunks_done=len(markers),
-            failures=tuple(
-                FailureExample(f.status, f.reason, f.count, self._example(f.cell))
-                for f in total.failures
-            ),
+            failures=total.failures,
             measures=total.measures,
         )
 
@@ -295,20 +287,6 @@ class Run:
                 f" {end - first} cells of {self.plan.cell_bytes} bytes, got {len(data)} bytes"
             )
         return first, decode_block(data, self.plan.measures)
-
-    def _example(self, cell: int) -> dict[str, str | float | None]:
-        """Return the inputs of a cell, and its row where it is a book's."""
-        inputs = self.plan.cells_of(np.array([cell]))
-        example: dict[str, str | float | None] = {}
-        if isinstance(self.plan, BookPlan):
-            example[ROW] = int(self.plan.order[cell]) + 1
-        for name in INPUTS:
-            values = getattr(inputs, name)
-            if name in WORDS:
-                example[name] = str(words_of(name, values)[0])
-            else:
-                example[name] = None if np.isnan(values[0]) else float(values[0])
-        return example
 
 
 def submit(

@@ -5,12 +5,12 @@ Each chunk has its summary; those of a run merge in chunk order, and no block is
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .contracts import NOT_NEGATIVE, NUMBERS, Cells, Status
+from .contracts import INPUTS, NOT_NEGATIVE, NUMBERS, WORDS, Cells, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,12 +34,13 @@ class Priced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Cells that ended in one way: how, why, how many, and the first of them."""
+    """Cells that ended in one way: how, why, how many; the first of them and its inputs."""
 
     status: str
     reason: str
     count: int
     cell: int
+    example: Mapping[str, str | float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def merge(summaries: Iterable[Summary]) -> Summary:
             key = (new.status, new.reason)
             old = failures.get(key)
             count = new.count + (old.count if old else 0)
-            failures[key] = Failure(*key, count, (old or new).cell)
+            failures[key] = replace(old or new, count=count)
         for name, new_spread in summary.measures.items():
             spreads[name] = _joined(spreads[name], new_spread) if name in spreads else new_spread
     return Summary(cells, ok, tuple(failures.values()), spreads)
@@ -148,8 +149,8 @@ def _failures(
     for position, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
         code = Status(int(status[position]))
         number = int(numbers[position])
-        reason = _reason(code, inputs(numbers[position : position + 1]))
-        failures.append(Failure(code.name, reason, count, number))
+        cell = inputs(numbers[position : position + 1])
+        failures.append(Failure(code.name, _reason(code, cell), count, number, _example(cell)))
     return tuple(failures)
 
 
@@ -163,6 +164,18 @@ def _faults(cells: Cells) -> NDArray[np.int64]:
             fault[np.isfinite(values) & (values < 0)] = 3
         faults = faults * 4 + fault
     return faults
+
+
+def _example(cell: Cells) -> dict[str, str | float | None]:
+    """Return the inputs of a cell as JSON can hold them: words, numbers, None where missing."""
+    example: dict[str, str | float | None] = {}
+    for name in INPUTS:
+        value = getattr(cell, name)[0].item()
+        if name in WORDS:
+            example[name] = next(word for word, code in WORDS[name].items() if code == value)
+        else:
+            example[name] = value if np.isfinite(value) else None if np.isnan(value) else str(value)
+    return example
 
 
 def _reason(status: Status, cell: Cells) -> str:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +33,6 @@ from pricer.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from pricer.selection import Selected
     from pricer.stores import Store
@@ -353,7 +357,7 @@ def test_nearest_limit_and_measures_narrow_a_query() -> None:
     ("measures", "message"),
     [
         (["vega"], "measures: 'vega' is not in this run, which has price, delta"),
-        (["delt"], "did you mean 'delta'"),
+        (["deltas"], "did you mean 'delta'"),
     ],
 )
 def test_a_measure_that_is_not_there_is_refused(measures: list[str], message: str) -> None:
@@ -414,8 +418,11 @@ def test_a_book_is_queried_by_row_and_by_column() -> None:
     assert run.query({"strike": "200:"})["price"].tolist() == []
 
 
-def test_failures_are_told_by_reason_each_with_the_inputs_of_one() -> None:
-    status = priced(Book.parse(BOOK)).status()
+def test_failures_are_told_by_reason_each_with_the_inputs_of_one_without_reading_the_book() -> None:
+    run = priced(Book.parse(BOOK))
+    fresh = Run(run.store, run.head)
+    status = fresh.status()
+    assert "plan" not in vars(fresh)
     assert (status.ok, status.failed) == (3, 2)
     missing, negative = sorted(status.failures, key=lambda failure: failure.reason)
     assert (missing.status, missing.reason, missing.count) == ("invalid", "vol is missing", 1)
@@ -431,6 +438,13 @@ def test_failures_are_told_by_reason_each_with_the_inputs_of_one() -> None:
         "dividend_yield": 0.0,
     }
     assert (negative.reason, negative.example["vol"]) == ("vol must not be negative", -0.5)
+    document = json.loads(json.dumps(status.to_json(), allow_nan=False))
+    assert {
+        "status": "invalid",
+        "reason": "vol is missing",
+        "count": 1,
+        "example": missing.example,
+    } in (document["failures"])
 
 
 def test_a_book_is_read_back_from_the_store_by_another_process(tmp_path: Path) -> None:
@@ -655,3 +669,71 @@ def test_ctrl_c_ends_a_submit_promptly_and_keeps_what_is_done(
     assert run.status().chunks_done >= 3
     assert not list(tmp_path.glob("*.lock"))
     assert_same(submit(Grid.parse(AMERICAN), store), undisturbed)
+
+
+# --- docs/blocks.md ---
+
+
+def snippet(language: str) -> str:
+    text = (Path(__file__).parent.parent / "docs" / "blocks.md").read_text()
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found
+    assert found[1].count("\n") == 3
+    return found[1]
+
+
+@pytest.fixture
+def block() -> tuple[bytes, dict[str, Any]]:
+    """Return the first block of a run, and the columns that are in it."""
+    run = priced()
+    data = dict(run.store.blocks(run.id, [0]))[0]
+    batch = next(run.batches())
+    return data, {name: batch[name][:93] for name in ("price", "delta", "error", "status")}
+
+
+def test_three_lines_of_python_decode_a_block(block: tuple[bytes, dict[str, Any]]) -> None:
+    data, columns = block
+    names: dict[str, Any] = {"np": np, "block": data, "measures": ["price", "delta"]}
+    exec(snippet("python"), names)
+    for row, name in zip(names["values"], ("price", "delta", "error"), strict=True):
+        np.testing.assert_array_equal(row, columns[name])
+    np.testing.assert_array_equal(names["status"], columns["status"])
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to run it")
+def test_three_lines_of_javascript_decode_a_block(block: tuple[bytes, dict[str, Any]]) -> None:
+    data, columns = block
+    script = (
+        'const measures = ["price", "delta"];'
+        f'const block = Buffer.from("{data.hex()}", "hex");'
+        f"{snippet('javascript')}"
+        "console.log(JSON.stringify([...values, [...status]]));"
+    )
+    answer = subprocess.run(["node"], input=script, capture_output=True, text=True, check=True)
+    for row, column in zip(json.loads(answer.stdout), columns.values(), strict=True):
+        np.testing.assert_array_equal(row, column)
+
+
+def test_a_grid_is_read_with_nothing_but_sqlite_and_the_documentation(tmp_path: Path) -> None:
+    """Find one price as docs/blocks.md describes it, without this package."""
+    path = tmp_path / "runs.db"
+    run = priced(store=SqliteStore(path))
+    with closing(sqlite3.connect(path)) as file:
+        select = "SELECT data FROM {} JOIN runs ON runs.number = run WHERE run_id = ? {}"
+        plan = file.execute(select.format("files", "AND files.name = 'plan'"), [run.id])
+        document = json.loads(plan.fetchone()[0])
+        blocks = file.execute(select.format("blocks", "ORDER BY block"), [run.id]).fetchall()
+    axes = dict(document["spec"]["axes"])
+    order = ["vol", "right", "strike", "expiry", "spot"]
+    position = {"vol": 2, "right": 1, "strike": 30, "expiry": 0, "spot": 7}
+    assert axes["right"][1] == "call"
+    cell = 0
+    for name in order:
+        cell = cell * len(axes[name]) + position[name]
+    starts = np.cumsum([0, *(len(data) // 25 for (data,) in blocks)])
+    here = int(np.searchsorted(starts, cell, "right")) - 1
+    names: dict[str, Any] = {"np": np, "block": blocks[here][0], "measures": ["price", "delta"]}
+    exec(snippet("python"), names)
+    wanted: dict[str, Selected] = {"right": "call"}
+    wanted |= {n: float.fromhex(axes[n][i]) for n, i in position.items() if n != "right"}
+    assert names["values"][0][cell - starts[here]] == run.query(wanted)["price"].item()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +66,22 @@ def test_a_measure_without_any_value_has_no_spread() -> None:
 def test_failures_are_grouped_by_what_is_wrong_whatever_the_value() -> None:
     inputs = cells(vol=[np.nan, -0.1, 0.2, -0.3, 0.2], strike=[1.0, 1.0, np.inf, 1.0, 1.0])
     priced = prices([np.nan] * 5, [INVALID, INVALID, INVALID, INVALID, TOLERANCE])
-    assert summarised(priced, inputs, first=0).failures == (
-        Failure("invalid", "vol is missing", 1, 0),
-        Failure("invalid", "vol must not be negative", 2, 1),
-        Failure("invalid", "strike must be finite", 1, 2),
-        Failure("tolerance", "not reached within the work limit", 1, 4),
-    )
+    failures = summarised(priced, inputs, first=0).failures
+    assert [(f.status, f.reason, f.count, f.cell) for f in failures] == [
+        ("invalid", "vol is missing", 1, 0),
+        ("invalid", "vol must not be negative", 2, 1),
+        ("invalid", "strike must be finite", 1, 2),
+        ("tolerance", "not reached within the work limit", 1, 4),
+    ]
+    assert failures[1].example["vol"] == -0.1
+
+
+def test_an_example_holds_the_inputs_as_json_can() -> None:
+    inputs = cells(vol=[np.nan], strike=[np.inf], right=[-1])
+    example = summarised(prices([np.nan], [INVALID]), inputs).failures[0].example
+    expected = {"right": "put", "exercise": "american", "vol": None, "strike": "inf"}
+    assert {name: example[name] for name in expected} == expected
+    assert json.loads(json.dumps(example, allow_nan=False)) == example
 
 
 def test_a_cell_with_two_faults_is_a_reason_of_its_own() -> None:
@@ -87,15 +98,14 @@ def test_the_first_cell_of_a_failure_is_numbered_in_the_run() -> None:
 
 
 def test_merging_adds_counts_and_keeps_the_first_example() -> None:
-    a = Summary(4, 2, (Failure("invalid", "vol is missing", 2, 1),), {"price": Spread(2, 0, 5, 5)})
-    b = Summary(3, 2, (Failure("invalid", "vol is missing", 1, 4),), {"price": Spread(2, -1, 1, 0)})
-    c = Summary(1, 0, (Failure("tolerance", "late", 1, 7),), {})
-    assert merge([a, b, c]) == Summary(
-        8,
-        4,
-        (Failure("invalid", "vol is missing", 3, 1), Failure("tolerance", "late", 1, 7)),
-        {"price": Spread(4, -1, 5, 5)},
-    )
+    first = Failure("invalid", "vol is missing", 2, 1, {"vol": None})
+    second = Failure("invalid", "vol is missing", 1, 4, {"vol": 3.0})
+    late = Failure("tolerance", "late", 1, 7, {})
+    a = Summary(4, 2, (first,), {"price": Spread(2, 0, 5, 5)})
+    b = Summary(3, 2, (second,), {"price": Spread(2, -1, 1, 0)})
+    c = Summary(1, 0, (late,), {})
+    failures = (replace(first, count=3), late)
+    assert merge([a, b, c]) == Summary(8, 4, failures, {"price": Spread(4, -1, 5, 5)})
 
 
 def test_nothing_merged_is_nothing() -> None:

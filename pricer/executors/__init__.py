@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from pricer.plan import encode_block
+from pricer.plan import BookPlan, encode_block
 from pricer.summary import Priced, merge, summarise
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ def price_blocks(
     summaries = []
     for block, prices in price_chunk(plan, chunk.start, chunk.stop):
         first, _ = plan.block_range(block)
-        summaries.append(summarise(prices, plan.measures, first, plan.cells_of))
+        summary = summarise(prices, plan.measures, first, plan.cells_of)
+        if isinstance(plan, BookPlan):
+            summary = _with_rows(summary, plan)
+        summaries.append(summary)
         keep(block, encode_block(prices, plan.measures))
     return merge(summaries)
+
+
+def _with_rows(summary: Summary, plan: BookPlan) -> Summary:
+    """Let the examples of a book say which row they are, counted from 1."""
+    failures = (
+        replace(failure, example={"row": int(plan.order[failure.cell]) + 1, **failure.example})
+        for failure in summary.failures
+    )
+    return replace(summary, failures=tuple(failures))
