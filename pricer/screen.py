@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
-from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -21,7 +21,7 @@ from .tables import words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from .tables import Table
 
@@ -30,14 +30,25 @@ if TYPE_CHECKING:
 DIGITS = 6
 ABSENT = "-"
 RESULTS = (*MEASURES, "error", "status", "method", "reason")
-NEVER_HIDDEN = (*INPUTS, "row", "id", "price", "error", "status", "reason")
+# What gives way where a screen is narrow; a row of a book is known by its number without inputs.
+HIDDEN_FIRST = ("method", "dividend_rho", "rho")
+INPUTS_HIDDEN = ("dividend_yield", "rate")
+HIDDEN_NEXT = ("theta", "vega", "gamma")
+INPUTS_HIDDEN_LAST = ("vol", "exercise", "spot")
+HIDDEN_LAST = ("delta", "reason")
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would end the process here; how to end is the command line's to say.
+        raise BrokenPipeError
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console on stdout or stderr that cuts nothing when it is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     fits = stream.isatty() or "COLUMNS" in os.environ
-    return Console(stderr=stderr, highlight=False, width=None if fits else 1000)
+    return _Screen(stderr=stderr, highlight=False, width=None if fits else 1000)
 
 
 def count(number: float) -> str:
@@ -45,9 +56,9 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun, as in ``1 cell`` and ``2 cells``."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -91,23 +102,29 @@ def error_bar(error: float) -> str:
 
 def number(value: float) -> str:
     """Return one number to the digits that matter."""
-    return numbers(np.array([value]))[0]
+    return numbers([value])[0]
 
 
-def numbers(values: Floats) -> list[str]:
+def numbers(values: ArrayLike, decimals: int | None = None) -> list[str]:
     """Format a column of numbers with as many decimals each, so that the points align."""
     values = np.asarray(values, dtype=np.float64)
     finite = values[np.isfinite(values)]
     largest = float(np.abs(finite).max(initial=0.0))
     if largest >= 1e9 or 0 < largest < 1e-6:
-        return [f"{v:.{DIGITS - 1}e}" if np.isfinite(v) else _odd(v) for v in values.tolist()]
-    most = DIGITS - 1 - int(np.floor(np.log10(largest))) if largest else 0
-    decimals = next(
-        (d for d in range(max(most, 0)) if np.allclose(np.round(finite, d), finite, rtol=1e-12, atol=0)),
-        max(most, 0),
-    )
+        return [_exponent(v) if np.isfinite(v) else _odd(v) for v in values.tolist()]
+    if decimals is None:
+        most = max(DIGITS - 1 - int(np.floor(np.log10(largest))), 0) if largest else 0
+        decimals = next((d for d in range(most) if _is_round(finite, d)), most)
     texts = (f"{v:.{decimals}f}" if np.isfinite(v) else _odd(v) for v in values.tolist())
     return [t.removeprefix("-") if not t.strip("-0.") and t != ABSENT else t for t in texts]
+
+
+def _is_round(values: Floats, decimals: int) -> bool:
+    return np.allclose(np.round(values, decimals), values, rtol=1e-12, atol=0)
+
+
+def _exponent(value: float) -> str:
+    return f"{value:.{DIGITS - 1}e}" if value else "0"
 
 
 def _odd(value: float) -> str:
@@ -122,15 +139,17 @@ def data(
     The first `rows` of `total` rows are shown (all by default). A column of one value becomes a
     note; where the table is too wide, a book's own columns are hidden first, then measures.
     """
-    given = len(next(iter(table.values()))) if table else 0
+    given = len(next(iter(table.values())))
     shown = given if rows is None else min(rows, given)
     total = given if total is None else total
-    head = {name: np.asarray(column)[:shown] for name, column in table.items()}
-    constant = _constant(head) if shown > 1 and shown == total else {}
-    columns = {n: c for n, c in head.items() if n not in constant}
+    columns = {name: np.asarray(column)[:shown] for name, column in table.items()}
+    constant = _constant(table if given == total else columns) if shown > 1 else {}
+    columns = {n: c for n, c in columns.items() if n not in constant}
+    constant = {n: text for n, text in constant.items() if text not in ("", ABSENT)}
     hidden: list[str] = []
     laid = _laid(columns)
-    while Measurement.get(Console(width=10_000), None, laid).maximum > width:
+    measuring = Console(width=10_000)
+    while Measurement.get(measuring, measuring.options, laid).maximum > width:
         spare = _spare(columns)
         if spare is None:
             break
@@ -139,42 +158,51 @@ def data(
         laid = _laid(columns)
     notes = []
     if constant:
-        notes.append("everywhere: " + ", ".join(f"{n} {text}" for n, text in constant.items()))
+        where = "in every row" if given == total else "in these rows"
+        notes.append(f"{where}: " + ", ".join(f"{n} {t}" for n, t in constant.items()))
     if hidden:
-        notes.append("not shown for want of width: " + ", ".join(hidden))
+        notes.append("not shown, for want of width: " + ", ".join(hidden))
     if shown < total:
-        notes.append(f"{counted(total - shown, 'more row')}: --limit N, or --output FILE for all")
+        notes.append(f"{counted(total - shown, 'more row')}")
     return laid, notes
 
 
 def _constant(columns: Table) -> dict[str, str]:
     constant = {}
     for name, column in columns.items():
-        if name in RESULTS and name not in ("status", "method", "reason"):
+        values = np.asarray(column)
+        if name == "row" or (name in RESULTS and name not in ("status", "method", "reason")):
             continue
-        texts = _texts(name, column)
-        if name != "row" and len(set(texts)) == 1:
-            constant[name] = texts[0]
-    return {n: t for n, t in constant.items() if t not in ("", ABSENT)}
+        if (values == values[0]).all():
+            constant[name] = _texts(name, values[:1])[0]
+    return constant
 
 
 def _spare(columns: Table) -> str | None:
-    own = [n for n in columns if n not in RESULTS and n not in NEVER_HIDDEN]
-    measures = [n for n in columns if n in RESULTS and n not in NEVER_HIDDEN]
-    return own[-1] if own else measures[-1] if measures else None
+    """Return the column that is missed least, if there is one."""
+    own = [n for n in columns if n not in (*INPUTS, *RESULTS, "row", "id")]
+    if own:
+        return own[-1]
+    by_row = "row" in columns
+    order = (
+        *HIDDEN_FIRST,
+        *INPUTS_HIDDEN * by_row,
+        *HIDDEN_NEXT,
+        *INPUTS_HIDDEN_LAST * by_row,
+        *HIDDEN_LAST,
+    )
+    return next((name for name in order if name in columns), None)
 
 
 def _laid(columns: Table) -> RichTable:
     laid = plain_table()
     for name, column in columns.items():
         numeric = np.asarray(column).dtype.kind == "f" or name == "row"
-        laid.columns.append(
-            Column(
-                header=name.replace("_", "\n"),
-                justify="right" if numeric else "left",
-                vertical="bottom",
-                no_wrap=True,
-            )
+        laid.add_column(
+            name.replace("_", "\n"),
+            justify="right" if numeric else "left",
+            vertical="bottom",
+            no_wrap=True,
         )
     texts = [_texts(name, column) for name, column in columns.items()]
     for row in zip(*texts, strict=True):
@@ -229,35 +257,38 @@ def facts(rows: Iterable[tuple[str, str, str]]) -> RichTable:
 
 
 @contextmanager
-def progress(cells: int) -> Iterator[Callable[[int], None]]:
+def progress(cells: int, doing: str) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr; yield what to call with the number of cells that are done.
 
-    Shows nothing where stderr is not a terminal. Cells done before the first call (an earlier
-    submit) do not count towards the speed.
+    Shows nothing where stderr is not a terminal. Cells that are done at the first call (by an
+    earlier submit) do not count towards the speed.
     """
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     shown = console(stderr=True)
     with Progress(
-        TextColumn("pricing"),
-        BarColumn(bar_width=32),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
         TaskProgressColumn(),
-        TextColumn("{task.fields[done]} of {task.fields[all]} cells"),
+        TextColumn("{task.fields[done]} of " + count(cells)),
         TextColumn("{task.fields[speed]}", style="cyan"),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[left]}"),
         console=shown,
         disable=not shown.is_terminal,
         transient=True,
     ) as bars:
-        task = bars.add_task("", total=cells, done="0", all=count(cells), speed="")
+        task = bars.add_task(doing, total=cells, done="0", speed="", left="")
+        first: list[tuple[float, int]] = []
 
         def advance(done: int) -> None:
-            speed = bars.tasks[0].speed
-            bars.update(
-                task,
-                completed=done,
-                done=count(done),
-                speed=f"{count(float(f'{speed:.2e}'))} cells/s" if speed else "",
-            )
+            now = monotonic()
+            first.append((now, done))
+            del first[1:]
+            speed = left = ""
+            spent, new = now - first[0][0], done - first[0][1]
+            if new:
+                speed = rate(new, spent)
+                left = f"{duration((cells - done) * spent / new)} left" if done < cells else ""
+            bars.update(task, completed=done, done=count(done), speed=speed, left=left)
 
         yield advance

@@ -43,7 +43,7 @@ def format_of(path: Path) -> str:
 def check_writable(path: Path, form: str) -> None:
     """Raise what writing `path` as `form` would raise for certain, before the work is done."""
     if form == "parquet":
-        _pyarrow()
+        require_pyarrow()
     if path.is_dir():
         raise StoreError(f"{path}: cannot be written: is a folder")
     if not path.resolve().parent.is_dir():
@@ -134,7 +134,7 @@ def _write_json(stream: TextIO, batches: Iterable[Table]) -> int:
 
 
 def _write_parquet(path: Path, batches: Iterable[Table]) -> int:
-    _pyarrow()
+    require_pyarrow()
     import pyarrow.parquet as pq
 
     iterator = iter(batches)
@@ -149,7 +149,7 @@ def _write_parquet(path: Path, batches: Iterable[Table]) -> int:
 
 def arrow(table: Table) -> Any:
     """Return `table` as a ``pyarrow.Table``; words are dictionary-encoded strings."""
-    pa = _pyarrow()
+    pa = require_pyarrow()
     return pa.table({name: _arrow_column(pa, name, column) for name, column in table.items()})
 
 
@@ -163,7 +163,8 @@ def _arrow_column(pa: ModuleType, name: str, column: NDArray[Any]) -> Any:
     return pa.array(column.tolist(), type=pa.string())
 
 
-def _pyarrow() -> ModuleType:
+def require_pyarrow() -> ModuleType:
+    """Return pyarrow, or say how to install it."""
     try:
         import pyarrow as pa
     except ImportError:

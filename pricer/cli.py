@@ -1,0 +1,447 @@
+"""The command line: parse, call, print. Every command is a thin layer over the library."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .contracts import DEFAULTS, INPUTS, MEASURES, WORDS, Market, Vanilla, code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from .tables import Table
+
+    Document = Mapping[str, Any]
+    Function = Callable[..., Any]
+
+QUERY_ROWS = 40
+
+
+@click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pricer", message="pricer %(version)s")
+@options.verbose
+def cli() -> None:
+    """Price options: one, a book of them, or a grid of billions; every price with its error.
+
+    RUN is a run id, the start of one, or `latest`.
+    """
+
+
+@cli.command()
+@click.option("--right", metavar="call|put")
+@click.option("--exercise", metavar="european|american", help="Default: european.")
+@click.option("--spot", metavar="NUMBER", callback=options.number)
+@click.option("--strike", metavar="NUMBER", callback=options.number)
+@click.option("--expiry", metavar="YEARS", callback=options.number)
+@click.option("--vol", metavar="NUMBER", callback=options.number, help="Per square root of a year.")
+@click.option("--rate", metavar="NUMBER", callback=options.number, help="Per year, continuous.")
+@click.option("--dividend-yield", metavar="NUMBER", callback=options.number, help="Default: 0.")
+@click.option("--book", type=options.PATH, help="A .csv or .parquet file of options instead.")
+@options.output
+@options.book
+@options.workers
+@options.json
+@options.no_store
+@options.verbose
+def price(
+    *, book: Path | None, output: Path | None, workers: int | None, as_json: bool, **given: Any
+) -> None:
+    """Price one option, or a book of them straight through."""
+    given = _given(given)
+    inputs = {name: given.pop(name) for name in INPUTS if name in given}
+    if book:
+        if inputs:
+            raise click.UsageError(f"{_option(next(iter(inputs)))} is for one option, not a book")
+        _price_book(book, output, workers, given, as_json=as_json)
+        return
+    for name in ("output", "columns", "valuation_date"):
+        if name in given or (name == "output" and output):
+            raise click.UsageError(f"{_option(name)} is for a book: add --book FILE")
+    missing = [_option(n) for n in INPUTS if n not in inputs and n not in DEFAULTS]
+    if missing:
+        raise click.UsageError(f"missing {', '.join(missing)}; or give --book FILE")
+    _price_one(DEFAULTS | inputs, workers, given, as_json=as_json)
+
+
+def _price_one(
+    inputs: Mapping[str, Any], workers: int | None, settings: Mapping[str, Any], *, as_json: bool
+) -> None:
+    from . import views
+    from .pricing import price as price_options
+
+    contract = Vanilla(**{f.name: inputs[f.name] for f in fields(Vanilla)})
+    market = Market(**{f.name: inputs[f.name] for f in fields(Market)})
+    prices = price_options(contract, market, workers=workers, **settings).columns()
+    document = {name: _word(name, inputs[name]) for name in INPUTS} | dict.fromkeys(MEASURES)
+    document |= {name: column.tolist()[0] for name, column in prices.items()}
+    _show(document, views.price, as_json=as_json)
+
+
+def _word(name: str, value: Any) -> Any:
+    """Return the full word that `value` means, so that p becomes put; numbers as they are."""
+    if name not in WORDS:
+        return value
+    code = code_of(name, value)
+    return next(word for word, its_code in WORDS[name].items() if its_code == code)
+
+
+def _price_book(
+    file: Path, output: Path | None, workers: int | None, given: Mapping[str, Any], *, as_json: bool
+) -> None:
+    from . import tables, views
+    from .bookprices import price_book
+    from .reading import read_book
+
+    if output:
+        tables.check_writable(output, tables.format_of(output))
+    started = time.perf_counter()
+    book = price_book(read_book(file, **given), workers)
+    if output:
+        tables.write_file(output, [book.table])
+    document = {
+        "book": str(file),
+        "rows": book.rows,
+        "priced": book.priced,
+        "ok": book.ok,
+        "failed": book.rows - book.ok,
+        "failures": [
+            {"status": f.status, "reason": f.reason, "count": f.count, "row": f.cell + 1}
+            for f in book.failures
+        ],
+        "quoted": book.quoted,
+        "inside_bid_ask": book.inside,
+        "seconds": time.perf_counter() - started,
+        "output": output and str(output),
+    }
+    if as_json and not output:
+        document["prices"] = list(tables.rows_of(book.table))
+    _show(document, views.book, as_json=as_json, table={} if output else book.table)
+
+
+@cli.command()
+@options.file
+@options.book
+@options.workers
+@options.json
+@options.no_store
+@options.verbose
+def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> None:
+    """Say what a grid or book would take: cells, solves, bytes, seconds."""
+    from . import views
+    from .compiled import kernel_version
+    from .estimate import estimate
+    from .plan import GridPlan, Plan
+    from .pricing import check_workers
+    from .reading import read_spec
+
+    threads = check_workers(workers)
+    spec = read_spec(file, **_given(given))
+    planned = Plan.of(spec, kernel_version())
+    cost = estimate(planned, threads)
+    axes = planned.spec.axes if isinstance(planned, GridPlan) else ()
+    document = {
+        "run": planned.run_id,
+        "name": spec.name,
+        "file": str(file),
+        "kind": "grid" if isinstance(planned, GridPlan) else "book",
+        "cells": planned.cells,
+        "axes": [{"name": axis.name, "count": len(axis)} for axis in axes],
+        "families": planned.families,
+        "why": planned.why(),
+        "solves": planned.solves(cost.chunk_blocks),
+        "chunks": len(planned.chunks(cost.chunk_blocks)),
+        "chunk_blocks": cost.chunk_blocks,
+        "blocks": planned.blocks,
+        "block_cells": planned.block_cells,
+        "stored_bytes": planned.stored_bytes,
+        "method": planned.method,
+        "tolerance": planned.tolerance,
+        "measures": list(planned.measures),
+        "workers": threads,
+        "estimated_seconds": cost.seconds,
+    }
+    _show(document, views.plan, as_json=as_json)
+
+
+@cli.command()
+@options.file
+@options.book
+@options.workers
+@options.json
+@options.store
+@options.verbose
+def submit(
+    *, file: Path, workers: int | None, as_json: bool, store: str | None, **given: Any
+) -> None:
+    """Price a grid or book into the store, or finish what is begun there."""
+    from . import views
+    from .reading import read_spec
+    from .run import submit as submit_spec
+    from .screen import progress
+
+    spec = read_spec(file, **_given(given))
+    cells = spec.cells if isinstance(spec.cells, int) else len(spec.cells)
+    click.get_current_context().meta[options.INTERRUPT] = (
+        "Interrupted: what is priced is stored; submit again to finish."
+    )
+    started = time.perf_counter()
+    with progress(cells, "pricing") as advance:
+        before: list[int] = []
+
+        def on_progress(done: int) -> None:
+            before.append(done)
+            del before[1:]
+            advance(done)
+
+        run = submit_spec(spec, store, workers=workers, on_progress=on_progress)
+    seconds = time.perf_counter() - started
+    status = run.status()
+    document = {
+        "run": run.id,
+        "name": status.name,
+        "state": status.state,
+        "cells": status.cells,
+        "ok": status.ok,
+        "failed": status.failed,
+        "priced": status.cells - before[0],
+        "seconds": seconds,
+        "store": run.store.url,
+    }
+    _show(document, views.submitted, as_json=as_json)
+
+
+@cli.command()
+@options.json
+@options.store
+@options.verbose
+def runs(*, as_json: bool, store: str | None) -> None:
+    """List the runs in the store, the one submitted last first."""
+    from . import views
+    from .run import as_store, list_runs
+
+    opened = as_store(store)
+    kept = ("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed")
+    found = (run.status().to_json() for run in list_runs(opened))
+    document = {"store": opened.url, "runs": [{n: run[n] for n in kept} for run in found]}
+    _show(document, views.runs, as_json=as_json)
+
+
+@cli.command()
+@options.run
+@options.json
+@options.store
+@options.verbose
+def status(*, run: str, as_json: bool, store: str | None) -> None:
+    """Show how far RUN is, what failed and why, and what its values span."""
+    from . import views
+    from .run import open_run
+
+    _show(open_run(run, store).status().to_json(), views.status, as_json=as_json)
+
+
+@cli.command()
+@options.run
+@options.json
+@options.store
+@options.verbose
+def delete(*, run: str, as_json: bool, store: str | None) -> None:
+    """Delete RUN and all its prices from the store."""
+    from . import views
+    from .run import open_run
+
+    found = open_run(run, store)
+    found.delete()
+    _show({"run": found.id, "deleted": True}, views.deleted, as_json=as_json)
+
+
+@cli.command()
+@options.run
+@click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
+@options.measures
+@click.option("--nearest", is_flag=True, help="Take the nearest value where one is not there.")
+@click.option("--limit", type=click.IntRange(min=1), help="The most rows.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    help="Default: table.",
+)
+@options.output
+@options.json
+@options.store
+@options.verbose
+def query(
+    *,
+    run: str,
+    selection: dict[str, str],
+    measures: tuple[str, ...] | None,
+    nearest: bool,
+    limit: int | None,
+    form: str | None,
+    output: Path | None,
+    as_json: bool,
+    store: str | None,
+) -> None:
+    """Read the prices of some cells of RUN.
+
+    \b
+    pricer query latest right=put spot=100 strike=90:110 expiry=0.5,1
+    pricer query latest desk=index --format csv > index.csv
+
+    A book's rows are selected by any of its columns, or by row=NUMBER.
+    """  # noqa: D301
+    from . import tables, views
+    from .run import open_run
+
+    if as_json and form not in (None, "json") and not output:
+        raise click.UsageError(f"--json and --format {form} exclude each other")
+    if output:
+        form = form or tables.format_of(output)
+        if form == "table":
+            raise click.UsageError("--format table is for the screen; --output takes the others")
+        tables.check_writable(output, form)
+    else:
+        form = form or ("json" if as_json else "table")
+        if form == "parquet":
+            raise click.UsageError("--format parquet needs --output FILE")
+    started = time.perf_counter()
+    rows_limit = limit or (QUERY_ROWS + 1 if form == "table" else None)
+    table = open_run(run, store).query(
+        selection, measures=measures, nearest=nearest, limit=rows_limit
+    )
+    if output:
+        count = tables.write_file(output, [table], form)
+        _show_written(output, form, count, started, as_json=as_json)
+    elif form == "table":
+        _show({"limit": None if limit else QUERY_ROWS}, views.cells, as_json=False, table=table)
+    else:
+        tables.write_text(sys.stdout, [table], form)
+
+
+@cli.command()
+@options.run
+@options.file
+@options.measures
+@options.json
+@options.store
+@options.verbose
+def export(
+    *, run: str, file: Path, measures: tuple[str, ...] | None, as_json: bool, store: str | None
+) -> None:
+    """Write all of RUN to FILE: .parquet, .csv or .json."""
+    from . import tables
+    from .run import open_run
+    from .screen import progress
+
+    form = tables.format_of(file)
+    tables.check_writable(file, form)
+    found = open_run(run, store)
+    started = time.perf_counter()
+    with progress(found.head.cells, "writing") as advance:
+        count = tables.write_file(file, _counted(found.batches(measures), advance), form)
+    _show_written(file, form, count, started, as_json=as_json)
+
+
+def _counted(batches: Iterable[Table], advance: Callable[[int], None]) -> Iterator[Table]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(next(iter(batch.values())))
+        advance(done)
+
+
+def _show_written(file: Path, form: str, rows: int, started: float, *, as_json: bool) -> None:
+    from . import views
+
+    document = {
+        "file": str(file),
+        "format": form,
+        "rows": rows,
+        "bytes": file.stat().st_size,
+        "seconds": time.perf_counter() - started,
+    }
+    _show(document, views.written, as_json=as_json)
+
+
+@cli.command()
+@options.json
+@options.no_store
+@options.verbose
+def validate(*, as_json: bool) -> None:
+    """Check the kernels against closed forms, laws and published values."""
+    from . import views
+    from .validation import validate as validate_kernels
+
+    started = time.perf_counter()
+    cases = validate_kernels()
+    passed = all(case.passed for case in cases)
+    document = {
+        "passed": passed,
+        "cases": [
+            {
+                "name": case.name,
+                "values": case.values,
+                "largest_error": case.largest_error,
+                "bound": case.bound,
+                "passed": case.passed,
+            }
+            for case in cases
+        ],
+        "seconds": time.perf_counter() - started,
+    }
+    _show(document, views.validated, as_json=as_json)
+    if not passed:
+        click.get_current_context().exit(1)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None and value != {}}
+
+
+def _option(name: str) -> str:
+    return "--column" if name == "columns" else f"--{name.replace('_', '-')}"
+
+
+def _show(document: Document, view: Function, *, as_json: bool, table: Table | None = None) -> None:
+    """Print `document` as JSON, or as `view` lays it out."""
+    if as_json:
+        click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    from .screen import console
+
+    out = console()
+    for part in view(document) if table is None else view(document, table, out.width):
+        out.print(part)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _finite(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_finite(part) for part in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def main() -> None:
+    """Run the command line as a program."""
+    # Data that is piped is UTF-8 whatever the locale; a terminal shows what it can.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8")
+    cli(prog_name="pricer")

@@ -1,0 +1,93 @@
+"""A grid or a book from a file. Only here does a file become text and text a spec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import SpecError
+from .tables import require_pyarrow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+    from pathlib import Path
+
+    from .book import Book
+    from .grid import Grid
+
+
+def read_spec(path: Path, **book: Any) -> Grid | Book:
+    """Read a grid from a .toml file, or a book from a .csv or .parquet file.
+
+    `book` are the keyword arguments of `read_book`, which a grid file says itself.
+    """
+    if path.suffix.lower() == ".toml":
+        from .grid import Grid
+
+        given = [name.replace("_", " ") for name, value in book.items() if value]
+        if given:
+            raise SpecError(f"{path}: a grid file says its own {' and '.join(given)}")
+        return Grid.parse(_text(path), str(path))
+    return read_book(path, **book)
+
+
+def read_book(
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    valuation_date: date | str | None = None,
+    method: str | None = None,
+    tolerance: float | None = None,
+    measures: tuple[str, ...] | None = None,
+) -> Book:
+    """Read a book from a .csv or .parquet file; what is None takes its default."""
+    from .book import Book
+
+    settings: dict[str, Any] = {"method": method, "tolerance": tolerance, "measures": measures}
+    given = {name: value for name, value in settings.items() if value is not None}
+    match path.suffix.lower():
+        case ".csv":
+            return Book.parse(
+                _text(path), str(path), columns=columns, valuation_date=valuation_date, **given
+            )
+        case ".parquet":
+            return Book.from_columns(
+                _columns(path), str(path), columns=columns, valuation_date=valuation_date, **given
+            )
+    raise SpecError(f"{path}: must end in .toml (a grid), or in .csv or .parquet (a book)")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path}: must be UTF-8 text, got byte 0x{error.object[error.start]:02x}"
+            f" at {error.start}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _columns(path: Path) -> dict[str, list[Any]]:
+    pa = require_pyarrow()
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path).read()
+    except pa.ArrowException as error:
+        raise SpecError(f"{path}: is not Parquet: {error}") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from None
+    names = table.column_names
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise SpecError(f"{path}: header: names must differ, got {name!r} twice")
+    return {name: _values(table.column(name)) for name in names}
+
+
+def _values(column: Any) -> Any:
+    import pyarrow.types as types
+
+    # NumPy reads a million floats at once, and a null as NaN.
+    return column.to_numpy() if types.is_floating(column.type) else column.to_pylist()

@@ -1,0 +1,261 @@
+"""One view a command: the document that ``--json`` prints, laid out for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from .contracts import DEFAULTS, INPUTS, MEASURES
+from .screen import (
+    ABSENT,
+    count,
+    counted,
+    data,
+    duration,
+    error_bar,
+    facts,
+    number,
+    numbers,
+    plain_table,
+    rate,
+    size,
+    status_style,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from rich.console import RenderableType
+
+    from .tables import Table
+
+    Document = Mapping[str, Any]
+    View = Iterator[RenderableType]
+
+SHORT_ID = 12
+ROWS_ON_SCREEN = 20
+
+
+def price(document: Document) -> View:
+    """Show one option: its inputs, its measures and the error of its price."""
+    yield Text(f"{document['exercise']} {document['right']}".capitalize(), "bold")
+    yield Text(_inputs(document, ("right", "exercise")), "dim")
+    yield ""
+    names = [name for name in MEASURES if document[name] is not None]
+    texts = numbers([document[name] for name in names], decimals=6)
+    bars = {"price": f"± {error_bar(document['error'])}"}
+    yield facts((_label(n), text, bars.get(n, "")) for n, text in zip(names, texts, strict=True))
+    yield ""
+    status = document["status"]
+    yield Text(f"{status}, by {_label(document['method'])}", status_style(status))
+
+
+def book(document: Document, table: Table, width: int) -> View:
+    """Show the first rows of a priced book and what became of all of it."""
+    if table:
+        yield from rows(table, width, limit=ROWS_ON_SCREEN, total=document["rows"])
+        yield ""
+    priced, rows_ = document["priced"], document["rows"]
+    lines = [("rows", count(rows_), document["book"])]
+    lines += [("priced", count(priced), f"in {duration(document['seconds'])}")]
+    lines += [
+        (f"  {failure['status']}", count(failure["count"]), _failure(failure, "row"))
+        for failure in document["failures"]
+    ]
+    if document["quoted"] is not None:
+        quoted, inside = document["quoted"], document["inside_bid_ask"]
+        note = f"{_percent(inside, quoted)} of the {count(quoted)} priced with a bid and an ask"
+        lines += [("inside bid-ask", count(inside), note if quoted else "")]
+    if document["output"]:
+        lines += [("written", document["output"], "")]
+    yield facts(lines)
+
+
+def plan(document: Document) -> View:
+    """Show what a submit would do."""
+    axes = " x ".join(f"{count(axis['count'])} {axis['name']}" for axis in document["axes"])
+    yield Text(document["name"] or document["file"], "bold")
+    yield ""
+    cores = f"on {counted(document['workers'], 'core')}"
+    yield facts(
+        [
+            ("cells", count(document["cells"]), axes),
+            ("families", count(document["families"]), document["why"]),
+            ("solves", count(document["solves"]), _again(document)),
+            ("chunks", count(document["chunks"]), _each(document["chunk_blocks"], "block")),
+            ("blocks", count(document["blocks"]), _each(document["block_cells"], "cell")),
+            ("stored", size(document["stored_bytes"]), ", ".join(document["measures"])),
+            ("estimated", duration(document["estimated_seconds"]), cores),
+        ]
+    )
+    yield ""
+    yield Text(f"run {document['run']}", "dim")
+
+
+def submitted(document: Document) -> View:
+    """Show in two lines what a submit did."""
+    yield Text(f"run {document['run']}")
+    cells, failed = document["cells"], document["failed"]
+    outcome = "all ok" if not failed else f"{count(document['ok'])} ok, {count(failed)} failed"
+    if document["priced"]:
+        speed = rate(document["priced"], document["seconds"])
+        spent = f"in {duration(document['seconds'])} ({speed})"
+        if document["priced"] < cells:
+            spent = f"{count(document['priced'])} of them now, {spent}"
+    else:
+        spent = "priced before, nothing left to do"
+    yield Text(f"{counted(cells, 'cell')}, {outcome}, {spent}", "yellow" if failed else "green")
+
+
+def runs(document: Document) -> View:
+    """Show the runs of a store, the last submitted first."""
+    if not document["runs"]:
+        yield Text(f"no runs in {document['store']}", "dim")
+        return
+    table = plain_table(
+        "run", "name", "submitted", "cells", "done", "state", right=("cells", "done")
+    )
+    for run in document["runs"]:
+        table.add_row(
+            run["run"][:SHORT_ID],
+            Text(run["name"]),
+            run["submitted_at"].replace("T", " ")[:16],
+            count(run["cells"]),
+            _percent(run["done"], run["cells"]),
+            Text(run["state"], status_style(run["state"])),
+        )
+    yield table
+    yield Text(document["store"], "dim")
+
+
+def status(document: Document) -> View:
+    """Show how far a run is, what failed and what its values span."""
+    yield Text(document["name"] or document["run"][:SHORT_ID], "bold")
+    yield ""
+    cells, done, failed = document["cells"], document["done"], document["failed"]
+    lines = [
+        ("state", document["state"], f"run {document['run']}"),
+        ("cells", count(cells), f"{_percent(done, cells)} done"),
+        ("ok", count(document["ok"]), _percent(document["ok"], done) if done else ""),
+    ]
+    if failed:
+        lines += [("failed", count(failed), _percent(failed, done))]
+    yield facts(lines)
+    if document["failures"]:
+        yield ""
+        table = plain_table("failed", "cells", "why", "for example", right=("cells",))
+        for failure in document["failures"]:
+            table.add_row(
+                Text(failure["status"], "yellow"),
+                count(failure["count"]),
+                Text(failure["reason"]),
+                Text(_example(failure)),
+            )
+        yield table
+    if document["measures"]:
+        yield ""
+        table = plain_table("measure", "min", "mean", "max", right=("min", "mean", "max"))
+        for name, spread in document["measures"].items():
+            ends = [spread["min"], spread["mean"], spread["max"]]
+            texts = map(error_bar, ends) if name == "error" else numbers(ends)
+            table.add_row(_label(name), *texts)
+        yield table
+
+
+def deleted(document: Document) -> View:
+    """Say what was deleted."""
+    yield Text(f"deleted run {document['run']}")
+
+
+def written(document: Document) -> View:
+    """Say what was written."""
+    spent = f"in {duration(document['seconds'])}"
+    rows_ = counted(document["rows"], "row")
+    yield Text(f"{document['file']}: {rows_}, {size(document['bytes'])}, {spent}")
+
+
+def validated(document: Document) -> View:
+    """Show the cases of a validation and the verdict."""
+    table = plain_table(
+        "case",
+        "values",
+        "largest error",
+        "bound",
+        "verdict",
+        right=("values", "largest error", "bound"),
+    )
+    for case in document["cases"]:
+        verdict = "pass" if case["passed"] else "FAIL"
+        table.add_row(
+            Text(case["name"]),
+            count(case["values"]),
+            error_bar(case["largest_error"]),
+            error_bar(case["bound"]),
+            Text(verdict, status_style(verdict)),
+        )
+    yield table
+    yield ""
+    failed = sum(not case["passed"] for case in document["cases"])
+    verdict = f"{counted(failed, 'case')} failed" if failed else "every case passes"
+    yield Text(f"{verdict}, in {duration(document['seconds'])}", "red" if failed else "green")
+
+
+def cells(document: Document, table: Table, width: int) -> View:
+    """Show what a query found, as far as it is asked for."""
+    limit = document["limit"]
+    found = len(next(iter(table.values())))
+    if not found:
+        yield Text("no rows", "dim")
+        return
+    yield from rows({name: column[:limit] for name, column in table.items()}, width)
+    if limit and found > limit:
+        yield Text("there are more: --limit N, or --output FILE for all of them", "dim")
+
+
+def rows(table: Table, width: int, *, limit: int | None = None, total: int | None = None) -> View:
+    """Show a table of cells or rows, with what was left out of it."""
+    laid, notes = data(table, width, rows=limit, total=total)
+    yield laid
+    if notes:
+        yield ""
+    for note in notes:
+        yield Text(note, "dim")
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _inputs(document: Document, without: Iterable[str] = ()) -> str:
+    named = (n for n in INPUTS if n in document and n not in without)
+    return ", ".join(f"{_label(n)} {_value(document[n])}" for n in named)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, int | float):
+        return number(value)
+    return ABSENT if value is None else str(value)
+
+
+def _percent(part: int, whole: int) -> str:
+    # 99.99 % must not read as all of them.
+    return "100 %" if part == whole else f"{min(100 * part / whole, 99.9):.3g} %"
+
+
+def _each(size_: int, noun: str) -> str:
+    return f"of {counted(size_, noun)} at most"
+
+
+def _again(document: Document) -> str:
+    again = document["solves"] - document["families"]
+    return f"{counted(again, 'family', 'families')} again where cut by a chunk" if again else ""
+
+
+def _failure(failure: Document, noun: str) -> str:
+    return f"{failure['reason']} (first in {noun} {failure[noun]})"
+
+
+def _example(failure: Document) -> str:
+    given = failure["example"]
+    return ", ".join(f"{n} {_value(v)}" for n, v in given.items() if v != DEFAULTS.get(n))
