@@ -22,7 +22,6 @@ from .errors import MissingDependencyError, SpecError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -89,7 +88,8 @@ def plain(name: str, column: NDArray[Any]) -> list[Any]:
         for index in np.flatnonzero(np.isnan(column)).tolist():
             values[index] = None
         return values
-    return words(name, column).tolist()
+    spelled: list[Any] = words(name, column).tolist()
+    return spelled
 
 
 def words(name: str, column: NDArray[Any]) -> NDArray[Any]:
@@ -97,7 +97,8 @@ def words(name: str, column: NDArray[Any]) -> NDArray[Any]:
     if column.dtype.kind not in "iu":
         return column
     if name == "status":
-        return np.array([status.name for status in Status], dtype=object)[column]
+        names = np.array([status.name for status in Status], dtype=object)
+        return np.take(names, column)
     if name in WORDS:
         by_code = {code: word for word, code in WORDS[name].items()}
         return np.array([by_code[code] for code in column.tolist()], dtype=object)
@@ -153,7 +154,7 @@ def arrow(table: Table) -> Any:
     return pa.table({name: _arrow_column(pa, name, column) for name, column in table.items()})
 
 
-def _arrow_column(pa: ModuleType, name: str, column: NDArray[Any]) -> Any:
+def _arrow_column(pa: Any, name: str, column: NDArray[Any]) -> Any:
     column = np.asarray(column)
     if column.dtype.kind in "iu" and (name == "status" or name in WORDS):
         column = words(name, column)
@@ -163,7 +164,7 @@ def _arrow_column(pa: ModuleType, name: str, column: NDArray[Any]) -> Any:
     return pa.array(column.tolist(), type=pa.string())
 
 
-def require_pyarrow() -> ModuleType:
+def require_pyarrow() -> Any:
     """Return pyarrow, or say how to install it."""
     try:
         import pyarrow as pa

@@ -1,0 +1,822 @@
+"""The command line through its entry point: what it prints, in which form, with which exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+import pricer
+from pricer.cli import cli
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = Path(sys.executable).with_name("pricer")
+DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+ONE = [
+    *("price", "--right", "put", "--exercise", "american", "--spot", "100", "--strike", "100"),
+    *("--expiry", "1", "--vol", "0.25", "--rate", "0.05", "--dividend-yield", "0.02"),
+]
+
+GRID = """
+name = "small"
+[contract]
+type = "vanilla"
+exercise = "american"
+[axes]
+right = ["call", "put"]
+spot = { start = 90.0, stop = 110.0, count = 5 }
+strike = [95.0, 100.0]
+expiry = [0.5, 1.0]
+vol = 0.2
+rate = [0.01, 0.05]
+[method]
+tolerance = 1e-4
+measures = ["price", "delta"]
+"""
+
+BOOK = """\
+id,desk,right,exercise,spot,strike,expiry,vol,rate,bid,ask
+a1,rates,P,american,100,100,1,0.25,0.05,7.90,8.05
+a2,rates,call,european,100,100,0.5,,0.05,6.0,6.2
+a3,index,c,European,100,110,0.5,0.2,0.05,2.0,2.1
+a4,index,call,european,100,110,0.5,-0.2,0.05,,2.1
+"""
+
+TABLE_KEYS = ["right", "spot", "strike", "expiry", "vol", "rate"]
+RESULT_KEYS = ["price", "delta", "error", "status"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def output(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "Traceback" not in result.output
+    return result.stdout
+
+
+def document(*arguments: object) -> Any:
+    return json.loads(output(*arguments, "--json"))
+
+
+def error(*arguments: object) -> str:
+    """Run a command that must fail with one line on stderr, and return the line."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Error: ")
+    return lines[0].removeprefix("Error: ")
+
+
+def usage_error(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    return result.stderr
+
+
+def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *arguments], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    path = tmp_path / "book.csv"
+    path.write_text(BOOK, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a store with a run of the grid, and before it one of the book."""
+    folder = tmp_path_factory.mktemp("store")
+    url = f"sqlite:///{folder / 'runs.db'}"
+    for name, text in (("book.csv", BOOK), ("grid.toml", GRID)):
+        (folder / name).write_text(text, encoding="utf-8")
+        output("submit", folder / name, "--store", url)
+    return url
+
+
+# One option
+
+
+def test_one_option_shows_every_measure_its_error_and_its_method() -> None:
+    text = output(*ONE)
+    for word in ("American put", "dividend yield 0.02", "price", "±", "dividend rho"):
+        assert word in text
+    assert "ok, by finite difference" in text
+
+
+def test_one_option_as_json_has_every_measure_error_status_and_method() -> None:
+    found = document(*ONE)
+    assert list(found) == [
+        *("right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield"),
+        *("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho"),
+        *("error", "status", "method"),
+    ]
+    assert found["right"] == "put"
+    assert found["status"] == "ok"
+    assert found["method"] == "finite_difference"
+    assert found["error"] <= 1e-5 * 100
+    # As the library says it, every bit of it.
+    prices = pricer.price(
+        pricer.Vanilla(right="put", exercise="american", strike=100.0, expiry=1.0),
+        pricer.Market(spot=100.0, vol=0.25, rate=0.05, dividend_yield=0.02),
+    )
+    assert prices.price is not None
+    assert found["price"] == float(prices.price)
+
+
+def test_a_measure_that_is_not_asked_for_is_null() -> None:
+    found = document(*ONE, "--measures", "price, delta")
+    assert found["delta"] < 0
+    assert found["gamma"] is None
+    assert "gamma" not in output(*ONE, "--measures", "price,delta")
+
+
+def test_short_words_mean_the_full_ones() -> None:
+    assert document("price", "--right", "P", *ONE[3:])["right"] == "put"
+
+
+def test_a_rate_may_be_negative() -> None:
+    assert document(*ONE, "--rate", "-0.01")["rate"] == -0.01
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--vol", "25%", "--vol: must be a number, got '25%'; write 0.25"),
+        ("--vol", "abc", "--vol: must be a number, got 'abc'"),
+        ("--vol", "nan", "--vol: must be a number, got 'nan'"),
+        ("--vol", "-0.1", "vol: must not be negative, got -0.1"),
+        ("--spot", "inf", "spot: must be finite, got inf"),
+        ("--right", "pot", "right: must be call or put, got 'pot'; did you mean 'put'?"),
+        ("--method", "magic", "method: must be one of"),
+        ("--method", "analytic", "method: analytic"),
+        ("--tolerance", "0", "tolerance: must lie between 1e-12 and 1, got 0.0"),
+        ("--measures", "price,delat", "got 'delat'; did you mean 'delta'?"),
+    ],
+)
+def test_an_input_that_cannot_be_is_one_line(option: str, value: str, message: str) -> None:
+    assert message in error(*ONE, option, value)
+
+
+def test_what_is_missing_is_named() -> None:
+    message = usage_error("price", "--right", "put", "--spot", "0")
+    assert "missing --strike, --expiry, --vol, --rate; or give --book FILE" in message
+    assert "--output is for a book" in usage_error(*ONE, "--output", "x.csv")
+    assert "--spot is for one option" in usage_error("price", "--book", "b.csv", "--spot", "1")
+
+
+# A book straight through
+
+
+def test_a_book_is_priced_row_by_row_and_odd_rows_say_why(book: Path) -> None:
+    found = document("price", "--book", book)
+    assert [row["id"] for row in found["prices"]] == ["a1", "a2", "a3", "a4"]
+    assert [row["status"] for row in found["prices"]] == ["ok", "invalid", "ok", "invalid"]
+    assert [row["reason"] for row in found["prices"]] == [
+        "",
+        "vol is missing",
+        "",
+        "vol must not be negative, got -0.2",
+    ]
+    assert found["prices"][1]["price"] is None
+    assert found["failures"] == [
+        {"status": "invalid", "reason": "vol is missing", "count": 1, "row": 2},
+        {"status": "invalid", "reason": "vol must not be negative", "count": 1, "row": 4},
+    ]
+
+
+def test_a_book_counts_what_lies_inside_bid_and_ask(book: Path) -> None:
+    found = document("price", "--book", book)
+    counts = {name: found[name] for name in ("rows", "priced", "ok", "failed")}
+    assert counts == {"rows": 4, "priced": 2, "ok": 2, "failed": 2}
+    # a3 is worth 2.91; its quotes say 2.0 to 2.1.
+    assert (found["quoted"], found["inside_bid_ask"]) == (2, 1)
+    text = output("price", "--book", book)
+    assert "vol is missing (first in row 2)" in text
+    assert "50 % of the 2 priced with a bid and an ask" in text
+
+
+def test_a_book_without_quotes_says_nothing_of_them() -> None:
+    found = document("price", "--book", ROOT / "examples" / "book.csv", "--measures", "price")
+    assert found["quoted"] is None
+    assert found["rows"] == found["ok"] > 200
+    assert "inside" not in output("price", "--book", ROOT / "examples" / "book.csv")
+
+
+def test_a_book_goes_to_a_file_with_its_own_columns(book: Path, tmp_path: Path) -> None:
+    target = tmp_path / "prices.csv"
+    found = document("price", "--book", book, "--output", target)
+    assert "prices" not in found
+    assert found["output"] == str(target)
+    with target.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["desk"] for row in rows] == ["rates", "rates", "index", "index"]
+    assert [row["right"] for row in rows] == ["put", "call", "call", "call"]
+    assert rows[1]["price"] == ""
+    assert float(rows[0]["price"]) == document("price", "--book", book)["prices"][0]["price"]
+
+
+@pytest.mark.parametrize("suffix", ["json", "parquet"])
+def test_a_book_goes_to_json_and_parquet_too(book: Path, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"prices.{suffix}"
+    assert str(target) in output("price", "--book", book, "--output", target)
+    if suffix == "json":
+        rows = json.loads(target.read_text(encoding="utf-8"))
+    else:
+        rows = pytest.importorskip("pyarrow.parquet").read_table(target).to_pylist()
+    assert [row["id"] for row in rows] == ["a1", "a2", "a3", "a4"]
+    assert rows[0]["status"] == "ok"
+
+
+def test_a_parquet_book_gives_the_prices_of_its_csv(book: Path, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    with book.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    numbers = {"spot", "strike", "expiry", "vol", "rate"}
+    columns = {
+        name: [(float(r[name]) if r[name] else None) if name in numbers else r[name] for r in rows]
+        for name in rows[0]
+    }
+    path = tmp_path / "book.parquet"
+    pq.write_table(pa.table(columns), path)
+    assert [row["price"] for row in document("price", "--book", path)["prices"]] == [
+        row["price"] for row in document("price", "--book", book)["prices"]
+    ]
+    path.write_bytes(b"PAR2")
+    assert "is not Parquet" in error("price", "--book", path)
+
+
+def test_columns_may_have_other_names_and_expiries_be_dates(tmp_path: Path) -> None:
+    path = tmp_path / "b.csv"
+    path.write_text(
+        "right,spot,strike,expiry_date,iv,rate\nput,100,90,2026-12-31,0.2,0.01\n", encoding="utf-8"
+    )
+    found = document(
+        *("price", "--book", path, "--column", "vol=iv", "--valuation-date", "2025-12-31")
+    )
+    assert found["prices"][0]["vol"] == 0.2
+    assert found["prices"][0]["expiry"] == 1.0
+    assert "did you mean" in error("price", "--book", path, "--column", "vol=ivv")
+    assert "2025-13-01" in error(
+        *("price", "--book", path, "--column", "vol=iv", "--valuation-date", "2025-13-01")
+    )
+    assert "must be written as vol=vol_from_mid" in usage_error(
+        *("price", "--book", path, "--column", "iv")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "b.csv: is empty"),
+        ("right,spot\n", "b.csv: "),
+        ("right,spot,strike,expiry,vol,rate\n", "at least one row"),
+        ("right,spot,strike,expiry,rate\nput,1,1,1,0\n", "there is no column 'vol'"),
+        ("right,spot,strike,expiry,voll,rate\nput,1,1,1,1,0\n", "did you mean 'vol'?"),
+        (
+            "right,spot,strike,expiry,vol,rate\nput,1,1,1,0.2,0\nput,1,1,1,25%,0\n",
+            "row 2 (line 3), column 'vol': must be a number, got '25%'; write 0.25",
+        ),
+        ("right,spot,strike,expiry,vol,rate\nput,1,1,1,0.2\n", "row 1 (line 2): must have 6"),
+        (
+            "right,spot,strike,expiry,vol,rate\npu,1,1,1,0.2,0\n",
+            "row 1 (line 2), column 'right': must be call or put, got 'pu'",
+        ),
+    ],
+)
+def test_a_book_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "b.csv"
+    path.write_text(text, encoding="utf-8")
+    for command in (["price", "--book"], ["plan"], ["submit"]):
+        assert message in error(*command, path)
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    assert "nothing.csv: cannot be read: No such file" in error(
+        "price", "--book", tmp_path / "nothing.csv"
+    )
+    assert "must end in .toml (a grid), or in .csv or .parquet" in error("plan", tmp_path / "g.txt")
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("id\nké\n".encode("latin-1"))
+    assert "latin.csv: must be UTF-8 text, got byte 0xe9" in error("price", "--book", latin)
+    assert "cannot be read: Is a directory" in error("plan", _folder(tmp_path / "d.toml"))
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    book: Path, tmp_path: Path
+) -> None:
+    assert "must end in .csv, .json or .parquet" in error(
+        "price", "--book", book, "--output", tmp_path / "x.xls"
+    )
+    assert "no folder" in error("price", "--book", book, "--output", tmp_path / "no" / "x.csv")
+
+
+# A grid: plan, submit, status
+
+
+def test_a_plan_says_what_a_submit_would_take(grid: Path) -> None:
+    found = document("plan", grid)
+    assert list(found) == [
+        *("run", "name", "file", "kind", "cells", "axes", "families", "why", "solves", "chunks"),
+        *("chunk_blocks", "blocks", "block_cells", "stored_bytes", "method", "tolerance"),
+        *("measures", "workers", "estimated_seconds"),
+    ]
+    assert found["cells"] == 80
+    assert found["families"] == 4
+    assert found["axes"][:2] == [{"name": "right", "count": 2}, {"name": "spot", "count": 5}]
+    assert found["stored_bytes"] == 80 * (8 * 3 + 1)
+    assert found["measures"] == ["price", "delta"]
+    assert 0 < found["estimated_seconds"] < 60
+    text = output("plan", grid)
+    assert "2 right x 5 spot" in text
+    assert "share one solve" in text
+
+
+def test_the_million_of_the_examples_is_exactly_one() -> None:
+    assert document("plan", ROOT / "examples" / "american_million.toml")["cells"] == 1_000_000
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+def test_every_example_grid_can_be_planned(path: Path) -> None:
+    assert document("plan", path)["cells"] > 10_000
+
+
+def test_a_book_is_planned_and_submitted_as_a_grid_is(book: Path) -> None:
+    found = document("plan", book, "--tolerance", "1e-3", "--measures", "price")
+    assert found["kind"] == "book"
+    assert found["axes"] == []
+    assert found["tolerance"] == 1e-3
+    assert found["measures"] == ["price"]
+    assert document("submit", book)["failed"] == 2
+
+
+def test_a_submit_prices_once_and_is_the_same_run_again(grid: Path) -> None:
+    first = document("submit", grid, "--workers", "1")
+    assert list(first) == [
+        *("run", "name", "state", "cells", "ok", "failed", "priced", "seconds", "store")
+    ]
+    assert (first["cells"], first["ok"], first["failed"]) == (80, 80, 0)
+    assert (first["state"], first["priced"]) == ("complete", 80)
+    assert first["run"] == document("plan", grid)["run"]
+    again = document("submit", grid)
+    assert (again["run"], again["priced"]) == (first["run"], 0)
+    text = output("submit", grid)
+    assert first["run"] in text.splitlines()[0]
+    assert "nothing left to do" in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[axes]", "[axis]", "axis: is not a key of a grid file; did you mean 'axes'?"),
+        ("vol = 0.2", "volt = 0.2", "axes.volt"),
+        ("vol = 0.2", 'vol = "high"', "axes.vol: must be a number, got 'high'"),
+        ("vol = 0.2", "vol = -0.1", "axes.vol: must not be negative, got -0.1"),
+        ("vol = 0.2", "vol = nan", "axes.vol: must be a number, got nan"),
+        ("vol = 0.2", "vol = inf", "axes.vol: must be finite, got inf"),
+        ("vol = 0.2", "vol = []", "axes.vol: must have at least one value"),
+        ("vol = 0.2", "vol = [0.2, 0.2]", "axes.vol: values must differ, got 0.2 twice"),
+        ('"delta"]', '"detla"]', "did you mean 'delta'?"),
+        ("vol = 0.2", "vol = = 0.2", "grid.toml: line 11, column"),
+        ("rate = [0.01, 0.05]", "", "axes.rate: is missing"),
+        ("count = 5", "count = 1000000000000000000000", "axes.spot"),
+    ],
+)
+def test_a_grid_that_cannot_be_meant_is_one_line(
+    grid: Path, old: str, new: str, message: str
+) -> None:
+    assert old in GRID
+    grid.write_text(GRID.replace(old, new), encoding="utf-8")
+    for command in ("plan", "submit"):
+        line = error(command, grid)
+        assert "grid.toml: " in line
+        assert message in line
+
+
+def test_more_cells_than_can_be_numbered_are_refused(grid: Path) -> None:
+    many = "{ start = 1.0, stop = 2.0, count = 1000000 }"
+    text = GRID.replace("vol = 0.2", f"vol = {many}").replace("[0.01, 0.05]", many)
+    text = text.replace("[0.5, 1.0]", many).replace("[95.0, 100.0]", many)
+    grid.write_text(text, encoding="utf-8")
+    assert "2^63 cells" in error("plan", grid)
+
+
+def test_a_grid_file_says_its_own_settings(grid: Path) -> None:
+    assert "a grid file says its own tolerance" in error("submit", grid, "--tolerance", "1e-3")
+
+
+def test_a_status_has_counts_reasons_examples_and_spreads(store: str) -> None:
+    found = document("status", "latest", "--store", store)
+    assert list(found) == [
+        *("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed"),
+        *("chunks", "chunks_done", "failures", "measures"),
+    ]
+    assert (found["state"], found["cells"], found["done"]) == ("complete", 80, 80)
+    assert list(found["measures"]) == ["price", "delta", "error"]
+    spread = found["measures"]["price"]
+    assert list(spread) == ["min", "mean", "max"]
+    assert spread["min"] < spread["mean"] < spread["max"]
+    text = output("status", "latest", "--store", store)
+    assert "small" in text
+    assert "complete" in text
+
+
+def test_a_status_names_failures_with_an_example(store: str) -> None:
+    name = document("runs", "--store", store)["runs"][1]["run"]
+    failures = document("status", name[:8], "--store", store)["failures"]
+    assert sorted((f["status"], f["reason"], f["count"]) for f in failures) == [
+        ("invalid", "vol is missing", 1),
+        ("invalid", "vol must not be negative", 1),
+    ]
+    missing = next(f for f in failures if f["reason"] == "vol is missing")
+    assert list(missing) == ["status", "reason", "count", "example"]
+    assert missing["example"]["row"] == 2
+    assert missing["example"]["vol"] is None
+    assert "vol is missing" in output("status", name, "--store", store)
+
+
+def test_runs_lists_the_last_submitted_first(store: str) -> None:
+    found = document("runs", "--store", store)
+    assert found["store"] == store
+    assert [run["name"] for run in found["runs"]] == ["small", "book.csv"]
+    assert list(found["runs"][0]) == [
+        *("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed")
+    ]
+    assert "book.csv" in output("runs", "--store", store)
+
+
+def test_an_empty_store_has_no_runs() -> None:
+    assert document("runs")["runs"] == []
+    assert "no runs in sqlite:///" in output("runs")
+    assert "there is no run" in error("status", "latest")
+
+
+def test_a_deleted_run_is_gone(grid: Path) -> None:
+    name = document("submit", grid)["run"]
+    assert document("delete", name[:10]) == {"run": name, "deleted": True}
+    assert document("runs")["runs"] == []
+    assert name[:10] in error("delete", name[:10])
+    output("submit", grid)
+    assert name in output("delete", "latest")
+
+
+# Query and export
+
+
+def test_a_query_reads_what_it_names_in_the_order_of_the_file(store: str) -> None:
+    rows = json.loads(
+        output(
+            "query", "latest", "right=put", "spot=95:105", "expiry=1", "--json", "--store", store
+        )
+    )
+    assert list(rows[0]) == [*TABLE_KEYS, *RESULT_KEYS]
+    assert [(r["spot"], r["strike"], r["rate"]) for r in rows] == [
+        (spot, strike, rate)
+        for spot in (95.0, 100.0, 105.0)
+        for strike in (95.0, 100.0)
+        for rate in (0.01, 0.05)
+    ]
+    assert {(r["right"], r["expiry"], r["status"]) for r in rows} == {("put", 1.0, "ok")}
+
+
+def test_a_query_as_csv_holds_what_json_holds(store: str) -> None:
+    query = ("query", "latest", "spot=100", "--store", store, "--format")
+    rows = json.loads(output(*query, "json"))
+    text = output(*query, "csv")
+    read = list(csv.DictReader(io.StringIO(text)))
+    assert [float(r["price"]) for r in read] == [r["price"] for r in rows]
+    assert [r["status"] for r in read] == [r["status"] for r in rows]
+
+
+def test_a_query_shows_a_table_and_what_is_the_same_in_every_row(store: str) -> None:
+    text = output("query", "latest", "right=put", "spot=100", "--store", store)
+    assert "in every row: right put, spot 100, vol 0.2, status ok" in text
+    assert len([line for line in text.splitlines() if "e-" in line]) == 8
+
+
+def test_a_long_table_says_that_there_is_more(store: str) -> None:
+    query = ("query", "latest", "--store", store)
+    assert "there are more: --limit N" in output(*query)
+    assert "there are more" not in output(*query, "--limit", "80")
+    assert len(json.loads(output(*query, "--json"))) == 80
+    assert len(json.loads(output(*query, "--json", "--limit", "3"))) == 3
+
+
+def test_a_query_takes_the_measures_it_is_asked_for(store: str) -> None:
+    rows = json.loads(
+        output("query", "latest", "--limit", "1", "--measures", "delta", "--json", "--store", store)
+    )
+    assert list(rows[0]) == [*TABLE_KEYS, "delta", "error", "status"]
+    assert "'vega' is not in this run" in error(
+        *("query", "latest", "--measures", "vega", "--store", store)
+    )
+
+
+def test_a_value_that_is_not_on_the_axis_names_the_nearest(store: str) -> None:
+    query = ("query", "latest", "spot=101", "--store", store)
+    assert "spot: 101 is not there; the nearest is 100" in error(*query)
+    assert {r["spot"] for r in json.loads(output(*query, "--nearest", "--json"))} == {100.0}
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ("spto=100", "did you mean 'spot'?"),
+        ("spot=abc", "spot: must be a number, got 'abc'"),
+        ("right=pot", "did you mean 'put'?"),
+        ("spot=300:400", "spot: no value lies in 300:400"),
+        ("spot=110:90", "spot: a range must go up"),
+    ],
+)
+def test_a_selection_that_means_nothing_is_one_line(
+    store: str, selection: str, message: str
+) -> None:
+    assert message in error("query", "latest", selection, "--store", store)
+
+
+def test_a_selection_that_is_not_one_is_a_usage_error(store: str) -> None:
+    assert "spot=90:110" in usage_error("query", "latest", "spot", "--store", store)
+    assert "given twice" in usage_error("query", "latest", "spot=1", "spot=2", "--store", store)
+
+
+def test_a_book_is_queried_by_its_columns(store: str) -> None:
+    name = document("runs", "--store", store)["runs"][1]["run"]
+    rows = json.loads(output("query", name, "desk=index", "--json", "--store", store))
+    assert [row["id"] for row in rows] == ["a3", "a4"]
+    rows = json.loads(output("query", name, "row=2", "--json", "--store", store))
+    assert [(row["id"], row["status"], row["price"]) for row in rows] == [("a2", "invalid", None)]
+
+
+def test_a_query_goes_to_a_file(store: str, tmp_path: Path) -> None:
+    target = tmp_path / "q.csv"
+    found = document("query", "latest", "spot=100", "--output", target, "--store", store)
+    assert list(found) == ["file", "format", "rows", "bytes", "seconds"]
+    assert (found["rows"], found["format"]) == (16, "csv")
+    assert found["bytes"] == target.stat().st_size
+    assert "--format parquet needs --output" in usage_error(
+        *("query", "latest", "--format", "parquet", "--store", store)
+    )
+    assert "exclude each other" in usage_error(
+        *("query", "latest", "--format", "csv", "--json", "--store", store)
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_an_export_holds_all_that_a_query_reads(store: str, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"all.{suffix}"
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    found = document("export", "latest", target, "--store", store)
+    assert list(found) == ["file", "format", "rows", "bytes", "seconds"]
+    assert found["rows"] == 80
+    if suffix == "parquet":
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(target).to_pylist()
+    elif suffix == "json":
+        rows = json.loads(target.read_text(encoding="utf-8"))
+    else:
+        with target.open(encoding="utf-8", newline="") as stream:
+            rows = [
+                {n: v if n in ("right", "status") else float(v) for n, v in row.items()}
+                for row in csv.DictReader(stream)
+            ]
+    queried = json.loads(output("query", "latest", "--json", "--store", store))
+    assert sorted(map(str, rows)) == sorted(map(str, queried))
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]
+
+
+# Validation
+
+
+@dataclass
+class Case:
+    name: str
+    values: int
+    largest_error: float
+    bound: float
+    passed: bool
+
+
+def validated(monkeypatch: pytest.MonkeyPatch, *cases: Case) -> None:
+    module = ModuleType("pricer.validation")
+    module.__dict__["validate"] = lambda: list(cases)
+    monkeypatch.setitem(sys.modules, "pricer.validation", module)
+
+
+def test_a_validation_shows_each_case_and_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    validated(monkeypatch, Case("closed form", 1200, 1.25e-13, 1e-12, True))
+    text = output("validate")
+    for word in ("closed form", "1,200", "1.2e-13", "1.0e-12", "pass", "every case passes"):
+        assert word in text
+    found = document("validate")
+    assert list(found) == ["passed", "cases", "seconds"]
+    assert found["cases"] == [
+        {
+            "name": "closed form",
+            "values": 1200,
+            "largest_error": 1.25e-13,
+            "bound": 1e-12,
+            "passed": True,
+        }
+    ]
+
+
+def test_a_validation_that_fails_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = Case("closed form", 12, 1e-13, 1e-12, True)
+    validated(monkeypatch, good, Case("parity", 9, 1e-3, 1e-12, False))
+    result = run("validate")
+    assert result.exit_code == 1
+    assert "FAIL" in result.stdout
+    assert "1 case failed" in result.stdout
+    result = run("validate", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["passed"] is False
+
+
+# Stores
+
+
+def test_a_store_that_is_not_one_is_one_line(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database at all, but a text", encoding="utf-8")
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("create table mine (x)")
+    other.close()
+    for name in ("text.db", "other.db"):
+        message = error("submit", grid, "--store", f"sqlite:///{tmp_path / name}")
+        assert name in message
+    assert "store: must be sqlite:///path" in error("runs", "--store", "mysql://host/db")
+
+
+def test_a_store_of_a_newer_version_is_one_line(grid: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'newer.db'}"
+    output("submit", grid, "--store", url)
+    connection = sqlite3.connect(tmp_path / "newer.db")
+    connection.execute("pragma user_version = 999")
+    connection.close()
+    assert "newer" in error("runs", "--store", url)
+
+
+def test_a_run_may_be_named_by_its_start_but_by_no_other_name(store: str) -> None:
+    name = document("status", "latest", "--store", store)["run"]
+    assert document("status", name[:6], "--store", store)["run"] == name
+    assert "run 'nonsense'" in error("status", "nonsense", "--store", store)
+
+
+# The program itself
+
+
+def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
+    text = output("--help")
+    names = [
+        line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()
+    ]
+    assert names == [
+        *("price", "plan", "submit", "runs", "status", "delete", "query", "export", "validate")
+    ]
+
+
+def test_every_command_takes_json_a_store_and_v() -> None:
+    for command in cli.commands.values():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--json", "--store", "-v"} <= options, command.name
+
+
+def test_a_near_miss_of_a_command_or_option_is_suggested() -> None:
+    assert "submit" in usage_error("sumbit", "x.toml")
+    assert "--vol" in usage_error(*ONE, "--vola", "1")
+
+
+def test_the_version_is_the_package_s() -> None:
+    assert output("--version") == f"pricer {pricer.__version__}\n"
+
+
+def test_v_says_more(grid: Path) -> None:
+    assert run("submit", grid).stderr == ""
+    assert run("-v", "plan", grid).exit_code == 0
+    assert run("plan", grid, "-vv").exit_code == 0
+
+
+def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, book: Path) -> None:
+    fields: dict[str, Any] = {
+        "price": document(*ONE) | document("price", "--book", book),
+        "plan": document("plan", grid),
+        "submit": document("submit", grid),
+        "runs": document("runs", "--store", store),
+        "status": document("status", "latest", "--store", store),
+        "delete": document("delete", "latest"),
+        "query": {},
+        "export": document("export", "latest", grid.with_suffix(".csv"), "--store", store),
+        "validate": {"passed": True, "cases": [], "seconds": 0.1},
+    }
+    assert list(fields) == list(cli.commands)
+    for name, command in cli.commands.items():
+        section = DOCS.partition(f"\n## pricer {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        common = DOCS.partition("\n## Every command\n")[2].partition("\n## ")[0]
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("-"):
+                    assert f"`{option}" in section + common, (name, option)
+        for field in fields[name]:
+            assert f"`{field}`" in section, (name, field)
+
+
+def test_the_program_answers_in_a_pipe_with_utf_8() -> None:
+    done = program(*ONE, env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"}, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    assert "±" in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_program_has_one_line_for_a_mistake() -> None:
+    done = program(*ONE, "--vol", "-1")
+    assert done.returncode == 1
+    assert done.stderr == "Error: vol: must not be negative, got -1.0\n"
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "table"])
+def test_a_reader_that_leaves_early_is_no_error(store: str, form: str) -> None:
+    line = f"'{PROGRAM}' query latest --limit 80 --format {form} --store '{store}' | true"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)
+
+
+def test_an_interrupt_keeps_what_is_priced_and_says_so(tmp_path: Path) -> None:
+    # Far more than can be priced before the interrupt.
+    many = "{ start = 0.1, stop = 1.0, count = 20000 }"
+    path = tmp_path / "long.toml"
+    path.write_text(GRID.replace("vol = 0.2", f"vol = {many}"), encoding="utf-8")
+    with subprocess.Popen(
+        [PROGRAM, "submit", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as going:
+        _wait_for_cells()
+        going.send_signal(signal.SIGINT)
+        stdout, stderr = going.communicate(timeout=60)
+    assert going.returncode == 130
+    assert stdout == ""
+    assert stderr == "Interrupted: what is priced is stored; submit again to finish.\n"
+    found = document("status", "latest")
+    assert found["state"] == "incomplete"
+    assert 0 < found["done"] < found["cells"]
+    assert "is incomplete" in error("export", "latest", tmp_path / "x.csv")
+
+
+def _wait_for_cells() -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if pricer.open_run().status().done:
+                return
+        except pricer.RunNotFoundError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("nothing was priced within a minute")
