@@ -314,7 +314,7 @@ def submit(
 
     executor = LocalExecutor(workers)
     plan = Plan.of(spec, kernel_version())
-    return submit_plan(plan, as_store(store), executor, on_progress=on_progress)
+    return submit_plan(plan, as_store(store, create=True), executor, on_progress=on_progress)
 
 
 def submit_plan(
@@ -363,12 +363,19 @@ def default_store_url() -> str:
     return os.environ.get(STORE, "").strip() or f"{SQLITE}{_data_folder() / 'runs.db'}"
 
 
-def as_store(store: Store | str | None = None) -> Store:
-    """Return `store`, or open it by its URL; the default one if None."""
+def as_store(store: Store | str | None = None, *, create: bool = False) -> Store:
+    """Return `store`, or open it by its URL; the default one if None.
+
+    `create` makes the user's data folder if that is where it is to be.
+    """
     if store is None:
         store = default_store_url()
-        if store.startswith(f"{SQLITE}{_data_folder()}"):
-            _data_folder().mkdir(parents=True, exist_ok=True)
+        folder = _data_folder()
+        if create and store.startswith(f"{SQLITE}{folder}/"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{folder}: cannot be created: {error.strerror}") from error
     return open_store(store) if isinstance(store, str) else store
 
 
@@ -382,15 +389,17 @@ def _created(plan: Plan, store: Store, chunk_blocks: int | None) -> Run:
     """Return the run of `plan` as the store has it, which it may have had before."""
     now = datetime.now(UTC).isoformat()
     try:
-        head = replace(store.run(plan.run_id), submitted_at=now)
-        files: dict[str, bytes] = {}
+        known = store.run(plan.run_id)
     except RunNotFoundError:
-        size = chunk_blocks or estimate(plan).chunk_blocks
-        head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
-        files = {PLAN: plan.to_json().encode()} | plan.columns()
-    run = Run(store, store.create(head, files))
-    if files and run.head == head:
-        run.__dict__["plan"] = plan
+        known = None
+    if known:
+        return Run(store, store.create(replace(known, submitted_at=now), {}))
+    size = chunk_blocks or estimate(plan).chunk_blocks
+    head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
+    run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))
+    if run.head == head:
+        # Nobody was faster: what is stored is this very plan.
+        vars(run)["plan"] = plan
     return run
 
 

@@ -296,8 +296,21 @@ def test_the_store_is_given_by_the_environment_else_in_the_users_data_folder(
     url = default_store_url()
     assert url.startswith(f"sqlite:///{tmp_path}/")
     assert url.endswith("/pricer/runs.db")
-    run = priced(store=run_module.as_store())
+    assert list_runs() == []
+    assert not (tmp_path / "data").exists()
+    run = priced(store=run_module.as_store(create=True))
     assert open_run().id == run.id
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("PRICER_STORE")
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(run_module, "_data_folder", lambda: file / "pricer")
+    with pytest.raises(StoreError, match=r"file/pricer: cannot be created: Not a directory"):
+        run_module.as_store(create=True)
 
 
 # --- query ---
@@ -650,6 +663,54 @@ def test_a_second_process_attaches_and_takes_over_when_the_first_is_killed(
     assert second.state == "complete"
     assert 0 < told[0] < told[-1] == second.head.cells
     assert_same(second, undisturbed)
+
+
+def test_two_processes_that_submit_at_once_make_one_run(
+    tmp_path: Path, undisturbed: dict[str, Any]
+) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    with Submit(store, 0.01) as first, Submit(store, 0.01) as second:
+        errors = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert errors == ["", ""]
+    assert len(store.runs()) == 1
+    assert_same(submit(Grid.parse(AMERICAN), store), undisturbed)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from pricer import Grid, submit
+
+grid = Grid.parse('''
+[contract]
+type = "vanilla"
+exercise = "american"
+right = "put"
+[axes]
+spot = { start = 80.0, stop = 120.0, count = 1500 }
+strike = { start = 70.0, stop = 130.0, count = 1500 }
+expiry = 1.0
+vol = 0.2
+rate = 0.05
+''')
+run = submit(grid, sys.argv[1])
+assert run.status().done == 2_250_000
+if sys.platform == "darwin":
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+else:  # where ru_maxrss starts from the peak of the parent
+    words = Path("/proc/self/status").read_text().split()
+    print(1024 * int(words[words.index("VmHWM:") + 1]))
+"""
+
+
+def test_memory_does_not_grow_with_the_run_one_giant_family_included(tmp_path: Path) -> None:
+    url = SqliteStore(tmp_path / "runs.db").url
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, url], capture_output=True, text=True, check=True
+    )
+    # The blocks alone have 146 MB; the interpreter, NumPy and the kernels some 150.
+    assert int(done.stdout) < 280e6
+    assert (tmp_path / "runs.db").stat().st_size > 140e6
 
 
 def test_ctrl_c_ends_a_submit_promptly_and_keeps_what_is_done(
