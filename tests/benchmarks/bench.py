@@ -299,7 +299,15 @@ def write_portfolio() -> None:
         )
         for timing in (*ours, *timings)
     ]
-    head = ("one core", "µs", "µs without set-up", "rms", "max", "rms, trivial", "max, trivial")
+    head = (
+        "engine, one core",
+        "µs",
+        "µs without set-up",
+        "rms",
+        "max",
+        "rms, trivial",
+        "max, trivial",
+    )
     counts = ", ".join(f"{count} at {t:.0e}".replace("e-0", "e-") for t, count in missed.items())
     write(
         "portfolio",
