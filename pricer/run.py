@@ -93,22 +93,18 @@ class Run:
     def plan(self) -> Plan:
         """How the run's cells are cut, priced and stored."""
         files = self.store.files(self.id)
+        if PLAN not in files:
+            raise StoreError(f"run {self.id[:SHORT_ID]}: is damaged, it has no plan")
         return Plan.from_json(files.pop(PLAN).decode(), files)
 
     @property
     def state(self) -> str:
         """``complete``, ``running`` while some process prices it, else ``incomplete``."""
-        return self._state(self.store.markers)
+        return self._read_markers()[0]
 
     def status(self) -> RunStatus:
         """Say how far the run is and what its cells came to; reads no block."""
-        markers: dict[int, dict[str, Any]] = {}
-
-        def read(run_id: str) -> dict[int, dict[str, Any]]:
-            markers.update(self.store.markers(run_id))
-            return markers
-
-        state = self._state(read)
+        state, markers = self._read_markers()
         total = merge(map(Summary.from_json, markers.values()))
         return RunStatus(
             run=self.id,
@@ -229,12 +225,14 @@ class Run:
         assert isinstance(self.plan, GridPlan)
         return self.plan
 
-    def _state(self, markers: Callable[[str], Mapping[int, Any]]) -> str:
+    def _read_markers(self) -> tuple[str, dict[int, dict[str, Any]]]:
+        """Return the state of the run and the summaries of its chunks."""
         # Asked in this order, a run that ends meanwhile is complete rather than incomplete.
         running = self.store.running(self.id)
-        if len(markers(self.id)) == self.head.chunks:
-            return COMPLETE
-        return RUNNING if running else INCOMPLETE
+        markers = self.store.markers(self.id)
+        if len(markers) == self.head.chunks:
+            return COMPLETE, markers
+        return RUNNING if running else INCOMPLETE, markers
 
     def _check_complete(self) -> None:
         missing = self.head.chunks - len(self.store.markers(self.id))

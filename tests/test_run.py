@@ -409,6 +409,15 @@ def test_a_block_of_the_wrong_size_is_damaged() -> None:
         run.query()
 
 
+def test_a_run_without_its_plan_is_damaged() -> None:
+    store = MemoryStore()
+    run = priced(store=store)
+    store.delete(run.id)
+    store.create(run.head, {})
+    with pytest.raises(StoreError, match=r"run [0-9a-f]{12}: is damaged, it has no plan"):
+        open_run("latest", store).query()
+
+
 # --- books ---
 
 

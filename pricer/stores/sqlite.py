@@ -7,6 +7,7 @@ earlier one, so a marker never outlives its blocks: what is lost is priced again
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -197,8 +198,9 @@ class SqliteStore:
         except Timeout:
             pass
         except OSError as error:
-            reason = error.strerror or error
-            raise StoreError(f"{path}: cannot be locked: {reason}") from error
+            if error.errno in (errno.EACCES, errno.EROFS):
+                raise StoreError(f"{self.path}: is in a read-only folder") from error
+            raise StoreError(f"{path}: cannot be locked: {error.strerror or error}") from error
         try:
             yield lock.is_locked
         finally:
