@@ -1,0 +1,1 @@
+"""The arithmetic: arrays in, arrays out; no files, clock, environment or exceptions."""

@@ -3,6 +3,10 @@
 Rows of `out` are in the order of `ROWS`. Nothing is validated and nothing raises here.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .elementary import (
@@ -17,13 +21,18 @@ from .elementary import (
 )
 from .jit import kernel
 
+if TYPE_CHECKING:
+    from .jit import Codes, Floats
+
+    Row = tuple[float, float, float, float, float, float, float, float]
+
 ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho", "error")
 EPSILON = 2.220446049250313e-16
 
 
 @kernel
-def _erfcx_difference(near, far):
-    """erfcx(near) - erfcx(far) for near < far, without cancellation where they are close.
+def _erfcx_difference(near: float, far: float) -> float:
+    """Return erfcx(near) - erfcx(far) for near < far, without cancellation where they are close.
 
     Close arguments take the Taylor series about their midpoint, by the recurrence
     f' = 2x f - 2/sqrt(pi), f(k+1) = 2x f(k) + 2k f(k-1).
@@ -43,8 +52,8 @@ def _erfcx_difference(near, far):
 
 
 @kernel
-def _out_of_the_money(theta, s, k, d1, d2):
-    """Price of the option of type theta (+1 call, -1 put) whose forward is out of the money."""
+def _out_of_the_money(theta: float, s: float, k: float, d1: float, d2: float) -> float:
+    """Price the option of type theta (+1 call, -1 put) whose forward is out of the money."""
     # near < far are the arguments of erfc: those of the smaller and the larger strike distance.
     near = -theta * d1 * INVERSE_SQRT_2
     far = -theta * d2 * INVERSE_SQRT_2
@@ -56,8 +65,8 @@ def _out_of_the_money(theta, s, k, d1, d2):
 
 
 @kernel
-def european(theta, S, K, T, r, q, sigma):
-    """Price, greeks and rounding bound of one European option with S, K, T, sigma > 0.
+def european(theta: float, S: float, K: float, T: float, r: float, q: float, sigma: float) -> Row:
+    """Return price, greeks and rounding bound of a European option with S, K, T, sigma > 0.
 
     theta is +1 for a call and -1 for a put. The price is the sum of the intrinsic value of the
     forward and an out-of-the-money price that is computed by scaled error functions, so that it
@@ -91,8 +100,10 @@ def european(theta, S, K, T, r, q, sigma):
 
 
 @kernel
-def deterministic(theta, american, S, K, T, r, q):
-    """Price and greeks where nothing is random: expiry, vol, spot or strike is 0.
+def deterministic(
+    theta: float, american: bool, S: float, K: float, T: float, r: float, q: float
+) -> Row:
+    """Return price and greeks where nothing is random: expiry, vol, spot or strike is 0.
 
     The spot grows at r - q. A European option is worth its discounted payoff. An American one is
     worth the largest over exercise times, which is at 0, at T, or where the payoff's discounted
@@ -130,7 +141,7 @@ def deterministic(theta, american, S, K, T, r, q):
 
 
 @kernel
-def _swept(theta, S, K, T, r, q, sigma):
+def _swept(theta: float, S: float, K: float, T: float, r: float, q: float, sigma: float) -> Row:
     """Price an American option whose drift |r - q| sweeps its diffusion aside.
 
     The larger of the European price and that of the best exercise time without diffusion. What
@@ -146,7 +157,17 @@ def _swept(theta, S, K, T, r, q, sigma):
 
 
 @kernel
-def closed_form(theta, kind, S, K, T, r, q, sigma, out):
+def closed_form(
+    theta: Codes,
+    kind: Codes,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    r: Floats,
+    q: Floats,
+    sigma: Floats,
+    out: Floats,
+) -> None:
     """Write ROWS of n options to `out`, shape (8, n); every input has shape (n,).
 
     `kind` says what they equal: 0 European; 1 American, but a European one where sigma > 0, since

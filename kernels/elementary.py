@@ -5,7 +5,10 @@ interpolants computed with mpmath at 50 digits; stated errors are the largest me
 mpmath by tests/test_elementary.py.
 """
 
-from math import inf, nan, sqrt
+from __future__ import annotations
+
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -13,6 +16,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LN2_HIGH = 0.6931471803691238  # the leading 32 bits, so that n * LN2_HIGH is exact
 LN2_LOW = 1.9082149292705877e-10
@@ -74,28 +80,24 @@ ERFCX = (
 )
 
 
-@intrinsic
-def _bits(typing_context, value):
-    """The 64 bits of a double, as an integer."""
+def _reinterpret(source: Any, target: Any, llvm_type: Any) -> Any:
+    @intrinsic
+    def reinterpret(typing_context: Any, value: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], llvm_type)
 
-    def emit(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(64))
+        return target(source), emit
 
-    return types.int64(types.float64), emit
+    return reinterpret
 
 
-@intrinsic
-def _double(typing_context, bits):
-    """The double with these 64 bits."""
-
-    def emit(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.DoubleType())
-
-    return types.float64(types.int64), emit
+# The 64 bits of a double as an integer, and back.
+_bits: Callable[[float], int] = _reinterpret(types.float64, types.int64, ir.IntType(64))
+_double: Callable[[int], float] = _reinterpret(types.int64, types.float64, ir.DoubleType())
 
 
 @kernel
-def polynomial(coefficients, x):
+def polynomial(coefficients: tuple[float, ...], x: float) -> float:
     """Evaluate by Horner's rule, highest power first."""
     total = coefficients[0]
     for c in coefficients[1:]:
@@ -104,27 +106,27 @@ def polynomial(coefficients, x):
 
 
 @kernel
-def power_of_two(n):
-    """2**n for -1022 <= n <= 1023."""
+def power_of_two(n: int) -> float:
+    """Return 2**n for -1022 <= n <= 1023."""
     return _double((n + 1023) << 52)
 
 
 @kernel
-def exp(x):
-    """e**x within 1 ulp; 0 below -745.2, infinity above 709.8."""
+def exp(x: float) -> float:
+    """Return e**x within 1 ulp; 0 below -745.2, infinity above 709.8."""
     if not x > -745.2:
         return 0.0 if x <= -745.2 else nan
     if x > 709.79:
         return inf
-    n = int(np.floor(x * LOG2_E + 0.5))
+    n: int = int(np.floor(x * LOG2_E + 0.5))
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     half = n >> 1
     return (1.0 + (r + r * r * polynomial(EXP, r))) * power_of_two(half) * power_of_two(n - half)
 
 
 @kernel
-def log(x):
-    """Natural logarithm of x > 0 within 1 ulp; minus infinity at 0."""
+def log(x: float) -> float:
+    """Return the natural logarithm of x > 0 within 1 ulp; minus infinity at 0."""
     if not x > 0.0:
         return -inf if x == 0.0 else nan
     if x == inf:
@@ -146,8 +148,8 @@ def log(x):
 
 
 @kernel
-def gaussian(x):
-    """exp(-x*x/2) within 3 ulp: the square is split, so that its rounding does not grow."""
+def gaussian(x: float) -> float:
+    """Return exp(-x*x/2) within 3 ulp: the square is split, so that its rounding does not grow."""
     if not abs(x) < 55.0:
         return 0.0 if abs(x) >= 55.0 else nan
     spread = x * SPLIT
@@ -157,8 +159,8 @@ def gaussian(x):
 
 
 @kernel
-def erfcx(x):
-    """exp(x*x) erfc(x), for x > -26: within 4 ulp for x >= 0.
+def erfcx(x: float) -> float:
+    """Return exp(x*x) erfc(x), for x > -26: within 4 ulp for x >= 0.
 
     A polynomial in (x - 3.75) / (x + 3.75) over 1 + 2x (Shepherd and Laframboise 1981).
     """
@@ -169,13 +171,13 @@ def erfcx(x):
 
 
 @kernel
-def normal_cdf(x):
-    """Standard normal distribution: 8 ulp in either tail."""
+def normal_cdf(x: float) -> float:
+    """Return the standard normal distribution: 8 ulp in either tail."""
     tail = 0.5 * gaussian(x) * erfcx(abs(x) * INVERSE_SQRT_2)
     return tail if x < 0.0 else 1.0 - tail
 
 
 @kernel
-def normal_pdf(x):
-    """Standard normal density."""
+def normal_pdf(x: float) -> float:
+    """Return the standard normal density."""
     return INVERSE_SQRT_2PI * gaussian(x)

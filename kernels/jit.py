@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -26,5 +26,4 @@ def kernel(function: Function) -> Function:
     same.
     """
     compile_ = njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-    compiled: Function = compile_(function)
-    return compiled
+    return cast("Function", compile_(function))

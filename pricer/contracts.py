@@ -106,13 +106,11 @@ def _codes(field: str, words: Words) -> NDArray[np.int8]:
 def _numbers(field: str, values: ArrayLike) -> Floats:
     try:
         array = np.asarray(values)
-        if array.dtype == bool or array.dtype.kind not in "iuf":
-            raise TypeError
-        numbers = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise SpecError(
-            f"{field}: must be a number or an array of numbers, got {values!r}"
-        ) from None
+    except ValueError:  # a ragged list
+        array = np.asarray("")
+    if array.dtype.kind not in "iuf":
+        raise SpecError(f"{field}: must be a number or an array of numbers, got {values!r}")
+    numbers = array.astype(np.float64)
     if numbers.ndim == 0:
         check_number(field, float(numbers))
     return numbers
@@ -201,7 +199,7 @@ def broadcast(contract: Vanilla, market: Market) -> tuple[Cells, tuple[int, ...]
     given = {
         name: getattr(contract if hasattr(contract, name) else market, name) for name in INPUTS
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         name: _codes(name, value) if name in WORDS else _numbers(name, value)
         for name, value in given.items()
     }
@@ -245,13 +243,15 @@ class Families:
         start, stop, _ = index.indices(len(self))
         offsets = self.expiry_offsets[start : stop + 1]
         return Families(
-            *(
-                getattr(self, f.name)[start:stop]
-                for f in fields(self)
-                if not f.name.startswith("expir")
-            ),
-            expiry_offsets=offsets - offsets[0],
-            expiries=self.expiries[offsets[0] : offsets[-1]],
+            self.right[start:stop],
+            self.exercise[start:stop],
+            self.vol[start:stop],
+            self.rate[start:stop],
+            self.dividend_yield[start:stop],
+            self.moneyness_low[start:stop],
+            self.moneyness_high[start:stop],
+            offsets - offsets[0],
+            self.expiries[offsets[0] : offsets[-1]],
         )
 
 

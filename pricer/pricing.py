@@ -69,8 +69,9 @@ class Prices:
 
     def __getitem__(self, index: Any) -> Prices:
         """Return the part of every array that a NumPy index selects."""
-        arrays = (getattr(self, f.name) for f in fields(self))
-        return Prices(*(None if a is None else a[index] for a in arrays))
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {n: None if a is None else a[index] for n, a in arrays.items()}
+        return Prices(**parts)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the arrays there are, flat, by name; status and method as words."""
@@ -112,14 +113,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """Families and what their solves left behind; `codes` is the method of each, shape (F,)."""
+    """What the solves of F families left behind; `codes` says how each is priced, shape (F,)."""
 
-    families: Families
     settings: Settings
     codes: Codes
-    # The families solved by finite differences: their place among them (-1: none), their arrays.
+    # Where each family is among those solved by finite differences (-1: it is not), and these.
     place: NDArray[np.int64]
-    solved: Families | None
+    options: Any
     surfaces: Any
 
 
@@ -280,34 +280,21 @@ def solve(families: Families, settings: Settings) -> Solution:
     place = np.full(len(families), -1)
     place[chosen] = np.arange(len(chosen))
     if not len(chosen):
-        return Solution(families, settings, codes, place, None, None)
-    keep = np.repeat(place >= 0, counts)
-    solved = Families(
-        right=_plain(families.right[chosen]),
-        exercise=_plain(families.exercise[chosen]),
-        vol=_plain(families.vol[chosen]),
-        rate=_plain(families.rate[chosen]),
-        dividend_yield=_plain(families.dividend_yield[chosen]),
-        moneyness_low=_plain(families.moneyness_low[chosen]),
-        moneyness_high=_plain(families.moneyness_high[chosen]),
-        expiry_offsets=np.concatenate(([0], np.cumsum(counts[chosen]))),
-        expiries=_plain(families.expiries[keep]),
-    )
+        return Solution(settings, codes, place, None, None)
     greeks = not {"vega", "rho", "dividend_rho"}.isdisjoint(settings.measures)
-    surfaces = finite_difference.solve(
-        solved.right,
-        solved.exercise,
-        solved.vol,
-        solved.rate,
-        solved.dividend_yield,
-        solved.moneyness_low,
-        solved.moneyness_high,
-        solved.expiry_offsets,
-        solved.expiries,
-        settings.tolerance,
-        greeks,
+    options = finite_difference.Options(
+        theta=_plain(families.right[chosen]),
+        american=_plain(families.exercise[chosen]),
+        sigma=_plain(families.vol[chosen]),
+        r=_plain(families.rate[chosen]),
+        q=_plain(families.dividend_yield[chosen]),
+        low=_plain(families.moneyness_low[chosen]),
+        high=_plain(families.moneyness_high[chosen]),
+        expiry_offsets=np.concatenate(([0], np.cumsum(counts[chosen]))),
+        expiries=_plain(families.expiries[np.repeat(place >= 0, counts)]),
     )
-    return Solution(families, settings, codes, place, solved, surfaces)
+    surfaces = finite_difference.solve(options, settings.tolerance, greeks)
+    return Solution(settings, codes, place, options, surfaces)
 
 
 def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Prices:
@@ -326,25 +313,13 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
     method = np.where(exact, ANALYTIC, INVALID).astype(np.uint8)
     status = np.zeros(len(cells), np.uint8)
     error = out[-1]
-    if pde.any() and solution.solved is not None:
-        solved, surfaces = solution.solved, solution.surfaces
+    if pde.any():
         part = np.empty((len(out), int(pde.sum())))
         place = np.repeat(solution.place, counts)[pde]
         finite_difference.evaluate(
-            solved.right,
-            solved.exercise,
-            solved.vol,
-            solved.rate,
-            solved.dividend_yield,
-            surfaces.problem,
-            solved.expiry_offsets,
-            solved.expiries,
-            surfaces.sizes,
-            surfaces.fields,
-            surfaces.slice_starts,
-            surfaces.values,
-            surfaces.crossing,
-            np.searchsorted(place, np.arange(len(solved) + 1)),
+            solution.options,
+            solution.surfaces,
+            np.searchsorted(place, np.arange(len(solution.options.theta) + 1)),
             _plain(cells.spot[pde]),
             _plain(cells.strike[pde]),
             _plain(cells.expiry[pde]),
@@ -357,12 +332,16 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
             status[rough] = Status.tolerance
             # Beyond the work limit the closed form for a strong drift may know better.
             limit = np.full_like(out, np.inf)
-            _closed_form(cells, np.full(len(cells), 2, np.int8), rough & (cells.exercise > 0), limit)
+            _closed_form(
+                cells, np.full(len(cells), 2, np.int8), rough & (cells.exercise > 0), limit
+            )
             better = limit[-1] < error
             out[:, better] = limit[:, better]
             status[better & (error <= settings.tolerance * cells.strike)] = Status.ok
             method[better] = ANALYTIC
-    status[exact & (codes == SWEPT) & (error > settings.tolerance * cells.strike)] = Status.tolerance
+    status[exact & (codes == SWEPT) & (error > settings.tolerance * cells.strike)] = (
+        Status.tolerance
+    )
     failed = ~np.isfinite(out[0])
     if failed.any():
         out[:, failed] = np.nan

@@ -1,0 +1,190 @@
+"""Where a family is solved: its put problem in variance time, its mesh and its time nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .elementary import exp, log, normal_cdf
+from .jit import kernel
+
+if TYPE_CHECKING:
+    from .jit import Codes, Floats, Indices
+
+BASE_NODES = 50  # mesh intervals at level 0; doubled by every level
+BASE_STEPS = 10  # time steps at level 0 of a family with one expiry
+START_STEPS = 10  # least steps at level 0 up to the first expiry
+
+
+class Options(NamedTuple):
+    """F families of options: +1 call or -1 put, 1 American, the market, bounds of S/K, expiries.
+
+    Every field has shape (F,) but the last two: family f has the positive expiries
+    ``expiries[expiry_offsets[f]:expiry_offsets[f + 1]]``, at least one, increasing.
+    """
+
+    theta: Codes
+    american: Codes
+    sigma: Floats
+    r: Floats
+    q: Floats
+    low: Floats
+    high: Floats
+    expiry_offsets: Indices
+    expiries: Floats
+
+
+class Problems(NamedTuple):
+    """The put problems of F families: coefficients, mesh at level 0, time nodes.
+
+    x = ln(S/K) of the put; `left` is the mesh's left edge, `width` its node spacing, `left_nodes`
+    the intervals from there to the strike, `low` and `high` bound what is asked, `exercised` says
+    that the edge lies below the boundary at all times. `nodes` are square roots of variance
+    times; family f owns ``nodes[node_offsets[f]:node_offsets[f + 1]]``, and `slice_nodes` says
+    which of them each of its expiries is.
+    """
+
+    a: Floats
+    b: Floats
+    left: Floats
+    width: Floats
+    left_nodes: Indices
+    low: Floats
+    high: Floats
+    exercised: Codes
+    node_offsets: Indices
+    nodes: Floats
+    slice_nodes: Indices
+
+
+@kernel
+def _passage(distance: float, drift: float, time: float) -> float:
+    """Return the chance that Brownian motion with this drift falls by `distance` within `time`."""
+    if distance <= 0.0:
+        return 1.0
+    root = np.sqrt(time)
+    direct = normal_cdf((-distance - drift * time) / root)
+    reflected = normal_cdf((-distance + drift * time) / root)
+    if reflected > 0.0:
+        reflected *= exp(min(-2.0 * drift * distance, 700.0))
+    return min(direct + reflected, 1.0)
+
+
+@kernel
+def _perpetual_boundary(a: float, b: float) -> float:
+    """Ln of the exercise boundary of the perpetual put per unit of strike; a > 0."""
+    mu = a - b - 0.5
+    root = np.sqrt(mu * mu + 2.0 * a)
+    # The negative root of m^2/2 + mu m - a, in the form without cancellation.
+    m = -mu - root if mu > 0.0 else -2.0 * a / (root - mu)
+    return log(m / (m - 1.0))
+
+
+@kernel
+def _domain(
+    american: bool, a: float, b: float, low: float, high: float, time: float, slack: float
+) -> tuple[float, float, bool]:
+    """Bound x such that what lies beyond moves no price in [low, high] by more than `slack`.
+
+    The value imposed at an edge is wrong by at most the chance of coming back from there to the
+    strike, and counts with the chance of getting there. Below the perpetual boundary it is right;
+    the third value says that the left edge is there.
+    """
+    mu = a - b - 0.5
+    step = min(np.sqrt(time), 1.0) / 16.0
+    start = max(high, 0.0)
+    right = step
+    while _passage(right, mu, time) * _passage(right - start, -mu, time) > slack:
+        step *= 1.05
+        right += step
+    step = min(np.sqrt(time), 1.0) / 16.0
+    start = min(low, 0.0)
+    left = -step
+    premium = 1.0 - exp(-a * time) if american and a > 0.0 else 0.0
+    floor = _perpetual_boundary(a, b) if american and a > 0.0 else -np.inf
+    while left > floor:
+        wrong = max(_passage(-left, -mu, time), premium)
+        if wrong * _passage(start - left, mu, time) <= slack:
+            break
+        step *= 1.05
+        left -= step
+    return max(left, floor), right, left <= floor
+
+
+@kernel
+def _append_nodes(start: float, stop: float, widest: float, nodes: list[float]) -> None:
+    """Append time nodes after `start` up to `stop`, at most `widest` apart.
+
+    The first START_STEPS of an interval that starts at 0 are equal, and no later step is wider
+    than 1/START_STEPS of where it starts: so every expiry has a graded start of its own.
+    """
+    begin = len(nodes)
+    reach = start
+    while reach < stop * (1.0 - 1e-9):
+        reach += min(widest, (stop if start == 0.0 else reach) / START_STEPS)
+        nodes.append(reach)
+    scale = (stop - start) / (reach - start)
+    for k in range(begin, len(nodes) - 1):
+        nodes[k] = start + (nodes[k] - start) * scale
+    nodes[-1] = stop
+
+
+@kernel
+def prepare(
+    options: Options, truncation: float
+) -> tuple[
+    Floats, Floats, Floats, Floats, Indices, Floats, Floats, Codes, Indices, Floats, Indices
+]:
+    """Return the fields of `Problems`; a cut domain costs at most `truncation` of a strike."""
+    count = len(options.sigma)
+    a, b = np.empty(count), np.empty(count)
+    left, width = np.empty(count), np.empty(count)
+    low, high = np.empty(count), np.empty(count)
+    left_nodes = np.empty(count, np.int64)
+    exercised = np.empty(count, np.int8)
+    node_offsets = np.zeros(count + 1, np.int64)
+    nodes = [0.0 for _ in range(0)]
+    slice_nodes = np.empty(len(options.expiries), np.int64)
+    for f in range(count):
+        variance = options.sigma[f] * options.sigma[f]
+        a[f], b[f] = options.r[f] / variance, options.q[f] / variance
+        low[f], high[f] = log(options.low[f]), log(options.high[f])
+        slack = truncation
+        if options.theta[f] > 0:
+            a[f], b[f] = b[f], a[f]
+            low[f], high[f] = -high[f], -low[f]
+            # A call is worth its spot times u: the same part of a strike is less of u.
+            slack *= min(exp(low[f]), 1.0)
+        first, last = options.expiry_offsets[f], options.expiry_offsets[f + 1]
+        american = options.american[f] != 0
+        time = variance * options.expiries[last - 1]
+        x_left, x_right, settled = _domain(american, a[f], b[f], low[f], high[f], time, slack)
+        if settled:
+            # The value nears the perpetual one at least as fast as exp(-(a + mu^2/2) t).
+            mu = a[f] - b[f] - 0.5
+            reach = 20.0 - log(slack) + abs(mu) * (x_right - x_left)
+            cap = reach / (a[f] + 0.5 * mu * mu)
+            if cap < time:
+                time = cap
+                x_left, x_right, settled = _domain(
+                    american, a[f], b[f], low[f], high[f], time, slack
+                )
+        width[f] = (x_right - x_left) / (BASE_NODES - 1)
+        left_nodes[f] = int(np.ceil(-x_left / width[f]))
+        left[f] = -left_nodes[f] * width[f]
+        exercised[f] = 1 if settled else 0
+
+        begin = len(nodes)
+        nodes.append(0.0)
+        widest = np.sqrt(time) / BASE_STEPS
+        for e in range(first, last):
+            stop = np.sqrt(min(variance * options.expiries[e], time))
+            if stop > nodes[-1]:
+                _append_nodes(nodes[-1], stop, widest, nodes)
+            slice_nodes[e] = len(nodes) - 1 - begin
+        node_offsets[f + 1] = len(nodes)
+    return (
+        a, b, left, width, left_nodes, low, high, exercised, node_offsets, np.array(nodes),
+        slice_nodes,
+    )  # fmt: skip
