@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import parse_number
+from .columns import Column, parse_number, read_numbers
 from .contracts import INPUTS, WORDS, Market, Status, Vanilla
 from .errors import SpecError
 from .pricing import price
@@ -94,8 +94,11 @@ def _quoted(book: Book, prices: Prices) -> tuple[int | None, int | None]:
 
 def _quotes(texts: list[str]) -> Floats:
     """Read quotes, NaN where there is none: an odd one is no reason to refuse the book."""
-    quotes = np.full(len(texts), np.nan)
-    for row, text in enumerate(texts):
-        with suppress(SpecError):
-            quotes[row] = parse_number(text)
-    return quotes
+    try:
+        return read_numbers(Column("", texts))
+    except SpecError:
+        quotes = np.full(len(texts), np.nan)
+        for row, text in enumerate(texts):
+            with suppress(SpecError):
+                quotes[row] = parse_number(text)
+        return quotes

@@ -124,7 +124,11 @@ def _price_book(
         "output": output and str(output),
     }
     if as_json and not output:
-        document["prices"] = list(tables.rows_of(book.table))
+        # As one document, whose rows are never all text at once.
+        click.echo(_json(document).removesuffix("\n}") + ',\n  "prices": ', nl=False)
+        tables.write_text(sys.stdout, [book.table], "json")
+        click.echo("}")
+        return
     _show(document, views.book, as_json=as_json, table={} if output else book.table)
 
 
@@ -136,7 +140,7 @@ def _price_book(
 @options.no_store
 @options.verbose
 def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> None:
-    """Say what a grid or book would take: cells, solves, bytes, seconds."""
+    """Say what a grid or book would take."""
     from . import views
     from .compiled import kernel_version
     from .estimate import estimate
@@ -183,18 +187,18 @@ def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> Non
 def submit(
     *, file: Path, workers: int | None, as_json: bool, store: str | None, **given: Any
 ) -> None:
-    """Price a grid or book into the store, or finish what is begun there."""
+    """Price a grid or book into the store, or finish it."""
     from . import views
     from .reading import read_spec
     from .run import submit as submit_spec
     from .screen import progress
 
+    started = time.perf_counter()
     spec = read_spec(file, **_given(given))
     cells = spec.cells if isinstance(spec.cells, int) else len(spec.cells)
     click.get_current_context().meta[options.INTERRUPT] = (
         "Interrupted: what is priced is stored; submit again to finish."
     )
-    started = time.perf_counter()
     with progress(cells, "pricing") as advance:
         before: list[int] = []
 
@@ -225,7 +229,7 @@ def submit(
 @options.store
 @options.verbose
 def runs(*, as_json: bool, store: str | None) -> None:
-    """List the runs in the store, the one submitted last first."""
+    """List the runs in the store, the last first."""
     from . import views
     from .run import as_store, list_runs
 
@@ -242,7 +246,7 @@ def runs(*, as_json: bool, store: str | None) -> None:
 @options.store
 @options.verbose
 def status(*, run: str, as_json: bool, store: str | None) -> None:
-    """Show how far RUN is, what failed and why, and what its values span."""
+    """Show how far RUN is, and what its prices came to."""
     from . import views
     from .run import open_run
 
@@ -269,7 +273,7 @@ def delete(*, run: str, as_json: bool, store: str | None) -> None:
 @click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
 @options.measures
 @click.option("--nearest", is_flag=True, help="Take the nearest value where one is not there.")
-@click.option("--limit", type=click.IntRange(min=1), help="The most rows.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The most rows.")
 @click.option(
     "--format",
     "form",
@@ -378,7 +382,7 @@ def _show_written(file: Path, form: str, rows: int, started: float, *, as_json: 
 @options.no_store
 @options.verbose
 def validate(*, as_json: bool) -> None:
-    """Check the kernels against closed forms, laws and published values."""
+    """Check the kernels against known values."""
     from . import views
     from .validation import validate as validate_kernels
 
@@ -415,13 +419,17 @@ def _option(name: str) -> str:
 def _show(document: Document, view: Function, *, as_json: bool, table: Table | None = None) -> None:
     """Print `document` as JSON, or as `view` lays it out."""
     if as_json:
-        click.echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(_json(document))
         return
     from .screen import console
 
     out = console()
     for part in view(document) if table is None else view(document, table, out.width):
         out.print(part)
+
+
+def _json(document: Document) -> str:
+    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -38,15 +38,24 @@ class Commands(click.Group):
             click.echo(ctx.meta.get(INTERRUPT, "Interrupted."), err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader has left (`| head`): what is still buffered has nowhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader has left (`| head`).
+            _forget_output()
             ctx.exit(BROKEN_PIPE)
+        except OSError as error:
+            _forget_output()
+            what = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{what}{error.strerror or error}") from None
         return answer
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order in which one meets them."""
         del ctx
         return list(self.commands)
+
+
+def _forget_output() -> None:
+    """Let what is still buffered go nowhere: flushing it at exit would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Echo(logging.Handler):
@@ -116,7 +125,7 @@ json = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 store = click.option(
     "--store",
     metavar="URL",
-    help="Where runs live: sqlite:///PATH. Default: $PRICER_STORE, else one file for you.",
+    help="Where runs live, sqlite:///PATH. Default: $PRICER_STORE, or a file of yours.",
 )
 # Taken everywhere, so that a script can pass it without looking; told only where it matters.
 no_store = click.option("--store", hidden=True, expose_value=False)
@@ -158,6 +167,7 @@ book = _all_of(
 output = click.option("--output", type=PATH, help="Where to: a .csv, .json or .parquet file.")
 workers = click.option(
     "--workers",
+    metavar="N",
     type=click.IntRange(min=1),
     help="Threads. Default: $PRICER_WORKERS, else the cores available.",
 )

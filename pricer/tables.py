@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Table = Mapping[str, NDArray[Any]]
 
 FORMATS = ("csv", "json", "parquet")
+TEXT_ROWS = 16_384  # that are Python objects at a time
 
 
 def format_of(path: Path) -> str:
@@ -70,7 +71,8 @@ def write_file(path: Path, batches: Iterable[Table], form: str | None = None) ->
 
 def write_text(stream: TextIO, batches: Iterable[Table], form: str) -> int:
     """Write `batches` to an open text stream as csv or json; return the rows."""
-    return _write_csv(stream, batches) if form == "csv" else _write_json(stream, batches)
+    pieces = _pieces(batches)
+    return _write_csv(stream, pieces) if form == "csv" else _write_json(stream, pieces)
 
 
 def rows_of(table: Table) -> Iterator[dict[str, object]]:
@@ -103,6 +105,13 @@ def words(name: str, column: NDArray[Any]) -> NDArray[Any]:
         by_code = {code: word for word, code in WORDS[name].items()}
         return np.array([by_code[code] for code in column.tolist()], dtype=object)
     return column
+
+
+def _pieces(batches: Iterable[Table]) -> Iterator[Table]:
+    for table in batches:
+        rows = len(next(iter(table.values())))
+        for start in range(0, max(rows, 1), TEXT_ROWS):
+            yield {name: column[start : start + TEXT_ROWS] for name, column in table.items()}
 
 
 def _finite(values: list[Any]) -> list[Any]:

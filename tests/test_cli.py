@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 import pricer
 from pricer.cli import cli
+from pricer.compiled import kernels
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -100,6 +101,12 @@ def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [PROGRAM, *arguments], capture_output=True, text=True, check=False, timeout=120, **options
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Compile the kernels first, so that no test sees the line that says so."""
+    kernels()
 
 
 @pytest.fixture
@@ -788,6 +795,16 @@ def test_a_reader_that_leaves_early_is_no_error(store: str, form: str) -> None:
     )
     assert done.stderr == ""
     assert done.returncode in (0, 141)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_output_that_is_full_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, *ONE], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: No space left on device\n"
 
 
 def test_an_interrupt_keeps_what_is_priced_and_says_so(tmp_path: Path) -> None:
