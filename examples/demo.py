@@ -18,7 +18,7 @@ TOUR = (
     ("How did it go?", "pricer status latest"),
     (
         "Look at a few: puts at one spot, through strikes and expiries.",
-        "pricer query latest right=put spot=100 strike=90:110 expiry=0.25:1"
+        "pricer query latest right=put spot=100 strike=90:110 expiry=0.25,1"
         " vol=0.2 rate=0.04 dividend_yield=0.02",
     ),
     ("Price a book of different contracts.", "pricer price --book examples/book.csv"),

@@ -35,7 +35,10 @@ class Commands(click.Group):
         except PricerError as error:
             raise click.ClickException(" ".join(str(error).split())) from None
         except KeyboardInterrupt:
-            click.echo(ctx.meta.get(INTERRUPT, "Interrupted."), err=True)
+            # A terminal has just shown ^C, and stands in the middle of a line.
+            click.echo(
+                "\n" * sys.stderr.isatty() + ctx.meta.get(INTERRUPT, "Interrupted."), err=True
+            )
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader has left (`| head`).

@@ -153,7 +153,7 @@ def data(
         spare = _spare(columns)
         if spare is None:
             break
-        hidden.insert(0, spare)
+        hidden.append(spare)
         del columns[spare]
         laid = _laid(columns)
     notes = []
@@ -161,7 +161,8 @@ def data(
         where = "in every row" if given == total else "in these rows"
         notes.append(f"{where}: " + ", ".join(f"{n} {t}" for n, t in constant.items()))
     if hidden:
-        notes.append("not shown, for want of width: " + ", ".join(hidden))
+        in_order = ", ".join(name for name in table if name in hidden)
+        notes.append(f"not shown, for want of width: {in_order}")
     if shown < total:
         notes.append(f"{counted(total - shown, 'more row')}")
     return laid, notes

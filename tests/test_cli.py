@@ -730,7 +730,7 @@ def test_every_command_takes_json_a_store_and_v() -> None:
 
 
 def test_a_near_miss_of_a_command_or_option_is_suggested() -> None:
-    assert "submit" in usage_error("sumbit", "x.toml")
+    assert "submit" in usage_error("submi", "x.toml")
     assert "--vol" in usage_error(*ONE, "--vola", "1")
 
 
