@@ -37,12 +37,10 @@ class Lane:
         def __truediv__(self, other: Lane) -> Lane: ...
 
 
-class _LaneType(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name=f"float64x{WIDTH}")  # type: ignore[no-untyped-call]
+class _LaneType(types.Type): ...
 
 
-_lane = _LaneType()
+_lane = _LaneType(name=f"float64x{WIDTH}")  # type: ignore[no-untyped-call]
 
 
 @register_model(_LaneType)

@@ -1,4 +1,4 @@
-"""The kernels, compiled: for which processor, under which version, cached where.
+"""The kernels, compiled: for which processor, under which version, cached where, on how many cores.
 
 Everything numba reads from its environment is set here, before anything imports it.
 """
@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import PricerError
+from .errors import PricerError, SpecError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -71,7 +71,9 @@ def kernels() -> tuple[ModuleType, ModuleType]:
         # Somebody imported it before us, and it has read its environment.
         for name, value in settings.items():
             setattr(sys.modules["numba"].config, name, value)
-    marker = folder / "compiled"
+    # numba keeps apart what it compiled for each folder of sources.
+    place = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()
+    marker = folder / f"compiled-{place[:16]}"
     if not marker.exists():
         logger.warning("compiling kernels, once (%d s)", COMPILE_S)
         _check_processor()
@@ -91,3 +93,19 @@ def _check_processor() -> None:
     missing = [name for name in ("avx2", "fma", "bmi2") if not features.get(name)]
     if target() == "x86-64-v3" and missing:
         raise PricerError(f"processor: must have AVX2, FMA and BMI2; lacks {', '.join(missing)}")
+
+
+def check_workers(workers: int | None) -> int:
+    """Return the number of threads: as given, else PRICER_WORKERS, else the cores available."""
+    if workers is None:
+        text = os.environ.get("PRICER_WORKERS", "").strip()
+        if not text:
+            if hasattr(os, "sched_getaffinity"):
+                return len(os.sched_getaffinity(0))
+            return os.cpu_count() or 1
+        if not text.isdecimal() or int(text) < 1:
+            raise SpecError(f"PRICER_WORKERS: must be a whole number from 1 on, got {text!r}")
+        return int(text)
+    if workers < 1:
+        raise SpecError(f"workers: must be at least 1, got {workers}")
+    return workers

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .compiled import kernels
+from .compiled import check_workers, kernels
 from .plan import encode_block
-from .pricing import Settings, check_workers, evaluate, solve
+from .pricing import Settings, evaluate, solve
 from .summary import summarise
 
 if TYPE_CHECKING:

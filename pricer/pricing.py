@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .compiled import kernels
+from .compiled import check_workers, kernels
 from .contracts import (
     DEFAULT_TOLERANCE,
     MEASURES,
@@ -193,22 +192,6 @@ def price(
         for row, name in enumerate((*MEASURES, "error"))
     }
     return Prices(**values, status=status.reshape(shape), method=codes.reshape(shape))  # type: ignore[arg-type]
-
-
-def check_workers(workers: int | None) -> int:
-    """Return the number of threads: as given, else PRICER_WORKERS, else the cores available."""
-    if workers is None:
-        text = os.environ.get("PRICER_WORKERS", "").strip()
-        if not text:
-            if hasattr(os, "sched_getaffinity"):
-                return len(os.sched_getaffinity(0))
-            return os.cpu_count() or 1
-        if not text.isdecimal() or int(text) < 1:
-            raise SpecError(f"PRICER_WORKERS: must be a whole number from 1 on, got {text!r}")
-        return int(text)
-    if workers < 1:
-        raise SpecError(f"workers: must be at least 1, got {workers}")
-    return workers
 
 
 def methods_of(families: Families, settings: Settings) -> Codes:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
-from pricer.compiled import kernels
-from pricer.pricing import check_workers, price_chunk
+from pricer.compiled import check_workers, kernels
+from pricer.pricing import price_chunk
 
 from . import price_blocks
 
