@@ -142,10 +142,9 @@ def _price_book(
 def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> None:
     """Say what a grid or book would take."""
     from . import views
-    from .compiled import kernel_version
+    from .compiled import check_workers, kernel_version
     from .estimate import estimate
     from .plan import GridPlan, Plan
-    from .pricing import check_workers
     from .reading import read_spec
 
     threads = check_workers(workers)
