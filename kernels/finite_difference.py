@@ -2,7 +2,8 @@
 
 With constant rate r, yield q and vol sigma a put is V(S, K, T) = K u(ln S/K, sigma^2 T), where u
 depends on a = r/sigma^2 and b = q/sigma^2 alone, so one march in variance time prices every spot,
-strike and expiry; a call is the put with spot and strike, r and q exchanged. The problem is
+strike and expiry (a few marches, where expiries span more than one mesh resolves); a call is the
+put with spot and strike, r and q exchanged. The problem is
 
     u_t = L u = u_xx/2 + (a - b - 1/2) u_x - a u,   u >= 1 - exp(x) where American.
 
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .marching import march
-from .mesh import BASE_NODES, Options, Problems, prepare
+from .mesh import BASE_NODES, Options, Problems, prepare, spans
 from .surface import Surfaces, evaluate, extrapolate
 
 if TYPE_CHECKING:
@@ -45,13 +46,12 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     The error counts inside the family's bounds; meshes stop at `TOP_LEVEL` all the same. `greeks`
     asks for the derivatives that vega, rho and dividend_rho need.
     """
-    problems = Problems(*prepare(options, TRUNCATION * min(tolerance, 1e-5)))
-    offsets = options.expiry_offsets
+    parts = spans(options)
+    problems = Problems(*prepare(parts, TRUNCATION * min(tolerance, 1e-5)))
+    offsets = parts.expiry_offsets
     slices = np.diff(offsets)
     channels = 3 if greeks else 1
-    spacing = problems.width.copy()
-    sizes = np.zeros(len(slices), np.int64)
-    starts = np.zeros(offsets[-1], np.int64)
+    sizes, starts = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int64)
     boundary, square = np.empty(offsets[-1]), np.empty(offsets[-1])
     first = np.empty(offsets[-1], np.int64)
     pieces: list[Floats] = []
@@ -61,32 +61,35 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     for level in range(TOP_LEVEL + 1):
         rows = np.concatenate(([0], np.cumsum(slices[active])))
         out = np.empty((rows[-1], (BASE_NODES << level) + 1, channels))
-        march(level, greeks, active, options.american, problems, offsets, rows, out)
+        march(level, greeks, active, parts.american, problems, offsets, rows, out)
         levels.append(out)
         if len(levels) < 3:
             continue
-        values = np.empty((rows[-1], levels[1].shape[1], channels + 1))
-        found = np.empty(rows[-1]), np.empty(rows[-1], np.int64), np.empty(rows[-1])
         coarse, medium, fine = levels
+        values = np.empty((*medium.shape[:2], channels + 1))
+        found = np.empty(rows[-1]), np.empty(rows[-1], np.int64), np.empty(rows[-1])
         worst = extrapolate(
-            level, active, options, problems, rows, coarse, medium, fine, values, *found
+            level, active, parts, problems, rows, coarse, medium, fine, values, *found
         )
         done = (worst <= tolerance) | (level == TOP_LEVEL)
         ready = np.repeat(done, slices[active])
         where = np.flatnonzero(np.isin(np.repeat(np.arange(len(slices)), slices), active[done]))
         boundary[where], first[where], square[where] = (part[ready] for part in found)
         starts[where] = filled + np.arange(len(where)) * values.shape[1] * values.shape[2]
-        sizes[active[done]] = values.shape[1]
-        spacing[active[done]] /= 1 << (level - 1)
+        sizes[where] = values.shape[1]
         pieces.append(values[ready].reshape(-1))
         filled += len(pieces[-1])
         active = active[~done]
         if not len(active):
             break
-        levels = [level_values[~ready] for level_values in levels[1:]]
+        levels = [medium[~ready], fine[~ready]]
+    left, width, exercised = (
+        np.repeat(column, slices) for column in (problems.left, problems.width, problems.exercised)
+    )
+    spacing = width * (BASE_NODES / (sizes - 1))
     return Surfaces(
-        problems.a, problems.b, problems.left, spacing, problems.exercised, sizes, channels + 1,
-        starts, np.concatenate(pieces), boundary, first, square,
+        left, spacing, sizes, channels + 1, starts, np.concatenate(pieces), exercised, boundary,
+        first, square,
     )  # fmt: skip
 
 

@@ -10,10 +10,13 @@ from .elementary import exp, log, normal_cdf
 from .jit import kernel
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .jit import Codes, Floats, Indices
 
 BASE_NODES = 50  # mesh intervals at level 0; doubled by every level
 BASE_STEPS = 10  # time steps at level 0 of a family with one expiry
+SPAN = 4.0  # ratio of expiries that one mesh serves
 START_STEPS = 10  # least steps at level 0 up to the first expiry
 
 
@@ -36,7 +39,7 @@ class Options(NamedTuple):
 
 
 class Problems(NamedTuple):
-    """The put problems of F families: coefficients, mesh at level 0, time nodes.
+    """The put problems of F spans of families: coefficients, mesh at level 0, time nodes.
 
     x = ln(S/K) of the put; `left` is the mesh's left edge, `width` its node spacing, `left_nodes`
     the intervals from there to the strike, `low` and `high` bound what is asked, `exercised` says
@@ -56,6 +59,31 @@ class Problems(NamedTuple):
     node_offsets: Indices
     nodes: Floats
     slice_nodes: Indices
+
+
+def spans(options: Options) -> Options:
+    """Cut families where the longest expiry would be more than `SPAN` times the shortest.
+
+    A mesh that reaches as far as the longest expiry needs is too coarse for one much shorter.
+    Expiries keep their places.
+    """
+    family = np.repeat(np.arange(len(options.theta)), np.diff(options.expiry_offsets))
+    firsts = np.zeros(len(family), np.bool_)
+    _mark_spans(options.expiry_offsets, options.expiries, firsts)
+    chosen = family[firsts]
+    starts = np.append(np.flatnonzero(firsts), len(family))
+    per_family = (column[chosen] for column in options[:-2])
+    return Options(*per_family, starts, options.expiries)
+
+
+@kernel
+def _mark_spans(offsets: Indices, expiries: Floats, firsts: NDArray[np.bool_]) -> None:
+    for f in range(len(offsets) - 1):
+        begin = 0.0
+        for e in range(offsets[f], offsets[f + 1]):
+            if e == offsets[f] or expiries[e] > SPAN * begin:
+                begin = expiries[e]
+                firsts[e] = True
 
 
 @kernel

@@ -24,24 +24,22 @@ FORWARD_SLOPE = (-137.0 / 60.0, 5.0, -5.0, 10.0 / 3.0, -1.25, 0.2)
 
 
 class Surfaces(NamedTuple):
-    """F solved families at their E expiries.
+    """The solutions of families at their E expiries, one slice each.
 
-    `a`, `b`, `left`, `spacing`, `exercised` and `sizes` (nodes), shape (F,), are those of the
-    problem and its last mesh. Slice e of `values` starts at ``starts[e]``: node after node, each
-    with u, its error and, where asked, its derivatives in a and b: `fields` numbers. `boundary`,
-    `first` and `square`, shape (E,), are the exercise boundary, the first node above it, and the
-    part of the time value at that node that is quadratic in the way from the boundary.
+    Slice e is on a mesh of sizes[e] nodes from left[e] on, spacing[e] apart, and starts at
+    ``values[starts[e]]``: node after node, each with u, its error and, where asked, its
+    derivatives in a and b: `fields` numbers. `exercised` says that all below the mesh is,
+    `boundary` is the exercise boundary, `first` the first node above it, and `square` the part of
+    the time value there that is quadratic in the way from the boundary. Shapes (E,).
     """
 
-    a: Floats
-    b: Floats
     left: Floats
     spacing: Floats
-    exercised: Codes
     sizes: Indices
     fields: int
     starts: Indices
     values: Floats
+    exercised: Codes
     boundary: Floats
     first: Indices
     square: Floats
@@ -57,18 +55,17 @@ def _locate_boundary(
     the boundary and the quadratic part at the node.
     """
     x = left + start * h
-    gap = surface[start, 0] - max(1.0 - exp(x), 0.0)
+    gap = max(surface[start, 0] - max(1.0 - exp(x), 0.0), 0.0)
     slope = exp(x)
     for k in range(STENCIL):
         slope += FORWARD_SLOPE[k] * surface[start + k, 0] / h
-    way = h
+    slope = max(slope, gap / h)
+    way = 0.0
     c = 0.0
-    for _ in range(2):
-        c = 2.0 * (a - b * exp(x - way))
-        if c > 0.0 and gap > 0.0 and slope > 0.0:
-            way = 6.0 * gap / (slope + np.sqrt(slope * slope + 6.0 * c * gap))
-        way = min(way, h)
-    return x - way, max(0.5 * c * way * way, 0.0)
+    for _ in range(3):
+        c = max(2.0 * (a - b * exp(x - way)), 0.0)
+        way = min(6.0 * gap / (slope + np.sqrt(slope * slope + 6.0 * c * gap)), h)
+    return x - way, 0.5 * c * way * way
 
 
 @kernel
@@ -155,13 +152,14 @@ def extrapolate(
                 for i in range(kink - 1, -1, -1):
                     asset *= down
                     payoff = 1.0 - asset + ROUNDING
-                    if fine[row, 2 * i, 0] <= payoff:
-                        first[row] = i + 1
-                        break
                     if medium[row, i, 0] <= payoff:
                         # The medium mesh exercises here: nothing to extrapolate from.
                         for k in range(fine.shape[2]):
                             values[row, i, k if k == 0 else k + 1] = fine[row, 2 * i, k]
+                    if min(fine[row, 2 * i, 0], values[row, i, 0]) <= payoff:
+                        values[row, i, 0] = 1.0 - asset
+                        first[row] = i + 1
+                        break
                 if first[row] > 0:
                     boundary[row], square[row] = _locate_boundary(
                         values[row], first[row], left, h, a, b
@@ -224,23 +222,23 @@ def evaluate(
     room = np.empty((STENCIL, 3))
     fields = surfaces.fields
     for f in range(len(options.theta)):
-        a, b, left, h = surfaces.a[f], surfaces.b[f], surfaces.left[f], surfaces.spacing[f]
         theta, sigma, r, q = options.theta[f], options.sigma[f], options.r[f], options.q[f]
         american = options.american[f] != 0
         variance = sigma * sigma
-        size = surfaces.sizes[f]
+        a, b = (q / variance, r / variance) if theta > 0 else (r / variance, q / variance)
         begin, end = options.expiry_offsets[f], options.expiry_offsets[f + 1]
         for i in range(cell_offsets[f], cell_offsets[f + 1]):
             unit, other = (S[i], K[i]) if theta > 0 else (K[i], S[i])
             x = log(other / unit)
-            place = (x - left) / h
             e = begin + np.searchsorted(options.expiries[begin:end], T[i])
+            left, h, size = surfaces.left[e], surfaces.spacing[e], surfaces.sizes[e]
+            place = (x - left) / h
             at = surfaces.starts[e]
             surface = surfaces.values[at : at + size * fields].reshape(size, fields)
             boundary, first = surfaces.boundary[e], surfaces.first[e]
             payoff = 1.0 - other / unit
             beyond = place < 0.0 or place > size - 1
-            settled = place < 0.0 and surfaces.exercised[f] != 0
+            settled = place < 0.0 and surfaces.exercised[e] != 0
             exercised = american and (x <= boundary or settled)
             if beyond and not exercised:
                 far = european(float(theta), S[i], K[i], T[i], r, q, sigma)
