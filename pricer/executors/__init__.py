@@ -6,16 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from pricer.plan import BookPlan, encode_block
-from pricer.summary import Priced, merge, summarise
+from pricer.summary import merge, summarise_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pricer.plan import Plan
     from pricer.stores import Store, StoredRun
-    from pricer.summary import Summary
+    from pricer.summary import Priced, Summary
 
     PriceChunk = Callable[[Plan, int, int], Iterator[tuple[int, Priced]]]
+
+
+# Blocks that are summarised together: a megabyte.
+SUMMARY_BLOCKS = 16
 
 
 class Executor(Protocol):
@@ -37,14 +41,19 @@ def price_blocks(
     plan: Plan, chunk: range, price_chunk: PriceChunk, keep: Callable[[int, bytes], None]
 ) -> Summary:
     """Price the blocks of a chunk, hand each to `keep` as it is done, and summarise them all."""
-    summaries = []
+    summaries: list[Summary] = []
+    waiting: list[Priced] = []
+    first = plan.block_range(chunk.start)[0]
     for block, prices in price_chunk(plan, chunk.start, chunk.stop):
-        first, _ = plan.block_range(block)
-        summary = summarise(prices, plan.measures, first, plan.cells_of)
-        if isinstance(plan, BookPlan):
-            summary = _with_rows(summary, plan)
-        summaries.append(summary)
         keep(block, encode_block(prices, plan.measures))
+        waiting.append(prices)
+        if len(waiting) == SUMMARY_BLOCKS or block == chunk.stop - 1:
+            summary = summarise_parts(waiting, plan.measures, first, plan.cells_of)
+            if isinstance(plan, BookPlan):
+                summary = _with_rows(summary, plan)
+            summaries.append(summary)
+            first += summary.cells
+            waiting = []
     return merge(summaries)
 
 
