@@ -393,6 +393,7 @@ def validate(*, as_json: bool) -> None:
         "cases": [
             {
                 "name": case.name,
+                "source": case.source,
                 "values": case.values,
                 "largest_error": case.largest_error,
                 "bound": case.bound,

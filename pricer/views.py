@@ -48,7 +48,8 @@ def price(document: Document) -> View:
     yield facts((_label(n), text, bars.get(n, "")) for n, text in zip(names, texts, strict=True))
     yield ""
     status = document["status"]
-    yield Text(f"{status}, by {_label(document['method'])}", status_style(status))
+    by = {"analytic": ", by the closed form", "finite_difference": ", by finite differences"}
+    yield Text(status + by.get(document["method"], ""), status_style(status))
 
 
 def book(document: Document, table: Table, width: int) -> View:
@@ -177,14 +178,8 @@ def written(document: Document) -> View:
 
 def validated(document: Document) -> View:
     """Show the cases of a validation and the verdict."""
-    table = plain_table(
-        "case",
-        "values",
-        "largest error",
-        "bound",
-        "verdict",
-        right=("values", "largest error", "bound"),
-    )
+    numeric = ("values", "largest error", "bound")
+    table = plain_table("case", *numeric, "verdict", right=numeric)
     for case in document["cases"]:
         verdict = "pass" if case["passed"] else "FAIL"
         table.add_row(
@@ -198,6 +193,7 @@ def validated(document: Document) -> View:
     yield ""
     failed = sum(not case["passed"] for case in document["cases"])
     verdict = f"{counted(failed, 'case')} failed" if failed else "every case passes"
+    yield Text("errors are per unit of strike; --json names the sources", "dim")
     yield Text(f"{verdict}, in {duration(document['seconds'])}", "red" if failed else "green")
 
 

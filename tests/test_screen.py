@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from pricer import screen
 
@@ -65,3 +69,55 @@ def test_errors_have_two_digits() -> None:
     assert screen.error_bar(1.234e-7) == "1.2e-07"
     assert screen.error_bar(0.0) == "0"
     assert screen.error_bar(float("nan")) == "-"
+
+
+ROWS = 30
+WIDE: dict[str, Any] = {
+    "row": np.arange(1, ROWS + 1),
+    "desk": np.array(["index"] * 10 + ["rates"] * 20),
+    "spot": np.full(ROWS, 100.0),
+    "strike": np.linspace(80.0, 120.0, ROWS),
+    "price": np.linspace(1.0, 25.0, ROWS),
+    "delta": np.linspace(-1.0, 0.0, ROWS),
+    "rho": np.linspace(-50.0, 0.0, ROWS),
+    "error": np.full(ROWS, 1e-7),
+    "status": np.array([0] * (ROWS - 1) + [1], dtype=np.uint8),
+}
+
+
+def lines(table: dict[str, Any], width: int, **limits: int) -> tuple[list[str], list[str]]:
+    laid, notes = screen.data(table, width, **limits)
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(laid)
+    return stream.getvalue().splitlines(), notes
+
+
+def test_a_table_that_fits_shows_every_column_that_differs() -> None:
+    shown, notes = lines(WIDE, 200)
+    assert shown[0].split() == ["row", "desk", "strike", "price", "delta", "rho", "error", "status"]
+    assert len(shown) == ROWS + 2
+    assert notes == ["in every row: spot 100"]
+    assert shown[-1].split()[-1] == "invalid"
+
+
+def test_a_table_that_does_not_fit_hides_whole_columns_and_names_them() -> None:
+    shown, notes = lines(WIDE, 58)
+    assert all(len(line) <= 58 for line in shown)
+    assert "…" not in "".join(shown)
+    assert shown[0].split() == ["row", "strike", "price", "delta", "error", "status"]
+    assert notes[-1] == "not shown, for want of width: desk, rho"
+
+
+def test_a_table_is_cut_to_the_rows_asked_for_and_says_how_many_are_left() -> None:
+    shown, notes = lines(WIDE, 200, rows=10)
+    assert len(shown) == 10 + 2
+    assert notes[-1] == "20 more rows"
+    # What is the same in the rows shown, but not in all of them, stays a column.
+    assert "desk" in shown[0]
+
+
+def test_a_column_that_is_empty_everywhere_is_left_out() -> None:
+    reasons = np.full(ROWS, "", dtype=object)
+    shown, notes = lines(WIDE | {"reason": reasons}, 200)
+    assert "reason" not in shown[0]
+    assert notes == ["in every row: spot 100"]
