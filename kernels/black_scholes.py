@@ -15,8 +15,10 @@ from .elementary import (
     TWO_OVER_SQRT_PI,
     erfcx,
     exp,
+    expm1,
     gaussian,
     log,
+    log_ratio,
     normal_cdf,
 )
 from .jit import kernel
@@ -31,13 +33,12 @@ EPSILON = 2.220446049250313e-16
 
 
 @kernel
-def _erfcx_difference(near: float, far: float) -> float:
-    """Return erfcx(near) - erfcx(far) for near < far, without cancellation where they are close.
+def _erfcx_difference(near: float, far: float, gap: float) -> float:
+    """Return erfcx(near) - erfcx(far) where gap = far - near > 0, without cancellation.
 
     Close arguments take the Taylor series about their midpoint, by the recurrence
     f' = 2x f - 2/sqrt(pi), f(k+1) = 2x f(k) + 2k f(k-1).
     """
-    gap = far - near
     if gap > 0.01:
         return erfcx(near) - erfcx(far)
     x = 0.5 * (near + far)
@@ -52,7 +53,9 @@ def _erfcx_difference(near: float, far: float) -> float:
 
 
 @kernel
-def _out_of_the_money(theta: float, s: float, k: float, d1: float, d2: float) -> float:
+def _out_of_the_money(
+    theta: float, s: float, k: float, d1: float, d2: float, total: float
+) -> float:
     """Price the option of type theta (+1 call, -1 put) whose forward is out of the money."""
     # near < far are the arguments of erfc: those of the smaller and the larger strike distance.
     near = -theta * d1 * INVERSE_SQRT_2
@@ -61,7 +64,7 @@ def _out_of_the_money(theta: float, s: float, k: float, d1: float, d2: float) ->
         near, far = far, near
     if near < -1.0:
         return theta * (s * normal_cdf(theta * d1) - k * normal_cdf(theta * d2))
-    return 0.5 * s * gaussian(d1) * _erfcx_difference(near, far)
+    return 0.5 * s * gaussian(d1) * _erfcx_difference(near, far, total * INVERSE_SQRT_2)
 
 
 @kernel
@@ -76,13 +79,13 @@ def european(theta: float, S: float, K: float, T: float, r: float, q: float, sig
     k = K * exp(-r * T)
     root = np.sqrt(T)
     total = sigma * root
-    drift = log(S / K) + (r - q) * T
+    drift = log_ratio(S, K) + (r - q) * T
     d1 = drift / total + 0.5 * total
     d2 = drift / total - 0.5 * total
     out = 1.0 if drift <= 0.0 else -1.0
-    price = _out_of_the_money(out, s, k, d1, d2)
+    price = _out_of_the_money(out, s, k, d1, d2, total)
     if out != theta:
-        price += theta * (s - k)
+        price += theta * k * expm1(drift)
     density = INVERSE_SQRT_2PI * gaussian(d1)
     n1 = normal_cdf(theta * d1)
     n2 = normal_cdf(theta * d2)

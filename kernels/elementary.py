@@ -113,7 +113,7 @@ def power_of_two(n: int) -> float:
 
 @kernel
 def exp(x: float) -> float:
-    """Return e**x within 1 ulp; 0 below -745.2, infinity above 709.8."""
+    """Return e**x within 1.1 ulp; 0 below -745.2, infinity above 709.8."""
     if not x > -745.2:
         return 0.0 if x <= -745.2 else nan
     if x > 709.79:
@@ -122,6 +122,12 @@ def exp(x: float) -> float:
     r = (x - n * LN2_HIGH) - n * LN2_LOW
     half = n >> 1
     return (1.0 + (r + r * r * polynomial(EXP, r))) * power_of_two(half) * power_of_two(n - half)
+
+
+@kernel
+def expm1(x: float) -> float:
+    """Return e**x - 1 within 3 ulp, also where x is small."""
+    return x + x * x * polynomial(EXP, x) if abs(x) < 0.34 else exp(x) - 1.0
 
 
 @kernel
@@ -145,6 +151,19 @@ def log(x: float) -> float:
     rest = s * (half_square + z * polynomial(LOG, z))
     n -= shift
     return n * LN2_HIGH - ((half_square - (rest + n * LN2_LOW)) - f)
+
+
+@kernel
+def log_ratio(x: float, y: float) -> float:
+    """Return ln(x / y) for x, y > 0, within 3 ulp also where they are close."""
+    ratio = x / y
+    if not 0.75 < ratio < 1.4:
+        return log(ratio)
+    f = (x - y) / y
+    s = f / (2.0 + f)
+    z = s * s
+    half_square = 0.5 * f * f
+    return f - (half_square - s * (half_square + z * polynomial(LOG, z)))
 
 
 @kernel
