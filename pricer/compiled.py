@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import tempfile
+import threading
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,9 @@ logger = logging.getLogger("pricer")
 
 TARGETS = {"x86_64": "x86-64-v3", "amd64": "x86-64-v3", "aarch64": "generic", "arm64": "generic"}
 COMPILE_S = 20  # about, on one core; what the message promises
+
+# Two threads that import numba at once would see it half imported.
+_lock = threading.Lock()
 
 
 def target() -> str:
@@ -61,9 +65,14 @@ def _cache_folder() -> Path:
     return folder
 
 
-@cache
 def kernels() -> tuple[ModuleType, ModuleType]:
     """Return the modules `black_scholes` and `finite_difference`, compiled or from the cache."""
+    with _lock:
+        return _load()
+
+
+@cache
+def _load() -> tuple[ModuleType, ModuleType]:
     folder = _cache_folder()
     settings = {"CACHE_DIR": str(folder), "CPU_NAME": target(), "CPU_FEATURES": ""}
     os.environ.update({f"NUMBA_{name}": value for name, value in settings.items()})
