@@ -83,14 +83,18 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
         if not len(active):
             break
         levels = [medium[~ready], fine[~ready]]
-    left, width, exercised = (
-        np.repeat(column, slices) for column in (problems.left, problems.width, problems.exercised)
-    )
-    spacing = width * (BASE_NODES / (sizes - 1))
     return Surfaces(
-        left, spacing, sizes, channels + 1, starts, np.concatenate(pieces), exercised, boundary,
-        first, square,
-    )  # fmt: skip
+        left=np.repeat(problems.left, slices),
+        spacing=np.repeat(problems.width, slices) * (BASE_NODES / (sizes - 1)),
+        sizes=sizes,
+        fields=channels + 1,
+        starts=starts,
+        values=np.concatenate(pieces),
+        exercised=np.repeat(problems.exercised, slices),
+        boundary=boundary,
+        first=first,
+        square=square,
+    )
 
 
 def warm_up() -> None:

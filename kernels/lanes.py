@@ -37,16 +37,17 @@ class Lane:
         def __truediv__(self, other: Lane) -> Lane: ...
 
 
-class _LaneType(types.Type): ...
+class _LaneType(types.Type):
+    """What numba infers for a `Lane`."""
 
 
-_lane = _LaneType(name=f"float64x{WIDTH}")  # type: ignore[no-untyped-call]
+_lane = _LaneType(name=f"float64x{WIDTH}")
 
 
 @register_model(_LaneType)
 class _LaneModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, row: Any) -> Any:

@@ -72,8 +72,10 @@ def spans(options: Options) -> Options:
     _mark_spans(options.expiry_offsets, options.expiries, firsts)
     chosen = family[firsts]
     starts = np.append(np.flatnonzero(firsts), len(family))
-    per_family = (column[chosen] for column in options[:-2])
-    return Options(*per_family, starts, options.expiries)
+    return Options(
+        options.theta[chosen], options.american[chosen], options.sigma[chosen], options.r[chosen],
+        options.q[chosen], options.low[chosen], options.high[chosen], starts, options.expiries,
+    )  # fmt: skip
 
 
 @kernel
