@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Surfaces", "evaluate", "solve", "warm_up"]
 
 TOP_LEVEL = 7  # 6401 nodes, 1280 steps
-TRUNCATION = 1e-3  # of the tolerance, or of 1e-5 if that is less, for cutting the domain
+TRUNCATION = 5e-3  # of the tolerance, or of 4e-6 if that is less, for cutting the domain
 
 
 def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
@@ -47,7 +47,8 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     asks for the derivatives that vega, rho and dividend_rho need.
     """
     parts = spans(options)
-    problems = Problems(*prepare(parts, TRUNCATION * min(tolerance, 1e-5)))
+    cut = TRUNCATION * min(tolerance, 4e-6)
+    problems = Problems(*prepare(parts, cut))
     offsets = parts.expiry_offsets
     slices = np.diff(offsets)
     channels = 3 if greeks else 1
@@ -94,6 +95,7 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
         boundary=boundary,
         first=first,
         square=square,
+        cut=cut,
     )
 
 

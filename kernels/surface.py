@@ -43,6 +43,7 @@ class Surfaces(NamedTuple):
     boundary: Floats
     first: Indices
     square: Floats
+    cut: float
 
 
 @kernel
@@ -247,6 +248,7 @@ def evaluate(
                 else:
                     for k in range(8):
                         out[k, i] = far[k]
+                    out[7, i] += surfaces.cut * K[i]
                     continue
             near = min(max(int(place), 0), size - 2)
             error = max(surface[near, 1], surface[near + 1, 1])
@@ -254,7 +256,9 @@ def evaluate(
                 out[:, i] = 0.0
                 out[0, i] = payoff * unit
                 out[1, i] = theta
-                out[7, i] = 4.0 * EPSILON * (S[i] + K[i]) + (0.0 if beyond else unit * error)
+                out[7, i] = surfaces.cut * K[i] + 4.0 * EPSILON * (S[i] + K[i])
+                if not beyond:
+                    out[7, i] += unit * error
                 continue
             if place < first:
                 # Between the exercise boundary and the first node above it.
@@ -280,7 +284,7 @@ def evaluate(
             out[1, i] = u - u_x if theta > 0 else u_x * K[i] / S[i]
             out[2, i] = (u_xx - u_x) / S[i] * (1.0 if theta > 0 else K[i] / S[i])
             out[4, i] = decay
-            out[7, i] = unit * (error + 4.0 * EPSILON)
+            out[7, i] = surfaces.cut * K[i] + unit * (error + 4.0 * EPSILON)
             if fields > 2:
                 in_a, in_b = unit * row[3] / variance, unit * row[4] / variance
                 rho, dividend_rho = (in_b, in_a) if theta > 0 else (in_a, in_b)
