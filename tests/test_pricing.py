@@ -1,0 +1,282 @@
+"""`pricer.price`: shapes, methods, what is refused, what is invalid, and what comes back."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pricer
+from pricer import MEASURES, Grid, Market, MissingDependencyError, SpecError, Status, Vanilla
+from pricer.plan import Plan
+from pricer.pricing import price_chunk
+
+PUT = Vanilla("put", 100.0, 1.0, "american")
+MARKET = Market(spot=100.0, vol=0.25, rate=0.05, dividend_yield=0.02)
+
+
+def test_scalars_give_arrays_of_no_dimension() -> None:
+    got = pricer.price(PUT, MARKET)
+    for name in (*MEASURES, "error", "status", "method"):
+        assert getattr(got, name).shape == (), name
+    assert got.price == pytest.approx(8.6, abs=0.1)
+    assert got.status == Status.ok
+    assert got.status.dtype == got.method.dtype == np.uint8
+
+
+def test_fields_broadcast_by_the_rules_of_numpy() -> None:
+    got = pricer.price(
+        Vanilla(
+            right=np.array([["call"], ["put"]]),
+            exercise=["european", "american", "american"],
+            strike=np.array([90.0, 100.0, 110.0]),
+            expiry=1.0,
+        ),
+        Market(spot=np.full((4, 1, 1), 100.0), vol=0.25, rate=0.05, dividend_yield=0.02),
+    )
+    assert got.error.shape == (4, 2, 3)
+    for i, right in enumerate(("call", "put")):
+        for j, exercise in enumerate(("european", "american", "american")):
+            one = pricer.price(
+                Vanilla(right, 90.0 + 10 * j, 1.0, exercise), Market(100.0, 0.25, 0.05, 0.02)
+            )
+            assert got.price is not None
+            assert one.price is not None
+            gap = abs(got.price[:, i, j] - one.price)
+            assert (gap <= got.error[:, i, j] + one.error).all()
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0)])
+def test_nothing_in_nothing_out(shape: tuple[int, ...]) -> None:
+    got = pricer.price(PUT, Market(np.ones(shape), 0.2, 0.05))
+    assert got.error.shape == shape
+
+
+def test_what_is_not_asked_is_not_computed() -> None:
+    got = pricer.price(PUT, MARKET, measures=("delta", "price"))
+    assert got.price is not None
+    assert got.delta is not None
+    assert all(getattr(got, name) is None for name in MEASURES[2:])
+    everything = pricer.price(PUT, MARKET)
+    assert got.price == everything.price
+    assert got.delta == everything.delta
+    assert got.error == everything.error
+
+
+def test_auto_takes_the_closed_form_where_it_is_exact() -> None:
+    exercises = np.array(["european", "american", "american", "american"])
+    rights = np.array(["put", "put", "call", "put"])
+    got = pricer.price(
+        Vanilla(rights, 100.0, [1.0, 1.0, 1.0, 0.0], exercises), Market(100.0, 0.2, 0.05)
+    )
+    # A call without dividends is never exercised early.
+    assert got.method.tolist() == [1, 2, 1, 1]
+    assert (got.error[[0, 2, 3]] <= 1e-11).all()
+    forced = pricer.price(
+        Vanilla(rights, 100.0, [1.0, 1.0, 1.0, 0.0], exercises),
+        Market(100.0, 0.2, 0.05),
+        method="finite_difference",
+    )
+    assert forced.method.tolist() == [2, 2, 2, 1]
+
+
+def test_a_table_has_a_row_a_cell_and_words_for_codes() -> None:
+    got = pricer.price(
+        Vanilla("put", [[90.0, np.nan], [110.0, 120.0]], 1.0), MARKET, measures=("price", "vega")
+    )
+    columns = got.columns()
+    assert list(columns) == ["price", "vega", "error", "status", "method"]
+    assert columns["status"].tolist() == ["ok", "invalid", "ok", "ok"]
+    assert columns["method"].tolist() == ["analytic", "", "analytic", "analytic"]
+    arrow = pytest.importorskip("pyarrow")
+    table = got.to_arrow()
+    assert isinstance(table, arrow.Table)
+    assert table.column("status").to_pylist() == columns["status"].tolist()
+    assert table.num_rows == 4
+
+
+def test_a_frame_has_a_row_a_cell() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pricer.price(Vanilla("put", [90.0, 100.0], 1.0), MARKET).to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.columns.tolist() == [*MEASURES, "error", "status", "method"]
+
+
+@pytest.mark.parametrize(("module", "call"), [("pyarrow", "to_arrow"), ("pandas", "to_pandas")])
+def test_what_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: str, call: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=f"{call}: needs {module}: pip install"):
+        getattr(pricer.price(PUT, MARKET), call)()
+
+
+BAD_CELLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "spot": ({}, {"spot": [100.0, -1.0, np.nan, np.inf]}),
+    "strike": ({"strike": [100.0, -1.0, np.nan, -np.inf]}, {}),
+    "expiry": ({"expiry": [1.0, -1.0, np.nan, np.inf]}, {}),
+    "vol": ({}, {"vol": [0.25, -0.1, np.nan, np.inf]}),
+    "rate": ({}, {"rate": [0.05, -np.inf, np.nan, np.inf]}),
+    "dividend_yield": ({}, {"dividend_yield": [0.02, -np.inf, np.nan, np.inf]}),
+}
+
+
+@pytest.mark.parametrize("exercise", ["european", "american"])
+@pytest.mark.parametrize("name", BAD_CELLS)
+def test_a_bad_cell_is_invalid_and_its_neighbours_are_unharmed(name: str, exercise: str) -> None:
+    contract, market = BAD_CELLS[name]
+    given: dict[str, Any] = {"right": "put", "strike": 100.0, "expiry": 1.0} | contract
+    world = {"spot": 100.0, "vol": 0.25, "rate": 0.05, "dividend_yield": 0.02} | market
+    got = pricer.price(Vanilla(exercise=exercise, **given), Market(**world))
+    alone = pricer.price(Vanilla("put", 100.0, 1.0, exercise), MARKET)
+    assert got.status.tolist() == [Status.ok, *[Status.invalid] * 3]
+    assert got.method[1:].tolist() == [0, 0, 0]
+    for measure in (*MEASURES, "error"):
+        values = getattr(got, measure)
+        assert values[0] == getattr(alone, measure), measure
+        assert np.isnan(values[1:]).all(), measure
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spot": -1.0}, "spot: must not be negative, got -1.0"),
+        ({"vol": math.nan}, "vol: is missing"),
+        ({"rate": math.inf}, "rate: must be finite, got inf"),
+        ({"spot": "100"}, "spot: must be a number or an array of numbers, got '100'"),
+        ({"spot": True}, "spot: must be a number or an array of numbers, got True"),
+        ({"vol": [0.1, [0.2]]}, "vol: must be a number or an array of numbers"),
+        ({"vol": 1j}, "vol: must be a number or an array of numbers"),
+    ],
+)
+def test_a_market_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    world = {"spot": 100.0, "vol": 0.25, "rate": 0.05} | change
+    with pytest.raises(SpecError) as caught:
+        pricer.price(PUT, Market(**world))
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"right": "pot"}, "right: must be call or put, got 'pot'; did you mean 'put'?"),
+        ({"right": ["put", "x"]}, "right: must be call or put, got 'x'"),
+        ({"exercise": "americn"}, "exercise: must be european or american, got 'americn'; did you"),
+        ({"strike": -5}, "strike: must not be negative, got -5.0"),
+        ({"expiry": -0.5}, "expiry: must not be negative, got -0.5"),
+    ],
+)
+def test_a_contract_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
+    contract: dict[str, Any] = {"right": "put", "strike": 100.0, "expiry": 1.0} | change
+    with pytest.raises(SpecError) as caught:
+        pricer.price(Vanilla(**contract), MARKET)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"method": "finite_diference"},
+            "method: must be one of auto, analytic, finite_difference",
+        ),
+        ({"method": None}, "method: must be one of"),
+        ({"tolerance": 0}, "tolerance: must lie between 1e-12 and 1, got 0"),
+        ({"tolerance": "1e-5"}, "tolerance: must be a number, got '1e-5'"),
+        ({"tolerance": math.nan}, "tolerance: must lie between 1e-12 and 1, got nan"),
+        ({"measures": ("price", "vga")}, "measures: must be of price, delta"),
+        ({"measures": "price"}, "measures: must be a list of names, got 'price'"),
+        ({"measures": ()}, "measures: must name at least one"),
+        ({"workers": 0}, "workers: must be at least 1, got 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        pricer.price(PUT, MARKET, **settings)
+    assert str(caught.value).startswith(message)
+
+
+def test_shapes_that_do_not_broadcast_are_named() -> None:
+    with pytest.raises(SpecError, match=r"shapes must broadcast, got spot \(2,\), strike \(3,\)"):
+        pricer.price(Vanilla("put", [90.0, 100.0, 110.0], 1.0), Market([1.0, 2.0], 0.2, 0.05))
+
+
+def test_there_is_no_closed_form_of_an_american_option() -> None:
+    with pytest.raises(SpecError, match="analytic has no closed form for American options"):
+        pricer.price(PUT, MARKET, method="analytic")
+
+
+def test_two_exercise_boundaries_are_not_supported_and_say_so() -> None:
+    # Battauz, De Donno, Sbuelz (2015): q < r < 0 for a put.
+    got = pricer.price(
+        Vanilla("put", 100.0, 1.0, "american"), Market(100.0, 0.2, [-0.01, 0.01], -0.03)
+    )
+    assert got.status.tolist() == [Status.unsupported, Status.ok]
+    assert np.isnan(got.error[0])
+
+
+@pytest.mark.parametrize("text", ["0", "two", "-1"])
+def test_workers_of_the_environment_must_be_a_number(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("PRICER_WORKERS", text)
+    with pytest.raises(SpecError, match="PRICER_WORKERS: must be a whole number from 1 on"):
+        pricer.price(PUT, MARKET)
+
+
+def test_the_first_call_of_a_process_may_use_many_threads() -> None:
+    script = (
+        "import numpy as np, pricer\n"
+        "vol = np.linspace(0.1, 0.5, 2000)\n"
+        "got = pricer.price(pricer.Vanilla('put', 100.0, 1.0, 'american'),\n"
+        "                   pricer.Market(100.0, vol, 0.05), workers=4)\n"
+        "assert (got.status == 0).all()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_importing_loads_no_compiler() -> None:
+    script = (
+        "import sys, pricer\n"
+        "slow = {'numba', 'llvmlite', 'rich', 'pyarrow', 'pandas', 'click'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+GRID = """
+[contract]
+type = "vanilla"
+exercise = "american"
+[axes]
+right = ["call", "put"]
+spot = { start = 80.0, stop = 120.0, count = 41 }
+strike = [90.0, 100.0]
+expiry = [0.5, 1.0]
+vol = [0.2, 0.3, 0.4]
+rate = 0.05
+dividend_yield = 0.03
+[method]
+measures = ["price", "gamma"]
+"""
+
+
+def test_a_chunk_has_the_blocks_asked_for_in_their_order() -> None:
+    plan = Plan.of(Grid.parse(GRID), "some version")
+    found = dict(price_chunk(plan, 0, plan.blocks))
+    assert list(found) == list(range(plan.blocks))
+    got = np.concatenate([prices.price for prices in found.values() if prices.price is not None])
+    cells, _ = plan.cells_at(0, plan.cells)
+    names = np.array(["put", "", "call"])
+    single = pricer.price(
+        Vanilla(names[cells.right + 1], cells.strike, cells.expiry, "american"),
+        Market(cells.spot, cells.vol, cells.rate, cells.dividend_yield),
+        measures=("price", "gamma"),
+    )
+    # One call has the same families as the plan, so the same bits.
+    assert np.array_equal(np.asarray(single.price), got)
+    assert found[0].delta is None
