@@ -14,7 +14,7 @@ help:
 	@echo "make test      run the tests"
 	@echo "make check     formatting, lint, types, imports, dependencies, spelling, tests"
 	@echo "make coverage  run the tests and report the lines they miss"
-	@echo "make bench     time pricer against QuantLib; writes docs/performance.md"
+	@echo "make bench     time pricer against QuantLib, measure its errors; writes docs/"
 	@echo "make wheel     build a wheel and a source archive into dist/"
 	@echo "make lock      resolve and lock the requirements anew"
 	@echo "make clean     remove .venv and everything built"
@@ -40,8 +40,9 @@ check: $(VENV)/dev.stamp
 coverage: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
-bench: $(VENV)/bench.stamp
+bench: $(VENV)/bench.stamp $(VENV)/dev.stamp
 	@$(BIN)/python tests/benchmarks/bench.py
+	@$(BIN)/python tests/benchmarks/accuracy.py
 
 wheel: $(VENV)/run.stamp
 	@$(BIN)/python -m hatchling build

@@ -145,17 +145,20 @@ def deterministic(
 
 @kernel
 def _swept(theta: float, S: float, K: float, T: float, r: float, q: float, sigma: float) -> Row:
-    """Price an American option whose drift |r - q| sweeps its diffusion aside.
+    """Price an American option whose drift |r - q| sweeps its diffusion aside, or hardly diffuses.
 
     The larger of the European price and that of the best exercise time without diffusion. What
     both miss is of the order of sigma^2 times expiry, and times the 1 / |r - q| years for which
-    a spot beside the strike feels its diffusion.
+    a spot beside the strike feels its diffusion; nor is it more than the carry on a standard
+    deviation, or than the option can be worth.
     """
     best = european(theta, S, K, T, r, q, sigma)
     still = deterministic(theta, True, S, K, T, r, q)
     if still[0] > best[0]:
         best = still
-    error = 0.5 * max(S, K) * sigma * sigma * (T + 1.0 / abs(r - q))
+    drifting = 0.5 * sigma * sigma * (T + 1.0 / abs(r - q))
+    carrying = sigma * np.sqrt(T) * (abs(r) + abs(q)) * T
+    error = min(max(S, K) * min(drifting, carrying), S if theta > 0.0 else K)
     return best[0], best[1], best[2], best[3], best[4], best[5], best[6], best[7] + error
 
 
@@ -187,6 +190,8 @@ def closed_form(
             row = deterministic(sign, kind[i] != 0, S[i], K[i], T[i], r[i], q[i])
         for j in range(8):
             out[j, i] = row[j]
+        if kind[i] != 0:
+            out[0, i] = max(out[0, i], sign * (S[i] - K[i]))
 
 
 def warm_up() -> None:

@@ -72,7 +72,7 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
         worst = extrapolate(
             level, active, parts, problems, rows, coarse, medium, fine, values, *found
         )
-        done = (worst <= tolerance) | (level == TOP_LEVEL)
+        done = (worst + cut <= tolerance) | (level == TOP_LEVEL)
         ready = np.repeat(done, slices[active])
         where = np.flatnonzero(np.isin(np.repeat(np.arange(len(slices)), slices), active[done]))
         boundary[where], first[where], square[where] = (part[ready] for part in found)

@@ -224,19 +224,44 @@ def _stage(
 
 
 @kernel
+def _ghost_slopes(i: int, j: int, layer: Layer, room: Room) -> tuple[float, float, float]:
+    """Differentiate the continued time value below lane j's boundary, whose first row is i.
+
+    Its derivative in a is ``extra_a - ratio * w``, where w is that of the first row: c and d
+    change, and so does the way s, as far as the first row's value does not follow. In b likewise.
+    Returns ratio, extra_a and extra_b.
+    """
+    h, a, b = room.lane[0, j], room.lane[1, j], room.lane[2, j]
+    s, c, d = layer.way[0, j], layer.way[1, j], layer.way[2, j]
+    far = h - s
+    if far <= 0.0 or c <= 0.0:
+        return 0.0, 0.0, 0.0
+    asset = 1.0 - room.obstacle[i, j]
+    mu = a - b - 0.5
+    c_s, c_a, c_b = 2.0 * b * asset, 2.0, -2.0 * asset * (1.0 - s)
+    d_s, d_a, d_b = -c_s * mu / 3.0, -(c_a * mu + c) / 3.0, -(c_b * mu - c + asset) / 3.0
+    rise = ((0.5 * c_s + 3.0 * d) + d_s * s) * s * s + c * s
+    if rise <= 0.0:
+        return 0.0, 0.0, 0.0
+    ratio = (c - ((0.5 * c_s + 3.0 * d) - d_s * far) * far) * far / rise
+    extra_a = (0.5 * c_a - d_a * far) * far * far + ratio * (0.5 * c_a + d_a * s) * s * s
+    extra_b = (0.5 * c_b - d_b * far) * far * far + ratio * (0.5 * c_b + d_b * s) * s * s
+    return ratio, extra_a, extra_b
+
+
+@kernel
 def _set_ghosts(layer: Layer, room: Room, greeks: bool) -> None:
     """Put the continued time value, and its derivatives, in the row below each lane's boundary."""
     for j in range(WIDTH):
         i = int(layer.first[0, j])
         if i > 0:
-            h, s = room.lane[0, j], layer.way[0, j]
-            payoff = room.obstacle[i - 1, j]
-            far = h - s
+            far = room.lane[0, j] - layer.way[0, j]
             rise = (0.5 * layer.way[1, j] - layer.way[2, j] * far) * far * far
-            layer.u[i - 1, j] = payoff + rise
+            layer.u[i - 1, j] = room.obstacle[i - 1, j] + rise
             if greeks:
-                layer.w_a[i - 1, j] = far * (h - layer.w_a[i, j] / s)
-                layer.w_b[i - 1, j] = far * (-h * (1.0 - payoff) - layer.w_b[i, j] / s)
+                ratio, extra_a, extra_b = _ghost_slopes(i, j, layer, room)
+                layer.w_a[i - 1, j] = extra_a - ratio * layer.w_a[i, j]
+                layer.w_b[i - 1, j] = extra_b - ratio * layer.w_b[i, j]
 
 
 @kernel
@@ -296,13 +321,12 @@ def _tangent_stage(
     for j in range(WIDTH):
         i = int(out.first[0, j])
         if i > 0:
-            # The derivative of the first row's equation: w falls to 0 at the boundary.
-            h, s, pull = room.lane[0, j], out.way[0, j], room.lane[3, j]
-            extra = pull * h * (h - s)
-            factor = s / (s + pull * room.pivots[i, j] * (h - s))
-            room.rhs_a[i, j] = (room.rhs_a[i, j] + extra) * factor
-            asset = 1.0 - room.obstacle[i - 1, j]
-            room.rhs_b[i, j] = (room.rhs_b[i, j] - extra * asset) * factor
+            # The derivative of the first row's equation, whose neighbour below is the ghost.
+            pull = room.lane[3, j]
+            ratio, extra_a, extra_b = _ghost_slopes(i, j, out, room)
+            factor = 1.0 / (1.0 + pull * room.pivots[i, j] * ratio)
+            room.rhs_a[i, j] = (room.rhs_a[i, j] + pull * extra_a) * factor
+            room.rhs_b[i, j] = (room.rhs_b[i, j] + pull * extra_b) * factor
     first = load(out.first, 0)
     highest = int(out.first.max())
     value_a, value_b = load(room.edge, 1), load(room.edge, 2)

@@ -180,15 +180,16 @@ def prepare(
         variance = options.sigma[f] * options.sigma[f]
         a[f], b[f] = options.r[f] / variance, options.q[f] / variance
         low[f], high[f] = log(options.low[f]), log(options.high[f])
-        slack = truncation
+        first, last = options.expiry_offsets[f], options.expiry_offsets[f + 1]
+        time = variance * options.expiries[last - 1]
+        # An option that lives so short is worth little: the cut must be little of that too.
+        slack = truncation * min(4.0 * np.sqrt(time), 1.0)
         if options.theta[f] > 0:
             a[f], b[f] = b[f], a[f]
             low[f], high[f] = -high[f], -low[f]
             # A call is worth its spot times u: the same part of a strike is less of u.
             slack *= min(exp(low[f]), 1.0)
-        first, last = options.expiry_offsets[f], options.expiry_offsets[f + 1]
         american = options.american[f] != 0
-        time = variance * options.expiries[last - 1]
         x_left, x_right, settled = _domain(american, a[f], b[f], low[f], high[f], time, slack)
         if settled:
             # The value nears the perpetual one at least as fast as exp(-(a + mu^2/2) t).

@@ -203,6 +203,48 @@ def _interpolate(surface: Floats, start: int, t: float, room: Floats, row: Float
 
 
 @kernel
+def _beside_boundary(
+    surface: Floats,
+    first: int,
+    x: float,
+    boundary: float,
+    square: float,
+    left: float,
+    h: float,
+    a: float,
+    b: float,
+    room: Floats,
+    row: Floats,
+) -> None:
+    """Write to `row` what `_interpolate` would, between the boundary and the first node above it.
+
+    u is its expansion at the boundary. There u_t and the derivatives in a and b start from 0: they
+    are interpolated from it and the next three nodes, and u_xx follows from the equation.
+    """
+    fields = surface.shape[1] - 1
+    mu = a - b - 0.5
+    node = left + first * h
+    way, z = node - boundary, x - boundary
+    part = z / way
+    cube = surface[first, 0] - max(1.0 - exp(node), 0.0) - square
+    u = 1.0 - exp(x) + (square + cube * part) * part * part
+    u_x = -exp(x) + (2.0 * square + 3.0 * cube * part) * part / way
+    u_t = w_a = w_b = 0.0
+    for k in range(3):
+        weight = z / (way + k * h)
+        for m in range(3):
+            if m != k:
+                weight *= (z - way - m * h) / ((k - m) * h)
+        _interpolate(surface, first, float(k), room, row)
+        u_t += weight * (0.5 * row[2] / (h * h) + mu * row[1] / h - a * row[0])
+        if fields > 1:
+            w_a += weight * row[3]
+            w_b += weight * row[4]
+    row[0], row[1], row[2] = u, u_x * h, 2.0 * (u_t - mu * u_x + a * u) * h * h
+    row[3], row[4] = w_a, w_b
+
+
+@kernel
 def evaluate(
     options: Options,
     surfaces: Surfaces,
@@ -254,33 +296,23 @@ def evaluate(
             error = max(surface[near, 1], surface[near + 1, 1])
             if exercised:
                 out[:, i] = 0.0
-                out[0, i] = payoff * unit
+                out[0, i] = theta * (S[i] - K[i])
                 out[1, i] = theta
                 out[7, i] = surfaces.cut * K[i] + 4.0 * EPSILON * (S[i] + K[i])
                 if not beyond:
                     out[7, i] += unit * error
                 continue
             if place < first:
-                # Between the exercise boundary and the first node above it.
-                node = left + first * h
-                way = node - boundary
-                part = (x - boundary) / way
-                square = surfaces.square[e]
-                cube = surface[first, 0] - max(1.0 - exp(node), 0.0) - square
-                row[0] = payoff + (square + cube * part) * part * part
-                row[1] = -other / unit + (2.0 * square + 3.0 * cube * part) * part / way
-                row[2] = -other / unit + (2.0 * square + 6.0 * cube * part) / (way * way)
-                for m in range(2, fields):
-                    row[m + 1] = surface[first, m] * part
+                _beside_boundary(
+                    surface, first, x, boundary, surfaces.square[e], left, h, a, b, room, row
+                )
             else:
                 low = min(max(int(place) - STENCIL // 2 + 1, first), size - STENCIL)
                 _interpolate(surface, low, place - low, room, row)
-                row[1] /= h
-                row[2] /= h * h
-                row[0] = max(row[0], payoff if american else 0.0, 0.0)
-            u, u_x, u_xx = row[0], row[1], row[2]
+            u, u_x, u_xx = row[0], row[1] / h, row[2] / (h * h)
+            intrinsic = float(theta) * (S[i] - K[i])
             decay = -unit * variance * (0.5 * u_xx + (a - b - 0.5) * u_x - a * u)
-            out[0, i] = unit * u
+            out[0, i] = max(unit * u, intrinsic if american else 0.0, 0.0)
             out[1, i] = u - u_x if theta > 0 else u_x * K[i] / S[i]
             out[2, i] = (u_xx - u_x) / S[i] * (1.0 if theta > 0 else K[i] / S[i])
             out[4, i] = decay

@@ -43,6 +43,7 @@ SOLVE_SLICES = 512  # expiries, over all families, that one call of the solver k
 EVALUATE_CELLS = 32_768  # cells read off the solved surfaces at a time
 LEAST_VOL = 1e-9  # below it an American option's price and its limit at vol 0 do not differ
 SWEPT_RATIO = 150.0  # of drift to diffusion, |r - q| sqrt(T) / vol, that no mesh resolves
+LEAST_DEVIATION = 1e-6  # vol sqrt(T) below which doubles do not resolve a mesh
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +215,12 @@ def methods_of(families: Families, settings: Settings) -> Codes:
     longest = np.zeros(len(families))
     some = np.diff(families.expiry_offsets) > 0
     longest[some] = families.expiries[families.expiry_offsets[1:][some] - 1]
-    drift = np.abs(families.rate - families.dividend_yield) * np.sqrt(longest)
-    codes[american & ~exact & ~still & (drift > SWEPT_RATIO * families.vol)] = SWEPT
+    with np.errstate(invalid="ignore"):
+        drift = np.abs(families.rate - families.dividend_yield) * np.sqrt(longest)
+    swept = (drift > SWEPT_RATIO * families.vol) | (
+        families.vol * np.sqrt(longest) < LEAST_DEVIATION
+    )
+    codes[american & ~exact & ~still & swept] = SWEPT
     codes[american & (cost < 0) & (cost > gain) & ~still] = UNSUPPORTED
     codes[np.isnan(families.vol)] = INVALID
     return codes.astype(np.uint8)
