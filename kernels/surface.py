@@ -141,7 +141,6 @@ def extrapolate(
             worst[place] = np.inf
         lowest = max(int((problems.low[f] - left) / h) - 1, 0)
         highest = min(int((problems.high[f] - left) / h) + 2, size - 1)
-        down = exp(-h)
         for row in range(row_offsets[place], row_offsets[place + 1]):
             for i in range(size):
                 for k in range(fine.shape[2]):
@@ -149,18 +148,16 @@ def extrapolate(
                     values[row, i, k if k == 0 else k + 1] = n + (n - m) / 3.0
             boundary[row], first[row], square[row] = -np.inf, 0, 0.0
             if options.american[f] != 0:
-                asset = 1.0
-                for i in range(kink - 1, -1, -1):
-                    asset *= down
-                    payoff = 1.0 - asset + ROUNDING
-                    if medium[row, i, 0] <= payoff:
+                for i in range(kink):
+                    payoff = 1.0 - exp(left + i * h)
+                    if medium[row, i, 0] <= payoff + ROUNDING:
                         # The medium mesh exercises here: nothing to extrapolate from.
                         for k in range(fine.shape[2]):
                             values[row, i, k if k == 0 else k + 1] = fine[row, 2 * i, k]
-                    if min(fine[row, 2 * i, 0], values[row, i, 0]) <= payoff:
-                        values[row, i, 0] = 1.0 - asset
+                    values[row, i, 0] = max(values[row, i, 0], payoff)
+                    exercised = fine[row, 2 * i, 0] <= payoff + ROUNDING
+                    if first[row] == i and (exercised or (i > 0 and values[row, i, 0] == payoff)):
                         first[row] = i + 1
-                        break
                 if first[row] > 0:
                     boundary[row], square[row] = _locate_boundary(
                         values[row], first[row], left, h, a, b

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .book import Book
-    from .contracts import MEASURES, Market, Status, Vanilla
+    from .contracts import MEASURES, METHODS, Market, Status, Vanilla
     from .errors import (
         MissingDependencyError,
         PricerError,
@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "book": ("Book",),
-    "contracts": ("MEASURES", "Market", "Status", "Vanilla"),
+    "contracts": ("MEASURES", "METHODS", "Market", "Status", "Vanilla"),
     "errors": (
         "MissingDependencyError",
         "PricerError",
@@ -42,6 +42,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MEASURES",
+    "METHODS",
     "Book",
     "Grid",
     "Market",
@@ -71,4 +72,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Name what can be imported."""
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])
