@@ -26,13 +26,17 @@ LAW = "a law, whatever the values"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Values compared with what they should be: how many, and the largest error among them."""
+    """Values compared with what they should be: how many, and the largest error among them.
+
+    `note` says why a bound is as wide as it is, where it is not plain.
+    """
 
     name: str
     source: str
     values: int
     largest_error: float
     bound: float
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -65,9 +69,11 @@ def _values(options: Options, method: str = "auto") -> Floats:
     return np.asarray(prices.price, np.float64)
 
 
-def _case(name: str, source: str, options: Options, error: Floats, bound: float) -> Case:
+def _case(
+    name: str, source: str, options: Options, error: Floats, bound: float, note: str = ""
+) -> Case:
     errors = np.abs(error) / options["strike"]
-    return Case(name, source, errors.size, float(errors.max()), bound)
+    return Case(name, source, errors.size, float(errors.max()), bound, note)
 
 
 def _sample(**changed: str | float) -> Options:
@@ -95,7 +101,8 @@ def _published() -> list[Case]:
         columns = dict(zip(document["columns"], zip(*table["rows"], strict=True), strict=True))
         options = {name: np.array(columns[name]) for name in INPUTS}
         error = _values(options) - np.array(columns["value"])
-        cases.append(_case(table["name"], table["source"], options, error, table["bound"]))
+        note = table.get("note", "")
+        cases.append(_case(table["name"], table["source"], options, error, table["bound"], note))
     return cases
 
 
