@@ -12,30 +12,37 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from .columns import parse_number
 from .contracts import INPUTS, MEASURES
+from .errors import SpecError
 from .tables import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
     from .tables import Table
 
     Floats = NDArray[np.float64]
 
 DIGITS = 6
+LEAST_ERROR = 1e-15  # of a price of 1, the last digit a float has; below it digits say nothing
 ABSENT = "-"
 RESULTS = (*MEASURES, "error", "status", "method", "reason")
 # What gives way where a screen is narrow; a row of a book is known by its number without inputs.
 HIDDEN_FIRST = ("method", "dividend_rho", "rho")
 INPUTS_HIDDEN = ("dividend_yield", "rate")
 HIDDEN_NEXT = ("theta", "vega", "gamma")
-INPUTS_HIDDEN_LAST = ("vol", "exercise", "spot")
-HIDDEN_LAST = ("delta", "reason")
+HIDDEN_LATE = ("delta",)
+# Which options these are is the last to go.
+INPUTS_HIDDEN_LATE, INPUTS_HIDDEN_LAST = ("vol",), ("spot", "exercise")
+HIDDEN_LAST = ("reason",)
 
 
 class _Screen(Console):
@@ -49,6 +56,24 @@ def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     fits = stream.isatty() or "COLUMNS" in os.environ
     return _Screen(stderr=stderr, highlight=False, width=None if fits else 1000)
+
+
+class Trimmed:
+    """What is printed, without the blanks that pad its lines on the right."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self.part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the segments of each line up to its last character."""
+        for line in console.render_lines(self.part, options, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                last = line.pop()
+                yield from line
+                yield Segment(last.text.rstrip(), last.style)
+            yield Segment.line()
 
 
 def count(number: float) -> str:
@@ -94,9 +119,11 @@ def rate(cells: int, seconds: float) -> str:
 
 
 def error_bar(error: float) -> str:
-    """Return an error to two digits, as in ``1.2e-07``."""
+    """Return an error to two digits, as in ``1.2e-07``; what no float could show, as a bound."""
     if np.isnan(error):
         return ABSENT
+    if 0 < error < LEAST_ERROR:
+        return f"<{LEAST_ERROR:.0e}"
     return f"{error:.1e}" if error else "0"
 
 
@@ -137,7 +164,8 @@ def data(
     """Lay out a column table for a screen of `width` characters, and the notes under it.
 
     The first `rows` of `total` rows are shown (all by default). A column of one value becomes a
-    note; where the table is too wide, a book's own columns are hidden first, then measures.
+    note; where the table is too wide, headers break at their blanks, then a book's own columns
+    are hidden first, measures next.
     """
     given = len(next(iter(table.values())))
     shown = given if rows is None else min(rows, given)
@@ -147,15 +175,16 @@ def data(
     columns = {n: c for n, c in columns.items() if n not in constant}
     constant = {n: text for n, text in constant.items() if text not in ("", ABSENT)}
     hidden: list[str] = []
-    laid = _laid(columns)
-    measuring = Console(width=10_000)
-    while Measurement.get(measuring, measuring.options, laid).maximum > width:
+    laid = _laid(columns, " ")
+    if _width(laid) > width:
+        laid = _laid(columns, "\n")
+    while _width(laid) > width:
         spare = _spare(columns)
         if spare is None:
             break
         hidden.append(spare)
         del columns[spare]
-        laid = _laid(columns)
+        laid = _laid(columns, "\n")
     notes = []
     if constant:
         where = "in every row" if given == total else "in these rows"
@@ -189,19 +218,26 @@ def _spare(columns: Table) -> str | None:
         *HIDDEN_FIRST,
         *INPUTS_HIDDEN * by_row,
         *HIDDEN_NEXT,
+        *INPUTS_HIDDEN_LATE * by_row,
+        *HIDDEN_LATE,
         *INPUTS_HIDDEN_LAST * by_row,
         *HIDDEN_LAST,
     )
     return next((name for name in order if name in columns), None)
 
 
-def _laid(columns: Table) -> RichTable:
+def _width(laid: RichTable) -> int:
+    measuring = Console(width=10_000)
+    return Measurement.get(measuring, measuring.options, laid).maximum
+
+
+def _laid(columns: Table, blank: str) -> RichTable:
+    """Lay out columns; `blank` stands between the words of a header."""
     laid = plain_table()
     for name, column in columns.items():
-        numeric = np.asarray(column).dtype.kind == "f" or name == "row"
         laid.add_column(
-            name.replace("_", "\n"),
-            justify="right" if numeric else "left",
+            name.replace("_", blank),
+            justify="right" if name == "row" or _is_numeric(np.asarray(column)) else "left",
             vertical="bottom",
             no_wrap=True,
         )
@@ -209,6 +245,17 @@ def _laid(columns: Table) -> RichTable:
     for row in zip(*texts, strict=True):
         laid.add_row(*(cell(n, t) for n, t in zip(columns, row, strict=True)))
     return laid
+
+
+def _is_numeric(column: NDArray[np.generic]) -> bool:
+    """Tell whether a column holds numbers, be it as the text that a book has."""
+    if column.dtype.kind not in "OUT":
+        return column.dtype.kind == "f"
+    texts = {text for value in column.tolist() if (text := str(value).strip())}
+    try:
+        return bool([parse_number(text) for text in texts])
+    except SpecError:
+        return False
 
 
 def _texts(name: str, column: NDArray[np.generic]) -> list[str]:

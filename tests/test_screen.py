@@ -68,6 +68,7 @@ def test_huge_and_tiny_numbers_take_an_exponent() -> None:
 def test_errors_have_two_digits() -> None:
     assert screen.error_bar(1.234e-7) == "1.2e-07"
     assert screen.error_bar(0.0) == "0"
+    assert screen.error_bar(3.2e-244) == "<1e-15"
     assert screen.error_bar(float("nan")) == "-"
 
 
@@ -114,6 +115,35 @@ def test_a_table_is_cut_to_the_rows_asked_for_and_says_how_many_are_left() -> No
     assert notes[-1] == "20 more rows"
     # What is the same in the rows shown, but not in all of them, stays a column.
     assert "desk" in shown[0]
+
+
+def test_which_options_they_are_is_the_last_to_be_hidden() -> None:
+    both = np.array([0, 1] * (ROWS // 2), dtype=np.int8)
+    shown, notes = lines(WIDE | {"exercise": both}, 58)
+    assert shown[0].split() == ["row", "strike", "price", "error", "status", "exercise"]
+    assert notes[-1] == "not shown, for want of width: desk, delta, rho"
+
+
+def test_a_column_of_numbers_as_text_is_flush_right() -> None:
+    contracts = np.array(["5", "-10", ""] * (ROWS // 3), dtype=object)
+    shown, _ = lines({"row": WIDE["row"], "contracts": contracts, "desk": WIDE["desk"]}, 200)
+    assert [line.rstrip() for line in shown[2:4]] == [
+        "  1           5   index",
+        "  2         -10   index",
+    ]
+
+
+def test_a_header_breaks_only_where_width_is_short() -> None:
+    table = {"row": WIDE["row"], "dividend_rho": WIDE["rho"]}
+    assert lines(table, 40)[0][0].split() == ["row", "dividend", "rho"]
+    assert lines(table, 16)[0][0].split() == ["dividend"]
+
+
+def test_a_line_ends_with_its_last_character() -> None:
+    stream = io.StringIO()
+    for part in (screen.facts([("a", "1", ""), ("b", "2", "note")]), "", "x  "):
+        Console(file=stream, width=40).print(screen.Trimmed(part))
+    assert stream.getvalue().splitlines() == ["a  1", "b  2  note", "", "x"]
 
 
 def test_a_column_that_is_empty_everywhere_is_left_out() -> None:
