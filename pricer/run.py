@@ -330,6 +330,7 @@ def submit_plan(
     run = _created(plan, store, chunk_blocks)
     progress = _Progress(run, on_progress)
     progress.report()
+    logger.info("run %s in %s: %d cells", run.id[:SHORT_ID], store.url, plan.cells)
     while not progress.complete:
         with store.lock(run.id) as owned:
             if owned:

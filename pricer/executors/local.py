@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from queue import Empty, Full, Queue
@@ -32,6 +34,8 @@ QUEUE_BLOCKS = 128
 WAKE_S = 0.1
 STOP_S = 1.0
 
+logger = logging.getLogger("pricer")
+
 
 class LocalExecutor:
     """Prices on `workers` threads; the calling thread writes.
@@ -47,6 +51,7 @@ class LocalExecutor:
         """Return when every chunk of `run` is done; call `wake` some times a second meanwhile."""
         done = store.markers(run.run_id)
         todo = deque(chunk for chunk in range(run.chunks) if chunk not in done)
+        logger.info("chunks done before: %d, to do: %d", len(done), len(todo))
         if not todo:
             return
         # Here, where one thread runs: imports and compilers do not take turns.
@@ -88,7 +93,10 @@ class _Work:
                 except IndexError:
                     return
                 blocks = self.chunks[chunk]
+                started = time.perf_counter()
                 summary = price_blocks(self.plan, blocks, self.price, self._offer)
+                spent_s = time.perf_counter() - started
+                logger.debug("chunk %d: %d cells in %.3f s", chunk, summary.cells, spent_s)
                 self._offer(chunk, summary)
         except _StoppedError:
             pass
