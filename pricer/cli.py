@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
+import os
 import sys
 import time
 from dataclasses import fields
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .contracts import DEFAULTS, INPUTS, MEASURES, WORDS, Market, Vanilla, code_of
+from .contracts import DEFAULTS, INPUTS, MEASURES, WORDS, Market, Vanilla, broadcast, code_of
+from .errors import PricerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
 
 QUERY_ROWS = 40
+LIMIT = f"The most rows. Default: {QUERY_ROWS} in a table, else all."
+
+logger = logging.getLogger("pricer")
 
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +62,10 @@ def cli() -> None:
 def price(
     *, book: Path | None, output: Path | None, workers: int | None, as_json: bool, **given: Any
 ) -> None:
-    """Price one option, or a book of them straight through."""
+    """Price one option, or a book of them straight through.
+
+    A table shows the first 20 rows of a book; --output FILE and --json have all.
+    """
     given = _given(given)
     inputs = {name: given.pop(name) for name in INPUTS if name in given}
     if book:
@@ -78,13 +87,24 @@ def _price_one(
 ) -> None:
     from . import views
     from .pricing import price as price_options
+    from .summary import summarise
 
     contract = Vanilla(**{f.name: inputs[f.name] for f in fields(Vanilla)})
     market = Market(**{f.name: inputs[f.name] for f in fields(Market)})
-    prices = price_options(contract, market, workers=workers, **settings).columns()
+    _log_kernels()
+    prices = price_options(contract, market, workers=workers, **settings)
     document = {name: _word(name, inputs[name]) for name in INPUTS} | dict.fromkeys(MEASURES)
-    document |= {name: column.tolist()[0] for name, column in prices.items()}
+    document |= {name: column.tolist()[0] for name, column in prices.columns().items()}
+    cells, _ = broadcast(contract, market)
+    failures = summarise(prices[None], (), 0, lambda numbers: cells[numbers]).failures
+    document["reason"] = failures[0].reason if failures else ""
+    priced = not math.isnan(document["error"])
+    if not (priced or as_json):
+        what = f"{document['exercise']} {document['right']}"
+        raise PricerError(f"{what}: {document['status']}: {document['reason']}")
     _show(document, views.price, as_json=as_json)
+    if not priced:
+        click.get_current_context().exit(1)
 
 
 def _word(name: str, value: Any) -> Any:
@@ -105,7 +125,10 @@ def _price_book(
     if output:
         tables.check_writable(output, tables.format_of(output))
     started = time.perf_counter()
-    book = price_book(read_book(file, **given), workers)
+    rows = read_book(file, **given)
+    logger.info("%s: %d rows", file, len(rows))
+    _log_kernels()
+    book = price_book(rows, workers)
     if output:
         tables.write_file(output, [book.table])
     document = {
@@ -150,7 +173,10 @@ def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> Non
     threads = check_workers(workers)
     spec = read_spec(file, **_given(given))
     planned = Plan.of(spec, kernel_version())
+    _log_kernels()
+    started = time.perf_counter()
     cost = estimate(planned, threads)
+    logger.info("kernels measured on this plan in %.2f s", time.perf_counter() - started)
     axes = planned.spec.axes if isinstance(planned, GridPlan) else ()
     document = {
         "run": planned.run_id,
@@ -198,6 +224,7 @@ def submit(
     click.get_current_context().meta[options.INTERRUPT] = (
         "Interrupted: what is priced is stored; submit again to finish."
     )
+    _log_kernels()
     with progress(cells, "pricing") as advance:
         before: list[int] = []
 
@@ -272,7 +299,7 @@ def delete(*, run: str, as_json: bool, store: str | None) -> None:
 @click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
 @options.measures
 @click.option("--nearest", is_flag=True, help="Take the nearest value where one is not there.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="The most rows.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help=LIMIT)
 @click.option(
     "--format",
     "form",
@@ -397,6 +424,7 @@ def validate(*, as_json: bool) -> None:
                 "values": case.values,
                 "largest_error": case.largest_error,
                 "bound": case.bound,
+                "note": case.note,
                 "passed": case.passed,
             }
             for case in cases
@@ -406,6 +434,15 @@ def validate(*, as_json: bool) -> None:
     _show(document, views.validated, as_json=as_json)
     if not passed:
         click.get_current_context().exit(1)
+
+
+def _log_kernels() -> None:
+    """Say which kernels price, and where they are kept."""
+    if logger.isEnabledFor(logging.INFO):
+        from .compiled import kernel_version, kernels
+
+        kernels()  # Loading them is what says where.
+        logger.info("kernels %s in %s", kernel_version()[:12], os.environ["NUMBA_CACHE_DIR"])
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -421,11 +458,11 @@ def _show(document: Document, view: Function, *, as_json: bool, table: Table | N
     if as_json:
         click.echo(_json(document))
         return
-    from .screen import console
+    from .screen import Trimmed, console
 
     out = console()
     for part in view(document) if table is None else view(document, table, out.width):
-        out.print(part)
+        out.print(Trimmed(part))
 
 
 def _json(document: Document) -> str:

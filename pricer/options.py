@@ -122,7 +122,7 @@ verbose = click.option(
     count=True,
     expose_value=False,
     callback=_verbosity,
-    help="Say more; twice: all.",
+    help="Say on stderr what is done; -vv: each chunk too.",
 )
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 store = click.option(

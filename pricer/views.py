@@ -47,9 +47,10 @@ def price(document: Document) -> View:
     bars = {"price": f"± {error_bar(document['error'])}"}
     yield facts((_label(n), text, bars.get(n, "")) for n, text in zip(names, texts, strict=True))
     yield ""
-    status = document["status"]
+    status, reason = document["status"], document["reason"]
     by = {"analytic": ", by the closed form", "finite_difference": ", by finite differences"}
-    yield Text(status + by.get(document["method"], ""), status_style(status))
+    ended = f"{status} {reason}".strip() + by.get(document["method"], "")
+    yield Text(ended, status_style(status))
 
 
 def book(document: Document, table: Table, width: int) -> View:
@@ -75,14 +76,15 @@ def book(document: Document, table: Table, width: int) -> View:
 
 def plan(document: Document) -> View:
     """Show what a submit would do."""
-    axes = " x ".join(f"{count(axis['count'])} {axis['name']}" for axis in document["axes"])
+    swept = (axis for axis in document["axes"] if axis["count"] > 1)
+    axes = " x ".join(f"{count(axis['count'])} {axis['name']}" for axis in swept)
     yield Text(document["name"] or document["file"], "bold")
     yield ""
     cores = f"on {counted(document['workers'], 'core')}"
     yield facts(
         [
             ("cells", count(document["cells"]), axes),
-            ("families", count(document["families"]), document["why"]),
+            ("families", count(document["families"]), _why(document)),
             ("solves", count(document["solves"]), _again(document)),
             ("chunks", count(document["chunks"]), _each(document["chunk_blocks"], "block")),
             ("blocks", count(document["blocks"]), _each(document["block_cells"], "cell")),
@@ -91,12 +93,12 @@ def plan(document: Document) -> View:
         ]
     )
     yield ""
-    yield Text(f"run {document['run']}", "dim")
+    yield _run(document, "dim")
 
 
 def submitted(document: Document) -> View:
     """Show in two lines what a submit did."""
-    yield Text(f"run {document['run']}")
+    yield _run(document)
     cells, failed = document["cells"], document["failed"]
     outcome = "all ok" if not failed else f"{count(document['ok'])} ok, {count(failed)} failed"
     if document["priced"]:
@@ -114,19 +116,23 @@ def runs(document: Document) -> View:
     if not document["runs"]:
         yield Text(f"no runs in {document['store']}", "dim")
         return
-    table = plain_table(
-        "run", "name", "submitted", "cells", "done", "state", right=("cells", "done")
-    )
+    table = plain_table("run", "name", "submitted (UTC)", "cells", "state", right=("cells",))
+    for column in table.columns:
+        # A name or a time may take two lines, an id must not.
+        column.no_wrap = column.header in ("run", "cells", "state")
     for run in document["runs"]:
+        state = run["state"]
+        if run["done"] < run["cells"]:
+            state += f", {_percent(run['done'], run['cells'])}"
         table.add_row(
             run["run"][:SHORT_ID],
             Text(run["name"]),
             run["submitted_at"].replace("T", " ")[:16],
             count(run["cells"]),
-            _percent(run["done"], run["cells"]),
-            Text(run["state"], status_style(run["state"])),
+            Text(state, status_style(run["state"])),
         )
     yield table
+    yield ""
     yield Text(document["store"], "dim")
 
 
@@ -136,13 +142,16 @@ def status(document: Document) -> View:
     yield ""
     cells, done, failed = document["cells"], document["done"], document["failed"]
     lines = [
-        ("state", document["state"], f"run {document['run']}"),
+        ("state", document["state"], f"run {document['run'][:SHORT_ID]}"),
         ("cells", count(cells), f"{_percent(done, cells)} done"),
         ("ok", count(document["ok"]), _percent(document["ok"], done) if done else ""),
     ]
     if failed:
         lines += [("failed", count(failed), _percent(failed, done))]
     yield facts(lines)
+    if document["state"] == "incomplete":
+        yield ""
+        yield Text("to finish it, submit the same file again", "yellow")
     if document["failures"]:
         yield ""
         table = plain_table("failed", "cells", "why", "for example", right=("cells",))
@@ -166,7 +175,7 @@ def status(document: Document) -> View:
 
 def deleted(document: Document) -> View:
     """Say what was deleted."""
-    yield Text(f"deleted run {document['run']}")
+    yield Text(f"deleted run {document['run'][:SHORT_ID]}")
 
 
 def written(document: Document) -> View:
@@ -193,6 +202,9 @@ def validated(document: Document) -> View:
     yield ""
     failed = sum(not case["passed"] for case in document["cases"])
     verdict = f"{counted(failed, 'case')} failed" if failed else "every case passes"
+    for case in document["cases"]:
+        if case["note"]:
+            yield Text(f"{case['name']}: {case['note']}", "dim")
     yield Text("errors are per unit of strike; --json names the sources", "dim")
     yield Text(f"{verdict}, in {duration(document['seconds'])}", "red" if failed else "green")
 
@@ -243,9 +255,24 @@ def _each(size_: int, noun: str) -> str:
     return f"of {counted(size_, noun)} at most"
 
 
+def _run(document: Document, style: str = "") -> Text:
+    return Text(f"run {document['run'][:SHORT_ID]}", style)
+
+
+def _why(document: Document) -> str:
+    if document["kind"] == "book" and document["families"] == document["cells"]:
+        return "no two rows share a solve"
+    why: str = document["why"]
+    return why
+
+
 def _again(document: Document) -> str:
-    again = document["solves"] - document["families"]
-    return f"{counted(again, 'family', 'families')} again where cut by a chunk" if again else ""
+    solves, families = document["solves"], document["families"]
+    if solves == families:
+        return ""
+    if families == 1:
+        return f"the one family, once in each of the {count(solves)} chunks"
+    return f"{count(solves - families)} of them again, where a chunk cuts a family"
 
 
 def _failure(failure: Document, noun: str) -> str:

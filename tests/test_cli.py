@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 import pricer
 from pricer.cli import cli
-from pricer.compiled import kernels
+from pricer.compiled import kernel_version, kernels
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -149,9 +149,10 @@ def test_one_option_as_json_has_every_measure_error_status_and_method() -> None:
     assert list(found) == [
         *("right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield"),
         *("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho"),
-        *("error", "status", "method"),
+        *("error", "status", "method", "reason"),
     ]
     assert found["right"] == "put"
+    assert found["reason"] == ""
     assert found["status"] == "ok"
     assert found["method"] == "finite_difference"
     assert found["error"] <= 1e-5 * 100
@@ -173,6 +174,20 @@ def test_a_measure_that_is_not_asked_for_is_null() -> None:
 
 def test_short_words_mean_the_full_ones() -> None:
     assert document("price", "--right", "P", *ONE[3:])["right"] == "put"
+
+
+def test_an_option_without_a_price_says_why() -> None:
+    two_boundaries = (*ONE, "--rate", "-0.05", "--dividend-yield", "-0.1")
+    reason = "has two exercise boundaries, which no method here prices"
+    assert error(*two_boundaries) == f"american put: unsupported: {reason}"
+    result = run(*two_boundaries, "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert (found["price"], found["status"], found["reason"]) == (None, "unsupported", reason)
+
+
+def test_an_option_beyond_the_work_limit_has_its_price_and_says_so() -> None:
+    assert "tolerance not reached within the work limit" in output(*ONE, "--tolerance", "1e-12")
 
 
 def test_a_rate_may_be_negative() -> None:
@@ -376,7 +391,54 @@ def test_a_plan_says_what_a_submit_would_take(grid: Path) -> None:
     assert 0 < found["estimated_seconds"] < 60
     text = output("plan", grid)
     assert "2 right x 5 spot" in text
+    assert "1 vol" not in text
     assert "share one solve" in text
+
+
+def test_a_plan_says_which_families_are_solved_again(
+    grid: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = "{ start = 90.0, stop = 110.0, count = 1001 }"
+    monkeypatch.setattr("pricer.estimate.CHUNK_S", 1e-9)
+    grid.write_text(GRID.replace("[95.0, 100.0]", many), encoding="utf-8")
+    assert "12 of them again, where a chunk cuts a family" in output("plan", grid)
+    text = GRID.replace('["call", "put"]', '"put"').replace("[0.01, 0.05]", "0.01")
+    grid.write_text(text.replace("[95.0, 100.0]", many), encoding="utf-8")
+    assert "the one family, once in each of the 4 chunks" in output("plan", grid)
+    assert "no two rows share a solve" in output("plan", book)
+
+
+@pytest.mark.parametrize("width", ["60", "80"])
+def test_an_id_is_never_split(
+    store: str, grid: Path, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    name = document("plan", grid)["run"]
+    for text in (
+        output("plan", grid),
+        output("submit", grid),
+        output("delete", name),
+        output("status", "latest", "--store", store),
+        output("runs", "--store", store),
+    ):
+        assert name[:12] in text
+        assert name[:13] not in text
+
+
+def test_a_list_of_runs_says_when_and_where(store: str) -> None:
+    lines = output("runs", "--store", store).splitlines()
+    assert "submitted (UTC)" in lines[0]
+    assert lines[-2:] == ["", store]
+
+
+def test_a_table_in_a_pipe_has_no_blanks_at_the_ends_of_lines(store: str, book: Path) -> None:
+    for text in (
+        output(*ONE),
+        output("price", "--book", book),
+        output("status", "latest", "--store", store),
+        output("query", "latest", "--store", store),
+    ):
+        assert all(line == line.rstrip() for line in text.splitlines())
 
 
 def test_the_million_of_the_examples_is_exactly_one() -> None:
@@ -408,7 +470,7 @@ def test_a_submit_prices_once_and_is_the_same_run_again(grid: Path) -> None:
     again = document("submit", grid)
     assert (again["run"], again["priced"]) == (first["run"], 0)
     text = output("submit", grid)
-    assert first["run"] in text.splitlines()[0]
+    assert text.splitlines()[0] == f"run {first['run'][:12]}"
     assert "nothing left to do" in text
 
 
@@ -504,7 +566,7 @@ def test_a_deleted_run_is_gone(grid: Path) -> None:
     assert document("runs")["runs"] == []
     assert name[:10] in error("delete", name[:10])
     output("submit", grid)
-    assert name in output("delete", "latest")
+    assert name[:12] in output("delete", "latest")
 
 
 # Query and export
@@ -644,6 +706,7 @@ class Case:
     largest_error: float
     bound: float
     passed: bool
+    note: str = ""
 
 
 def validated(monkeypatch: pytest.MonkeyPatch, *cases: Case) -> None:
@@ -666,6 +729,7 @@ def test_a_validation_shows_each_case_and_the_verdict(monkeypatch: pytest.Monkey
             "values": 1200,
             "largest_error": 1.25e-13,
             "bound": 1e-12,
+            "note": "",
             "passed": True,
         }
     ]
@@ -675,6 +739,11 @@ def test_the_kernels_pass_their_validation() -> None:
     found = document("validate")
     assert found["passed"] is True
     assert all(case["largest_error"] <= case["bound"] for case in found["cases"])
+
+
+def test_a_bound_that_is_wide_says_why() -> None:
+    said = "the bound is wider because the source is right to about 1e-3"
+    assert f"American: puts as in Rogers 2002: {said}" in output("validate")
 
 
 def test_a_validation_that_fails_exits_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -756,8 +825,18 @@ def test_what_is_heavy_is_loaded_when_it_is_used() -> None:
 
 def test_v_says_more(grid: Path) -> None:
     assert run("submit", grid).stderr == ""
-    assert run("-v", "plan", grid).exit_code == 0
-    assert run("plan", grid, "-vv").exit_code == 0
+    assert "kernels measured on this plan in" in run("-v", "plan", grid).stderr
+    assert f"kernels {kernel_version()[:12]} in /" in run(*ONE, "-v").stderr
+
+
+def test_v_says_what_a_submit_does_and_vv_each_chunk(grid: Path) -> None:
+    name = document("plan", grid)["run"]
+    said = run("submit", grid, "-vv").stderr
+    assert f"run {name[:12]} in sqlite:///" in said
+    assert "chunks done before: 0, to do: 1" in said
+    assert "chunk 0: 80 cells in" in said
+    output("delete", name)
+    assert "chunk 0" not in run("submit", grid, "-v").stderr
 
 
 def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, book: Path) -> None:
@@ -839,6 +918,8 @@ def test_an_interrupt_keeps_what_is_priced_and_says_so(tmp_path: Path) -> None:
     assert stderr == "Interrupted: what is priced is stored; submit again to finish.\n"
     found = document("status", "latest")
     assert found["state"] == "incomplete"
+    assert "to finish it, submit the same file again" in output("status", "latest")
+    assert "incomplete, " in output("runs")
     assert 0 < found["done"] < found["cells"]
     assert "is incomplete" in error("export", "latest", tmp_path / "x.csv")
 
