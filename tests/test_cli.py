@@ -396,7 +396,7 @@ def test_a_plan_says_what_a_submit_would_take(grid: Path) -> None:
 
 
 def test_a_plan_says_which_families_are_solved_again(
-    grid: Path, book: Path, monkeypatch: pytest.MonkeyPatch
+    grid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = "{ start = 90.0, stop = 110.0, count = 1001 }"
     monkeypatch.setattr("pricer.estimate.CHUNK_S", 1e-9)
@@ -405,7 +405,7 @@ def test_a_plan_says_which_families_are_solved_again(
     text = GRID.replace('["call", "put"]', '"put"').replace("[0.01, 0.05]", "0.01")
     grid.write_text(text.replace("[95.0, 100.0]", many), encoding="utf-8")
     assert "the one family, once in each of the 4 chunks" in output("plan", grid)
-    assert "no two rows share a solve" in output("plan", book)
+    assert "no two rows share a solve" in output("plan", ROOT / "examples" / "book.csv")
 
 
 @pytest.mark.parametrize("width", ["60", "80"])
