@@ -32,11 +32,14 @@ from .mesh import BASE_NODES, Options, Problems, prepare, spans
 from .surface import Surfaces, evaluate, extrapolate
 
 if TYPE_CHECKING:
-    from .jit import Floats
+    from collections.abc import Iterator
+
+    from .jit import Floats, Indices
 
 __all__ = ["Options", "Surfaces", "evaluate", "solve", "warm_up"]
 
 TOP_LEVEL = 7  # 6401 nodes, 1280 steps
+GROUP_SLICES = 512  # expiries, over all spans, that are solved together
 TRUNCATION = 5e-3  # of the tolerance, or of 4e-6 if that is less, for cutting the domain
 
 
@@ -57,33 +60,35 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     first = np.empty(offsets[-1], np.int64)
     pieces: list[Floats] = []
     filled = 0
-    active = np.arange(len(slices))
-    levels: list[Floats] = []
-    for level in range(TOP_LEVEL + 1):
-        rows = np.concatenate(([0], np.cumsum(slices[active])))
-        out = np.empty((rows[-1], (BASE_NODES << level) + 1, channels))
-        march(level, greeks, active, parts.american, problems, offsets, rows, out)
-        levels.append(out)
-        if len(levels) < 3:
-            continue
-        coarse, medium, fine = levels
-        values = np.empty((*medium.shape[:2], channels + 1))
-        found = np.empty(rows[-1]), np.empty(rows[-1], np.int64), np.empty(rows[-1])
-        worst = extrapolate(
-            level, active, parts, problems, rows, coarse, medium, fine, values, *found
-        )
-        done = (worst + cut <= tolerance) | (level == TOP_LEVEL)
-        ready = np.repeat(done, slices[active])
-        where = np.flatnonzero(np.isin(np.repeat(np.arange(len(slices)), slices), active[done]))
-        boundary[where], first[where], square[where] = (part[ready] for part in found)
-        starts[where] = filled + np.arange(len(where)) * values.shape[1] * values.shape[2]
-        sizes[where] = values.shape[1]
-        pieces.append(values[ready].reshape(-1))
-        filled += len(pieces[-1])
-        active = active[~done]
-        if not len(active):
-            break
-        levels = [medium[~ready], fine[~ready]]
+    for group in _groups(offsets):
+        active = np.arange(group.start, group.stop)
+        levels: list[Floats] = []
+        for level in range(TOP_LEVEL + 1):
+            rows = np.concatenate(([0], np.cumsum(slices[active])))
+            out = np.empty((rows[-1], (BASE_NODES << level) + 1, channels))
+            march(level, greeks, active, parts.american, problems, offsets, rows, out)
+            levels.append(out)
+            if len(levels) < 3:
+                continue
+            coarse, medium, fine = levels
+            values = np.empty((*medium.shape[:2], channels + 1))
+            found = np.empty(rows[-1]), np.empty(rows[-1], np.int64), np.empty(rows[-1])
+            worst = extrapolate(
+                level, active, parts, problems, rows, coarse, medium, fine, values, *found
+            )
+            done = (worst + cut <= tolerance) | (level == TOP_LEVEL)
+            ready = np.repeat(done, slices[active])
+            place = np.repeat(offsets[active] - rows[:-1], slices[active]) + np.arange(rows[-1])
+            where = place[ready]
+            boundary[where], first[where], square[where] = (part[ready] for part in found)
+            starts[where] = filled + np.arange(len(where)) * values.shape[1] * values.shape[2]
+            sizes[where] = values.shape[1]
+            pieces.append(values[ready].reshape(-1))
+            filled += len(pieces[-1])
+            active = active[~done]
+            if not len(active):
+                break
+            levels = [medium[~ready], fine[~ready]]
     return Surfaces(
         left=np.repeat(problems.left, slices),
         spacing=np.repeat(problems.width, slices) * (BASE_NODES / (sizes - 1)),
@@ -97,6 +102,16 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
         square=square,
         cut=cut,
     )
+
+
+def _groups(offsets: Indices) -> Iterator[range]:
+    """Cut spans, delimited by `offsets`, into groups whose levels fit in memory together."""
+    start = 0
+    while start < len(offsets) - 1:
+        stop = int(np.searchsorted(offsets, offsets[start] + GROUP_SLICES, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield range(start, stop)
+        start = stop
 
 
 def warm_up() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 BASE_NODES = 50  # mesh intervals at level 0; doubled by every level
 BASE_STEPS = 10  # time steps at level 0 of a family with one expiry
 SPAN = 4.0  # ratio of expiries that one mesh serves
+SPAN_SLICES = 64  # expiries that one mesh serves at most, so that a family of many fits in memory
 START_STEPS = 10  # least steps at level 0 up to the first expiry
 
 
@@ -62,7 +63,7 @@ class Problems(NamedTuple):
 
 
 def spans(options: Options) -> Options:
-    """Cut families where the longest expiry would be more than `SPAN` times the shortest.
+    """Cut families so that a mesh serves expiries within a factor of `SPAN`, and not too many.
 
     A mesh that reaches as far as the longest expiry needs is too coarse for one much shorter.
     Expiries keep their places.
@@ -81,10 +82,10 @@ def spans(options: Options) -> Options:
 @kernel
 def _mark_spans(offsets: Indices, expiries: Floats, firsts: NDArray[np.bool_]) -> None:
     for f in range(len(offsets) - 1):
-        begin = 0.0
+        begin = offsets[f]
         for e in range(offsets[f], offsets[f + 1]):
-            if e == offsets[f] or expiries[e] > SPAN * begin:
-                begin = expiries[e]
+            if e == begin or expiries[e] > SPAN * expiries[begin] or e - begin == SPAN_SLICES:
+                begin = e
                 firsts[e] = True
 
 
