@@ -85,7 +85,7 @@ def european(theta: float, S: float, K: float, T: float, r: float, q: float, sig
     out = 1.0 if drift <= 0.0 else -1.0
     price = _out_of_the_money(out, s, k, d1, d2, total)
     if out != theta:
-        price += theta * k * expm1(drift)
+        price += theta * (k * expm1(drift) if drift * drift < 0.1 else s - k)
     density = INVERSE_SQRT_2PI * gaussian(d1)
     n1 = normal_cdf(theta * d1)
     n2 = normal_cdf(theta * d2)

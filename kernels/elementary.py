@@ -184,7 +184,7 @@ def erfcx(x: float) -> float:
     A polynomial in (x - 3.75) / (x + 3.75) over 1 + 2x (Shepherd and Laframboise 1981).
     """
     y = abs(x)
-    t = (y - 3.75) / (y + 3.75)
+    t = (y - 3.75) / (y + 3.75) if y < 1e300 else 1.0
     tail = polynomial(ERFCX, t) / (1.0 + 2.0 * y)
     return tail if x >= 0.0 else 2.0 / gaussian(x * SQRT_2) - tail
 

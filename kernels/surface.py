@@ -18,6 +18,7 @@ STENCIL = 6  # nodes of the interpolating polynomial
 SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
 NEARBY = 12  # nearby is this part of the mesh, to either side
 PECLET = 2.0  # drift times node spacing from which central differences may ring
+DEVIATIONS = 1.0  # the coarsest node spacing that resolves a payoff, in standard deviations
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 # First derivative at the first of six equally spaced nodes.
 FORWARD_SLOPE = (-137.0 / 60.0, 5.0, -5.0, 10.0 / 3.0, -1.25, 0.2)
@@ -127,7 +128,7 @@ def extrapolate(
     Returns
     -------
     Each family's largest error inside its bounds, per unit of strike; infinite where the coarsest
-    mesh is too coarse for the drift. Shape (len(chosen),).
+    mesh is too coarse for the drift or the first expiry. Shape (len(chosen),).
     """
     size = medium.shape[1]
     worst = np.zeros(len(chosen))
@@ -137,7 +138,10 @@ def extrapolate(
         h = problems.width[f] / (1 << (level - 1))
         left, a, b = problems.left[f], problems.a[f], problems.b[f]
         kink = problems.left_nodes[f] << (level - 1)
-        if abs(a - b - 0.5) * 2.0 * h > PECLET:
+        shortest = options.expiries[options.expiry_offsets[f]]
+        deviation = options.sigma[f] * np.sqrt(shortest)
+        blind = 2.0 * h > DEVIATIONS * deviation
+        if blind or abs(a - b - 0.5) * 2.0 * h > PECLET:
             worst[place] = np.inf
         lowest = max(int((problems.low[f] - left) / h) - 1, 0)
         highest = min(int((problems.high[f] - left) / h) + 2, size - 1)
@@ -163,6 +167,9 @@ def extrapolate(
                         values[row], first[row], left, h, a, b
                     )
             _errors(coarse[row, :, 0], medium[row, :, 0], first[row], values[row], room)
+            if blind:
+                # Meshes that miss the kink agree with each other: count all that it is worth.
+                values[row, :, 1] += deviation
             for i in range(lowest, highest + 1):
                 # Per unit of strike at the node, or of spot for a call: the most it is nearby.
                 scale = exp(-(left + (i - 1) * h)) if options.theta[f] > 0 else 1.0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pricer")
 
 TARGETS = {"x86_64": "x86-64-v3", "amd64": "x86-64-v3", "aarch64": "generic", "arm64": "generic"}
+MOST_WORKERS = 256
 COMPILE_S = 20  # about, on one core; what the message promises
 
 # Two threads that import numba at once would see it half imported.
@@ -74,12 +75,20 @@ def kernels() -> tuple[ModuleType, ModuleType]:
 @cache
 def _load() -> tuple[ModuleType, ModuleType]:
     folder = _cache_folder()
-    settings = {"CACHE_DIR": str(folder), "CPU_NAME": target(), "CPU_FEATURES": ""}
+    poisoned = _built_for_another()
+    if poisoned:
+        logger.warning("numba compiled before pricer: prices may differ in their last bits")
+        folder = folder.with_name(f"{folder.name}-host")
+        folder.mkdir(exist_ok=True)
+    settings = {"CACHE_DIR": str(folder)}
+    if not poisoned:
+        settings |= {"CPU_NAME": target(), "CPU_FEATURES": ""}
     os.environ.update({f"NUMBA_{name}": value for name, value in settings.items()})
-    if "numba" in sys.modules:
+    numba_config = getattr(sys.modules.get("numba"), "config", None)
+    if numba_config:
         # Somebody imported it before us, and it has read its environment.
         for name, value in settings.items():
-            setattr(sys.modules["numba"].config, name, value)
+            setattr(numba_config, name, value)
     # numba keeps apart what it compiled for each folder of sources.
     place = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()
     marker = folder / f"compiled-{place[:16]}"
@@ -95,6 +104,18 @@ def _load() -> tuple[ModuleType, ModuleType]:
     return black_scholes, finite_difference
 
 
+def _built_for_another() -> bool:
+    """Tell whether numba has compiled something already, for a processor of its own choice."""
+    if "numba" not in sys.modules:
+        return False
+    config = sys.modules["numba"].config
+    if (target(), "") == (config.CPU_NAME, config.CPU_FEATURES):
+        return False
+    from numba.core.registry import cpu_target
+
+    return "_toplevel_target_context" in vars(cpu_target)
+
+
 def _check_processor() -> None:
     from llvmlite.binding import get_host_cpu_features
 
@@ -104,7 +125,7 @@ def _check_processor() -> None:
         raise PricerError(f"processor: must have AVX2, FMA and BMI2; lacks {', '.join(missing)}")
 
 
-def check_workers(workers: int | None) -> int:
+def check_workers(workers: object) -> int:
     """Return the number of threads: as given, else PRICER_WORKERS, else the cores available."""
     if workers is None:
         text = os.environ.get("PRICER_WORKERS", "").strip()
@@ -112,9 +133,17 @@ def check_workers(workers: int | None) -> int:
             if hasattr(os, "sched_getaffinity"):
                 return len(os.sched_getaffinity(0))
             return os.cpu_count() or 1
-        if not text.isdecimal() or int(text) < 1:
-            raise SpecError(f"PRICER_WORKERS: must be a whole number from 1 on, got {text!r}")
+        if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+            raise SpecError(
+                f"PRICER_WORKERS: must be a whole number from 1 to {MOST_WORKERS}, got {text!r}"
+            )
         return int(text)
-    if workers < 1:
-        raise SpecError(f"workers: must be at least 1, got {workers}")
+    if (
+        isinstance(workers, bool)
+        or not isinstance(workers, int)
+        or not 1 <= workers <= MOST_WORKERS
+    ):
+        raise SpecError(
+            f"workers: must be a whole number from 1 to {MOST_WORKERS}, got {workers!r}"
+        )
     return workers

@@ -98,19 +98,23 @@ def check_tolerance(tolerance: object) -> float:
 
 def _codes(field: str, words: Words) -> NDArray[np.int8]:
     array = np.asarray(words)
-    unique, inverse = np.unique(array, return_inverse=True)
+    if array.dtype.kind not in "UT" and not all(isinstance(word, str) for word in array.flat):
+        got = " ".join(repr(words).split())
+        raise SpecError(f"{field}: must be a word or an array of words, got {got[:80]}")
+    unique, inverse = np.unique(array.astype(np.str_), return_inverse=True)
     codes = np.array([code_of(field, word) for word in unique.tolist()], dtype=np.int8)
     return codes[inverse].reshape(array.shape)
 
 
 def _numbers(field: str, values: ArrayLike) -> Floats:
     try:
-        array = np.asarray(values)
+        array: Any = np.ma.asanyarray(values)
     except ValueError:  # a ragged list
-        array = np.asarray("")
+        array = np.ma.asanyarray("")
     if array.dtype.kind not in "iuf":
-        raise SpecError(f"{field}: must be a number or an array of numbers, got {values!r}")
-    numbers = array.astype(np.float64)
+        got = " ".join(repr(values).split())
+        raise SpecError(f"{field}: must be a number or an array of numbers, got {got[:80]}")
+    numbers: Floats = np.asarray(array.astype(np.float64).filled(np.nan))
     if numbers.ndim == 0:
         check_number(field, float(numbers))
     return numbers
@@ -133,7 +137,7 @@ def number_reason(field: str, value: float) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Vanilla:
     """A call or a put, European or American. Fields are scalars or arrays that broadcast.
 
@@ -147,7 +151,7 @@ class Vanilla:
     exercise: Words = "european"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Market:
     """The state of a Black-Scholes world. Fields are scalars or arrays that broadcast."""
 
@@ -196,12 +200,10 @@ class Cells:
 
 def broadcast(contract: Vanilla, market: Market) -> tuple[Cells, tuple[int, ...]]:
     """Broadcast every field by NumPy's rules; return the flat cells and their common shape."""
-    given = {
-        name: getattr(contract if hasattr(contract, name) else market, name) for name in INPUTS
-    }
+    given = {f.name: getattr(part, f.name) for part in (contract, market) for f in fields(part)}
     arrays: dict[str, Any] = {
-        name: _codes(name, value) if name in WORDS else _numbers(name, value)
-        for name, value in given.items()
+        name: _codes(name, given[name]) if name in WORDS else _numbers(name, given[name])
+        for name in INPUTS
     }
     try:
         shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))

@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 
 # How a family is priced; the first three are places in METHODS, the fourth has no price.
 INVALID, ANALYTIC, FINITE_DIFFERENCE, UNSUPPORTED, SWEPT = range(5)
+SWEPT_KIND = 2  # for `black_scholes.closed_form`
 SOLVE_SLICES = 512  # expiries, over all families, that one call of the solver keeps in memory
 EVALUATE_CELLS = 32_768  # cells read off the solved surfaces at a time
 LEAST_VOL = 1e-9  # below it an American option's price and its limit at vol 0 do not differ
 SWEPT_RATIO = 150.0  # of drift to diffusion, |r - q| sqrt(T) / vol, that no mesh resolves
-LEAST_DEVIATION = 1e-6  # vol sqrt(T) below which doubles do not resolve a mesh
+LEAST_DEVIATION, MOST_DEVIATION = 1e-6, 1e4  # vol sqrt(T) that doubles resolve on a mesh
+LEAST_RATIO, MOST_RATIO = 1e-100, 1e100  # of spot to strike that a mesh reaches for
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,9 @@ def price(
     Prices, whose arrays have the broadcast shape (0-d if every field is a scalar).
     """
     settings = Settings(check_method(method), check_tolerance(tolerance), check_measures(measures))
+    for given, kind in ((contract, Vanilla), (market, Market)):
+        if not isinstance(given, kind):
+            raise SpecError(f"price: takes a {kind.__name__} here, got {type(given).__name__}")
     cells, shape = broadcast(contract, market)
     if settings.method == "analytic" and cells.exercise.any():
         raise SpecError(
@@ -215,11 +220,9 @@ def methods_of(families: Families, settings: Settings) -> Codes:
     longest = np.zeros(len(families))
     some = np.diff(families.expiry_offsets) > 0
     longest[some] = families.expiries[families.expiry_offsets[1:][some] - 1]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         drift = np.abs(families.rate - families.dividend_yield) * np.sqrt(longest)
-    swept = (drift > SWEPT_RATIO * families.vol) | (
-        families.vol * np.sqrt(longest) < LEAST_DEVIATION
-    )
+        swept = drift > SWEPT_RATIO * families.vol
     codes[american & ~exact & ~still & swept] = SWEPT
     codes[american & (cost < 0) & (cost > gain) & ~still] = UNSUPPORTED
     codes[np.isnan(families.vol)] = INVALID
@@ -263,8 +266,10 @@ def solve(families: Families, settings: Settings) -> Solution:
     """Solve every family that needs it: one partial differential equation each."""
     _, finite_difference = kernels()
     codes = methods_of(families, settings)
-    counts = np.diff(families.expiry_offsets)
-    chosen = np.flatnonzero((codes == FINITE_DIFFERENCE) & (counts > 0))
+    owner = np.repeat(np.arange(len(families)), np.diff(families.expiry_offsets))
+    keep = (codes[owner] == FINITE_DIFFERENCE) & _resolved(families.vol[owner], families.expiries)
+    counts = np.bincount(owner[keep], minlength=len(families))
+    chosen = np.flatnonzero(counts)
     place = np.full(len(families), -1)
     place[chosen] = np.arange(len(chosen))
     if not len(chosen):
@@ -276,13 +281,20 @@ def solve(families: Families, settings: Settings) -> Solution:
         sigma=_plain(families.vol[chosen]),
         r=_plain(families.rate[chosen]),
         q=_plain(families.dividend_yield[chosen]),
-        low=_plain(families.moneyness_low[chosen]),
-        high=_plain(families.moneyness_high[chosen]),
+        low=np.clip(families.moneyness_low[chosen], LEAST_RATIO, MOST_RATIO),
+        high=np.clip(families.moneyness_high[chosen], LEAST_RATIO, MOST_RATIO),
         expiry_offsets=np.concatenate(([0], np.cumsum(counts[chosen]))),
-        expiries=_plain(families.expiries[np.repeat(place >= 0, counts)]),
+        expiries=families.expiries[keep],
     )
     surfaces = finite_difference.solve(options, settings.tolerance, greeks)
     return Solution(settings, codes, place, options, surfaces)
+
+
+def _resolved(vol: Floats, expiry: Floats) -> NDArray[np.bool_]:
+    """Tell where a mesh can resolve the spread of the spot at expiry."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviation = vol * np.sqrt(expiry)
+    return (deviation >= LEAST_DEVIATION) & (deviation <= MOST_DEVIATION)
 
 
 def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Prices:
@@ -294,13 +306,18 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
     valid = cells.valid()
     out = np.full((len(MEASURES) + 1, len(cells)), np.nan)
     pde = (codes == FINITE_DIFFERENCE) & valid
-    pde &= (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
+    random = valid & (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
+    random &= cells.vol >= LEAST_VOL
+    pde &= random
+    pde[pde] = _resolved(cells.vol[pde], cells.expiry[pde])
     exact = valid & ~pde & (codes != UNSUPPORTED)
-    kinds = np.where(codes == SWEPT, 2, cells.exercise).astype(np.int8)
+    rough = exact & (cells.exercise > 0) & ((codes == SWEPT) | (codes == FINITE_DIFFERENCE))
+    kinds = np.where(rough, SWEPT_KIND, cells.exercise).astype(np.int8)
     _closed_form(cells, kinds, exact, out)
     method = np.where(exact, ANALYTIC, INVALID).astype(np.uint8)
     status = np.zeros(len(cells), np.uint8)
     error = out[-1]
+    status[rough & random & (error > settings.tolerance * cells.strike)] = Status.tolerance
     if pde.any():
         part = np.empty((len(out), int(pde.sum())))
         place = np.repeat(solution.place, counts)[pde]
@@ -315,22 +332,18 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
         )
         out[:, pde] = part
         method[pde] = FINITE_DIFFERENCE
-        rough = pde & (error > settings.tolerance * cells.strike)
-        if rough.any():
-            status[rough] = Status.tolerance
+        late = pde & (error > settings.tolerance * cells.strike)
+        if late.any():
+            status[late] = Status.tolerance
             # Beyond the work limit the closed form for a strong drift may know better.
             limit = np.full_like(out, np.inf)
-            _closed_form(
-                cells, np.full(len(cells), 2, np.int8), rough & (cells.exercise > 0), limit
-            )
+            kinds[:] = SWEPT_KIND
+            _closed_form(cells, kinds, late & (cells.exercise > 0), limit)
             better = limit[-1] < error
             out[:, better] = limit[:, better]
             status[better & (error <= settings.tolerance * cells.strike)] = Status.ok
             method[better] = ANALYTIC
-    status[exact & (codes == SWEPT) & (error > settings.tolerance * cells.strike)] = (
-        Status.tolerance
-    )
-    failed = ~np.isfinite(out[0])
+    failed = ~np.isfinite(out[0] + error)
     if failed.any():
         out[:, failed] = np.nan
         status[failed] = Status.invalid

@@ -271,5 +271,5 @@ def test_the_number_of_workers_is_given_or_the_environments(
     monkeypatch.setenv("PRICER_WORKERS", "3")
     assert LocalExecutor().workers == 3
     assert LocalExecutor(5).workers == 5
-    with pytest.raises(SpecError, match="workers: must be at least 1, got 0"):
+    with pytest.raises(SpecError, match="workers: must be a whole number from 1 to 256, got 0"):
         LocalExecutor(0)

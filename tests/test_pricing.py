@@ -191,7 +191,7 @@ def test_a_contract_that_cannot_be_is_refused(change: dict[str, Any], message: s
         ({"measures": ("price", "vga")}, "measures: must be of price, delta"),
         ({"measures": "price"}, "measures: must be a list of names, got 'price'"),
         ({"measures": ()}, "measures: must name at least one"),
-        ({"workers": 0}, "workers: must be at least 1, got 0"),
+        ({"workers": 0}, "workers: must be a whole number from 1 to 256, got 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -224,7 +224,7 @@ def test_workers_of_the_environment_must_be_a_number(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("PRICER_WORKERS", text)
-    with pytest.raises(SpecError, match="PRICER_WORKERS: must be a whole number from 1 on"):
+    with pytest.raises(SpecError, match="PRICER_WORKERS: must be a whole number from 1 to 256"):
         pricer.price(PUT, MARKET)
 
 
@@ -280,3 +280,39 @@ def test_a_chunk_has_the_blocks_asked_for_in_their_order() -> None:
     # One call has the same families as the plan, so the same bits.
     assert np.array_equal(np.asarray(single.price), got)
     assert found[0].delta is None
+
+
+def test_a_value_no_mesh_reaches_neither_crashes_nor_spoils_its_neighbours() -> None:
+    alone = pricer.price(Vanilla("put", 100.0, 1.0, "american"), Market(100.0, 0.2, 0.05))
+    vols = np.array([0.2, 1e160, 1e300, 1.7976931348623157e308, 100.0])
+    result = pricer.price(Vanilla("put", 100.0, 1.0, "american"), Market(100.0, vols, 0.05))
+    assert result.price is not None
+    assert result.price[0] == alone.price
+    assert np.all(np.isfinite(result.price))
+    assert result.status.tolist() == [0, 2, 2, 2, 0]
+    far = pricer.price(
+        Vanilla("put", [1e-300, 5e-324, 100.0], [1e-12, 1.0, 5e-324], "american"),
+        Market([1e300, 100.0, 100.0], 0.2, 0.05, 1.0),
+        method="finite_difference",
+    )
+    assert far.status[2] == Status.ok
+
+
+def test_a_far_spot_beside_it_moves_no_price_beyond_the_error() -> None:
+    contract = Vanilla("call", 90.0, 1e-6, "american")
+    alone = pricer.price(contract, Market(90.0, 0.2, 0.0, 0.05))
+    beside = pricer.price(contract, Market([90.0, 110.0], 0.2, 0.0, 0.05))
+    assert alone.price is not None
+    assert beside.price is not None
+    assert abs(beside.price[0] - alone.price) <= beside.error[0] + alone.error
+
+
+def test_a_masked_element_is_missing() -> None:
+    strikes = np.ma.array([90.0, 100.0], mask=[False, True])
+    result = pricer.price(Vanilla("put", strikes, 1.0), Market(100.0, 0.2, 0.05))
+    assert result.status.tolist() == [Status.ok, Status.invalid]
+
+
+def test_contract_and_market_swapped_are_told_apart() -> None:
+    with pytest.raises(pricer.SpecError, match="takes a Vanilla here, got Market"):
+        pricer.price(Market(100.0, 0.2, 0.05), Vanilla("put", 100.0, 1.0))  # type: ignore[arg-type]
