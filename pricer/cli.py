@@ -226,14 +226,7 @@ def submit(
     )
     _log_kernels()
     with progress(cells, "pricing") as advance:
-        before: list[int] = []
-
-        def on_progress(done: int) -> None:
-            before.append(done)
-            del before[1:]
-            advance(done)
-
-        run = submit_spec(spec, store, workers=workers, on_progress=on_progress)
+        run = submit_spec(spec, store, workers=workers, on_progress=advance)
     seconds = time.perf_counter() - started
     status = run.status()
     document = {
@@ -243,7 +236,7 @@ def submit(
         "cells": status.cells,
         "ok": status.ok,
         "failed": status.failed,
-        "priced": status.cells - before[0],
+        "priced": run.priced,
         "seconds": seconds,
         "store": run.store.url,
     }
@@ -339,6 +332,8 @@ def query(
         form = form or tables.format_of(output)
         if form == "table":
             raise click.UsageError("--format table is for the screen; --output takes the others")
+        if output.suffix.lower() in {f".{other}" for other in tables.FORMATS if other != form}:
+            raise click.UsageError(f"--format {form} and --output {output} exclude each other")
         tables.check_writable(output, form)
     else:
         form = form or ("json" if as_json else "table")

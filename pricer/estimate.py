@@ -46,7 +46,11 @@ def estimate(plan: Plan, workers: int | None = None) -> Estimate:
     block_s = alone_s / plan.blocks
     chunk_s = min(max(CHUNK_S, alone_s / CHUNKS), LONG_CHUNK_S)
     even = -(-plan.blocks // (CHUNKS_A_WORKER * threads))
-    chunk_blocks = max(1, min(int(chunk_s / block_s), even))
+    # Every chunk that has a part of a family solves all of it: cut between families, unless
+    # workers would be idle, or a family's cells alone are a long chunk.
+    whole = -(-plan.blocks // plan.families) if plan.families >= threads else 1
+    whole = max(1, min(whole, int(LONG_CHUNK_S * plan.blocks / (cell_s * plan.cells))))
+    chunk_blocks = max(1, min(int(chunk_s / block_s), even) // whole) * whole
     seconds = solve_s * plan.solves(chunk_blocks) + cell_s * plan.cells
     seconds += WRITE_S_PER_BYTE * plan.stored_bytes
     return Estimate(seconds / min(threads, plan.blocks), chunk_blocks)

@@ -79,10 +79,14 @@ class RunStatus:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run in a store."""
+    """A run in a store.
+
+    `priced` is how many cells the submit that returned it has priced itself.
+    """
 
     store: Store
     head: StoredRun
+    priced: int = 0
 
     @property
     def id(self) -> str:
@@ -327,16 +331,19 @@ def submit_plan(
 
     `chunk_blocks` is the number of blocks that a new run has to a chunk; measured if None.
     """
-    run = _created(plan, store, chunk_blocks)
+    run = _created(plan, store, executor, chunk_blocks)
     progress = _Progress(run, on_progress)
     progress.report()
     logger.info("run %s in %s: %d cells", run.id[:SHORT_ID], store.url, plan.cells)
     while not progress.complete:
         with store.lock(run.id) as owned:
             if owned:
+                # Again: whoever owned it till now may have priced more.
+                progress.report()
+                before = progress.done
                 executor.execute(run.plan, run.head, store, progress)
                 progress.report()
-                break
+                return _with_plan(replace(run, priced=progress.done - before), run.plan)
         if not progress.attached:
             logger.info("run %s is being priced by another process; waiting", run.id[:SHORT_ID])
             progress.attached = True
@@ -384,7 +391,7 @@ def _data_folder() -> Path:
     return Path(user_data_dir("pricer", appauthor=False))
 
 
-def _created(plan: Plan, store: Store, chunk_blocks: int | None) -> Run:
+def _created(plan: Plan, store: Store, executor: Executor, chunk_blocks: int | None) -> Run:
     """Return the run of `plan` as the store has it, which it may have had before."""
     now = datetime.now(UTC).isoformat()
     try:
@@ -393,12 +400,18 @@ def _created(plan: Plan, store: Store, chunk_blocks: int | None) -> Run:
         known = None
     if known:
         return Run(store, store.create(replace(known, submitted_at=now), {}))
-    size = chunk_blocks or estimate(plan).chunk_blocks
+    size = chunk_blocks or estimate(plan, executor.workers).chunk_blocks
     head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
     run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))
     if run.head == head:
         # Nobody was faster: what is stored is this very plan.
-        vars(run)["plan"] = plan
+        return _with_plan(run, plan)
+    return run
+
+
+def _with_plan(run: Run, plan: Plan) -> Run:
+    """Spare `run` the reading of its plan."""
+    vars(run)["plan"] = plan
     return run
 
 
@@ -408,6 +421,7 @@ class _Progress:
     def __init__(self, run: Run, tell: Callable[[int], None] | None) -> None:
         self.run = run
         self.tell = tell
+        self.done = 0
         self.complete = False
         self.attached = False
         self.next = 0.0
@@ -422,8 +436,9 @@ class _Progress:
         started = time.monotonic()
         markers = self.run.store.markers(self.run.id)
         self.complete = len(markers) == self.run.head.chunks
+        self.done = sum(marker["cells"] for marker in markers.values())
         if self.tell:
-            self.tell(sum(marker["cells"] for marker in markers.values()))
+            self.tell(self.done)
         ended = time.monotonic()
         # A run of very many chunks takes long to read: spend a twentieth of the time on it.
         self.next = ended + max(PROGRESS_S, 20 * (ended - started))

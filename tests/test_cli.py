@@ -401,7 +401,8 @@ def test_a_plan_says_which_families_are_solved_again(
     many = "{ start = 90.0, stop = 110.0, count = 1001 }"
     monkeypatch.setattr("pricer.estimate.CHUNK_S", 1e-9)
     grid.write_text(GRID.replace("[95.0, 100.0]", many), encoding="utf-8")
-    assert "12 of them again, where a chunk cuts a family" in output("plan", grid)
+    text = output("plan", grid, "--workers", "5")
+    assert "12 of them again, where a chunk cuts a family" in text
     text = GRID.replace('["call", "put"]', '"put"').replace("[0.01, 0.05]", "0.01")
     grid.write_text(text.replace("[95.0, 100.0]", many), encoding="utf-8")
     assert "the one family, once in each of the 4 chunks" in output("plan", grid)
@@ -472,6 +473,15 @@ def test_a_submit_prices_once_and_is_the_same_run_again(grid: Path) -> None:
     text = output("submit", grid)
     assert text.splitlines()[0] == f"run {first['run'][:12]}"
     assert "nothing left to do" in text
+
+
+def test_a_submit_that_is_told_its_workers_asks_the_environment_for_none(
+    grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRICER_WORKERS", "abc")
+    planned = document("plan", grid, "--workers", "2")
+    assert document("submit", grid, "--workers", "2")["cells"] == planned["cells"]
+    assert "PRICER_WORKERS: must be" in error("submit", grid)
 
 
 @pytest.mark.parametrize(
@@ -664,6 +674,9 @@ def test_a_query_goes_to_a_file(store: str, tmp_path: Path) -> None:
     assert found["bytes"] == target.stat().st_size
     assert "--format parquet needs --output" in usage_error(
         *("query", "latest", "--format", "parquet", "--store", store)
+    )
+    assert "--format csv and --output" in usage_error(
+        "query", "latest", "--format", "csv", "--output", tmp_path / "x.parquet", "--store", store
     )
     assert "exclude each other" in usage_error(
         *("query", "latest", "--format", "csv", "--json", "--store", store)

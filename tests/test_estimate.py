@@ -67,6 +67,16 @@ def test_chunks_last_about_a_second_and_give_every_worker_its_share(
     assert len(short.chunks(estimate(short, 2).chunk_blocks)) >= 32
 
 
+def test_many_workers_do_not_cut_families_while_there_is_one_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate_module, "_measured", lambda _: (1e-3, 1e-6))
+    plan = american(40, 40_000)
+    for workers in (2, 16, 40):
+        assert plan.solves(estimate(plan, workers).chunk_blocks) == plan.families
+    assert plan.solves(estimate(plan, 41).chunk_blocks) > plan.families
+
+
 def test_a_harder_tolerance_is_seen_to_take_longer() -> None:
     easy, hard = (estimate(american(2_000, tolerance=t)).seconds for t in (1e-3, 1e-8))
     assert hard > 3 * easy

@@ -176,9 +176,11 @@ def test_a_submit_after_a_failure_prices_what_is_missing_in_the_chunks_of_the_fi
     half = open_run("latest", store)
     assert half.state == "incomplete"
     done = set(store.markers(half.id))
+    done_cells = half.status().done
     whole = priced(store=store, price=noting, chunk_blocks=99)
     assert whole.head.chunk_blocks == 5
     assert whole.state == "complete"
+    assert whole.priced == 10_416 - done_cells
     assert {block // 5 for block in touched} == set(range(whole.head.chunks)) - done
     np.testing.assert_array_equal(whole.query()["price"], priced().query()["price"])
 
@@ -227,7 +229,7 @@ def test_a_second_submit_waits_for_the_first_and_shows_its_progress(
     assert open_run("latest", store).state == "running"
     second = priced(store=store, price=refuse, on_progress=tell)
     first.join()
-    assert second.state == "complete"
+    assert (second.state, second.priced) == ("complete", 0)
     assert any(0 < done < 10_416 for done in told)
     assert told[-1] == 10_416
     assert "is being priced by another process; waiting" in caplog.text
@@ -251,7 +253,7 @@ def test_a_second_submit_takes_over_where_the_first_dies() -> None:
         time.sleep(0.01)
     second = priced(store=store, on_progress=lambda _: attached.set())
     first.join()
-    assert second.state == "complete"
+    assert (second.state, second.priced) == ("complete", 10_416)
 
 
 # --- finding, listing, deleting ---

@@ -11,9 +11,9 @@ from pricer.summary import merge, summarise_parts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pricer.plan import Plan
+    from pricer.plan import Plan, Priced
     from pricer.stores import Store, StoredRun
-    from pricer.summary import Priced, Summary
+    from pricer.summary import Summary
 
     PriceChunk = Callable[[Plan, int, int], Iterator[tuple[int, Priced]]]
 
@@ -28,6 +28,10 @@ class Executor(Protocol):
     Blocks go to the store as they are priced, a chunk's marker after the last of them. How far
     it is, one asks the store.
     """
+
+    @property
+    def workers(self) -> int:
+        """How many chunks it prices at once."""
 
     def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
         """Return when every chunk is done; call `wake` some times a second meanwhile.
