@@ -25,6 +25,7 @@ from .columns import (
     read_texts,
     read_words,
     read_years,
+    words_of,
 )
 from .contracts import (
     DEFAULT_TOLERANCE,
@@ -40,7 +41,7 @@ from .contracts import (
     suggest,
 )
 from .errors import SpecError
-from .grid import check_closed_form, exact
+from .grid import CONTRACT_TYPES, check_closed_form, exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -79,8 +80,8 @@ class Book:
         object.__setattr__(self, "method", check_method(self.method))
         object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
         object.__setattr__(self, "measures", check_measures(self.measures))
-        words = {code: word for word, code in WORDS["exercise"].items()}
-        check_closed_form(self.method, (words[c] for c in np.unique(self.cells.exercise).tolist()))
+        exercises = words_of("exercise", np.unique(self.cells.exercise))
+        check_closed_form(self.method, exercises.tolist())
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -201,7 +202,7 @@ def _assemble(
             elif meaning:
                 texts[meaning] += read_texts(column, shared[meaning])
             if meaning == "type":
-                check_types(column)
+                check_types(column, CONTRACT_TYPES)
             if meaning == "expiry_date" and valued:
                 numbers["expiry"].append(read_years(column, valued))
     count = sum(map(len, numbers["right"]))

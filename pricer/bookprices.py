@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Column, parse_number, read_numbers
+from .columns import Column, parse_number, read_numbers, words_of
 from .contracts import INPUTS, WORDS, Market, Status, Vanilla
 from .errors import SpecError
 from .pricing import price
-from .selection import book_columns, words_of
+from .selection import book_columns
 from .summary import summarise
 
 if TYPE_CHECKING:

@@ -477,6 +477,10 @@ def _finite(value: Any) -> Any:
 
 def main() -> None:
     """Run the command line as a program."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by who started us; nor may a file that is opened later take its place.
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     # Data that is piped is UTF-8 whatever the locale; a terminal shows what it can.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import code_of, suggest
+from .contracts import DEFAULTS, WORDS, code_of, suggest
 from .errors import SpecError
-from .grid import CONTRACT_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +61,8 @@ def read_csv(text: str) -> Iterator[list[Column]]:
     first_row = 1
     try:
         for row in reader:
-            if not row or (len(row) == 1 and not row[0].strip()):
+            # Spreadsheets end a table with rows of commas.
+            if not "".join(row).strip():
                 continue
             if not header:
                 header = _header(row)
@@ -102,14 +102,23 @@ def parse_number(text: object) -> float:
     plain = str(text).strip()
     if isinstance(text, str) and _NUMBER.fullmatch(plain):
         return float(plain)
-    hint = ""
+    raise SpecError(f"must be a number, got {_show(plain)}{number_hint(plain)}")
+
+
+def number_hint(text: str) -> str:
+    """Say how to write what looks like a number and is none; empty where nothing does.
+
+    >>> number_hint("25%")
+    '; write 0.25'
+    """
+    plain = text.strip()
     if percent := _PERCENT.fullmatch(plain):
-        hint = f"; write {Decimal(percent[1]) / 100:f}"
-    elif _GROUPED.fullmatch(plain):
-        hint = f"; write {plain.replace(',', '')} without separators"
-    elif _DECIMAL_COMMA.fullmatch(plain):
-        hint = f"; write {plain.replace(',', '.')} with a decimal point"
-    raise SpecError(f"must be a number, got {_show(plain)}{hint}")
+        return f"; write {Decimal(percent[1]) / 100:f}"
+    if _GROUPED.fullmatch(plain):
+        return f"; write {plain.replace(',', '')} without separators"
+    if _DECIMAL_COMMA.fullmatch(plain):
+        return f"; write {plain.replace(',', '.')} with a decimal point"
+    return ""
 
 
 def parse_date(text: str) -> date:
@@ -164,15 +173,24 @@ def _number(column: Column, index: int, value: object) -> float:
 
 
 def read_words(column: Column, field: str) -> NDArray[np.int8]:
-    """Read words of `field` as their codes."""
+    """Read words of `field` as their codes; where one is blank, the default if there is one."""
     known: dict[Any, int] = {}
     for word in dict.fromkeys(column.values):
         try:
-            known[word] = code_of(field, word)
+            blank = word is None or not str(word).strip()
+            known[word] = code_of(field, DEFAULTS.get(field, word) if blank else word)
         except SpecError as error:
             rule = str(error).partition(": ")[2]
             raise column.error(column.values.index(word), rule) from None
     return np.array([known[word] for word in column.values], dtype=np.int8)
+
+
+def words_of(name: str, codes: NDArray[np.int8]) -> NDArray[np.str_]:
+    """Return the words of an input that is stored as codes."""
+    by_code = sorted((code, word) for word, code in WORDS[name].items())
+    positions = np.searchsorted([code for code, _ in by_code], codes)
+    words: NDArray[np.str_] = np.array([word for _, word in by_code])[positions]
+    return words
 
 
 def read_years(column: Column, valuation_date: date) -> NDArray[np.float64]:
@@ -203,12 +221,12 @@ def read_texts(column: Column, known: dict[str, str]) -> list[str]:
     return [known.setdefault(word, word) for word in words]
 
 
-def check_types(column: Column) -> None:
-    """Raise `SpecError` where a row is a contract of a type that cannot be priced."""
+def check_types(column: Column, types: Sequence[str]) -> None:
+    """Raise `SpecError` where a row is a contract of none of these types."""
     for value in dict.fromkeys(column.values):
-        if str(value).strip().lower() not in CONTRACT_TYPES:
-            hint = suggest(str(value), CONTRACT_TYPES)
-            rule = f"must be {' or '.join(CONTRACT_TYPES)}, got {_show(value)}{hint}"
+        if str(value).strip().lower() not in types:
+            hint = suggest(str(value), types)
+            rule = f"must be {' or '.join(types)}, got {_show(value)}{hint}"
             raise column.error(column.values.index(value), rule)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from .columns import number_hint
 from .contracts import (
     DEFAULT_TOLERANCE,
     DEFAULTS,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 CONTRACT_TYPES = ("vanilla",)
 CONTRACT_INPUTS = ("right", "exercise", "strike", "expiry")
 MAX_AXIS_VALUES = 1_000_000
+# Each is a slice of one solve, kept in memory.
+MAX_EXPIRIES = 50_000
 MAX_CELLS = 2**63 - 1
 
 _TABLES = {
@@ -61,10 +64,7 @@ class Axis:
             raise SpecError(f"{place}: is not an input{suggest(self.name, INPUTS)}")
         if len(self.values) == 0:
             raise SpecError(f"{place}: must have at least one value, got none")
-        if len(self.values) > MAX_AXIS_VALUES:
-            raise SpecError(
-                f"{place}: must have at most {MAX_AXIS_VALUES:,} values, got {len(self.values):,}"
-            )
+        _check_count(place, self.name, len(self.values))
         values = _words(place, self) if self.name in WORDS else _numbers(place, self)
         object.__setattr__(self, "values", values)
 
@@ -326,8 +326,9 @@ def _value(place: str, name: str, value: object) -> Value:
 def _number(place: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         hint = ""
-        if isinstance(value, str) and _NUMERIC.fullmatch(value):
-            hint = "; write it without quotes"
+        if isinstance(value, str):
+            numeric = _NUMERIC.fullmatch(value)
+            hint = "; write it without quotes" if numeric else number_hint(value)
         elif isinstance(value, list | dict) and place.startswith("contract."):
             hint = "; several values belong in the table [axes]"
         raise SpecError(f"{place}: must be a number, got {_show(value)}{hint}")
@@ -362,14 +363,17 @@ def _range(place: str, name: str, table: Mapping[str, Any]) -> tuple[float, ...]
         intervals = _count(f"{place}.count", table["count"]) - 1
     else:
         intervals = _intervals(place, start, stop, _number(f"{place}.step", table["step"]))
-    if intervals >= MAX_AXIS_VALUES:
-        raise SpecError(
-            f"{place}: must have at most {MAX_AXIS_VALUES:,} values, got {_show(intervals + 1)}"
-        )
+    _check_count(place, name, intervals + 1)
     (a, a_scale), (b, b_scale) = start.as_integer_ratio(), stop.as_integer_ratio()
     first, last, scale = a * b_scale, b * a_scale, a_scale * b_scale
     divisor = scale * intervals
     return tuple((first * (intervals - i) + last * i) / divisor for i in range(intervals + 1))
+
+
+def _check_count(place: str, name: str, count: int) -> None:
+    most = MAX_EXPIRIES if name == "expiry" else MAX_AXIS_VALUES
+    if count > most:
+        raise SpecError(f"{place}: must have at most {most:,} values, got {_show(count)}")
 
 
 def _count(place: str, count: object) -> int:

@@ -377,11 +377,13 @@ def as_store(store: Store | str | None = None, *, create: bool = False) -> Store
     if store is None:
         store = default_store_url()
         folder = _data_folder()
-        if create and store.startswith(f"{SQLITE}{folder}/"):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"{folder}: cannot be created: {error.strerror}") from error
+        if store.startswith(f"{SQLITE}{folder}/"):
+            if create:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise StoreError(f"{folder}: cannot be created: {error.strerror}") from error
+            return open_store(store, new=True)
     return open_store(store) if isinstance(store, str) else store
 
 

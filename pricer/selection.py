@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .columns import parse_number
+from .columns import parse_number, words_of
 from .contracts import INPUTS, WORDS, code_of, suggest
 from .errors import SpecError
 
@@ -123,14 +123,6 @@ def _column(book: Book, name: str) -> NDArray[Any]:
     if name not in WORDS:
         return column
     return words_of(name, column)
-
-
-def words_of(name: str, codes: NDArray[np.int8]) -> NDArray[np.str_]:
-    """Return the words of an input that is stored as codes."""
-    by_code = sorted((code, word) for word, code in WORDS[name].items())
-    positions = np.searchsorted([code for code, _ in by_code], codes)
-    words: NDArray[np.str_] = np.array([word for _, word in by_code])[positions]
-    return words
 
 
 def _positions(

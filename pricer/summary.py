@@ -6,10 +6,11 @@ Each chunk has its summary; those of a run merge in chunk order, and no block is
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .columns import words_of
 from .contracts import INPUTS, NOT_NEGATIVE, NUMBERS, WORDS, Cells, Status
 
 if TYPE_CHECKING:
@@ -17,19 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-
-
-class Priced(Protocol):
-    """Cells with their values: a measure not asked for is None."""
-
-    @property
-    def error(self) -> Floats:
-        """The estimated absolute error of each price."""
-
-    @property
-    def status(self) -> NDArray[np.uint8]:
-        """How each cell ended."""
+    from .plan import Priced
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +171,11 @@ def _example(cell: Cells) -> dict[str, str | float | None]:
     """Return the inputs of a cell as JSON can hold them: words, numbers, None where missing."""
     example: dict[str, str | float | None] = {}
     for name in INPUTS:
-        value = getattr(cell, name)[0].item()
+        column = getattr(cell, name)
         if name in WORDS:
-            example[name] = next(word for word, code in WORDS[name].items() if code == value)
+            example[name] = words_of(name, column).item(0)
         else:
+            value = column.item(0)
             example[name] = value if np.isfinite(value) else None if np.isnan(value) else str(value)
     return example
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from .columns import words_of
 from .contracts import WORDS, Status
 from .errors import MissingDependencyError, SpecError, StoreError
 
@@ -102,8 +103,7 @@ def words(name: str, column: NDArray[Any]) -> NDArray[Any]:
         names = np.array([status.name for status in Status], dtype=object)
         return np.take(names, column)
     if name in WORDS:
-        by_code = {code: word for word, code in WORDS[name].items()}
-        return np.array([by_code[code] for code in column.tolist()], dtype=object)
+        return words_of(name, column).astype(object)
     return column
 
 

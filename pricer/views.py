@@ -276,7 +276,7 @@ def _again(document: Document) -> str:
 
 
 def _failure(failure: Document, noun: str) -> str:
-    return f"{failure['reason']} (first in {noun} {failure[noun]})"
+    return f"{failure['reason']} (e.g. {noun} {failure[noun]})"
 
 
 def _example(failure: Document) -> str:

@@ -59,6 +59,11 @@ def test_a_row_is_a_contract_with_its_market() -> None:
     assert (book.method, book.tolerance, book.measures) == ("auto", 1e-5, MEASURES)
 
 
+def test_a_blank_exercise_is_the_default() -> None:
+    book = Book.parse(book_of(HEADER, ROW, ROW.replace("american", " "), ROW))
+    assert book.cells.exercise.tolist() == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -66,6 +71,7 @@ def test_a_row_is_a_contract_with_its_market() -> None:
         book_of(HEADER, ROW).replace("\n", "\r\n"),
         book_of(HEADER, ROW, "", "  ", ""),
         book_of("", HEADER, "", ROW),
+        book_of(HEADER, ROW, "," * HEADER.count(","), " ," + "," * (HEADER.count(",") - 1)),
         book_of(HEADER.replace(",", " , "), ROW.replace(",", ", ")),
         book_of(HEADER, ROW).rstrip("\n"),
         book_of(HEADER, ",".join(f'"{field}"' for field in ROW.split(","))),

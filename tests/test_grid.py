@@ -133,6 +133,11 @@ def test_a_grid_is_rebuilt_from_its_identity() -> None:
         ({"right": '"cal"'}, "axes.right: must be call or put, got 'cal'; did you mean 'call'?"),
         ({"right": "1"}, "axes.right: must be call or put, got 1"),
         ({"right": "{ start = 1 }"}, "axes.right: must be a word or a list of words, got"),
+        ({"vol": '"25%"'}, "axes.vol: must be a number, got '25%'; write 0.25"),
+        (
+            {"expiry": "{ start = 1, stop = 2, count = 50001 }"},
+            "axes.expiry: must have at most 50,000 values, got 50001",
+        ),
         ({"vol": '"0.2"'}, "axes.vol: must be a number, got '0.2'; write it without quotes"),
         ({"vol": '"high"'}, "axes.vol: must be a number, got 'high'"),
         ({"vol": "true"}, "axes.vol: must be a number, got true"),
@@ -228,7 +233,7 @@ def test_a_closed_form_is_refused_for_american_options_before_anything_is_priced
 
 def test_more_cells_than_a_number_can_count_are_refused() -> None:
     wide = "{ start = 0.0, stop = 1.0, count = 100000 }"
-    sweep = dict.fromkeys(("spot", "strike", "expiry", "vol"), wide)
+    sweep = dict.fromkeys(("spot", "strike", "rate", "vol"), wide)
     message = "axes: must make fewer than 2^63 cells, got 2.000e+20"
     assert error_of(toml(axes=sweep)) == message
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from pricer import selection
 from pricer.book import Book
+from pricer.columns import words_of
 from pricer.errors import SpecError
 from pricer.grid import Axis, Grid
 from pricer.plan import BookPlan, GridPlan, Plan
-from pricer.selection import select_cells, select_rows, words_of
+from pricer.selection import select_cells, select_rows
 
 if TYPE_CHECKING:
     from pricer.selection import Selected

@@ -286,6 +286,9 @@ def test_a_missing_folder_is_named_and_a_relative_path_hints_at_slashes(
         open_store("sqlite:///data/runs.db").create(RUN, FILES)
     with pytest.raises(StoreError, match=r"there is no folder .*/data$"):
         open_store(f"sqlite:///{tmp_path}/data/runs.db").create(RUN, FILES)
+    with pytest.raises(StoreError, match=r"there is no folder .*/data; an absolute path has four"):
+        open_store("sqlite:///data/runs.db").runs()
+    assert open_store("sqlite:///data/runs.db", new=True).runs() == []
 
 
 def test_a_folder_is_not_a_store(tmp_path: Path) -> None:

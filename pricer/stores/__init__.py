@@ -90,10 +90,11 @@ class Store(Protocol):
         """Tell whether someone owns the pricing of a run."""
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, new: bool = False) -> Store:
     """Open the store at `url`, ``sqlite:///path`` (absolute: ``sqlite:////path``) or ``memory:``.
 
-    Nothing is created before the first run is.
+    Nothing is created before the first run is. Reading a store whose folder is not there raises
+    `StoreError`, unless it is `new`: such a store holds no run.
     """
     if url == MEMORY:
         from .memory import MemoryStore
@@ -105,7 +106,7 @@ def open_store(url: str) -> Store:
         raise StoreError(f"store: must be {SQLITE}path or {MEMORY}, got {url!r}{hint}")
     from .sqlite import SqliteStore
 
-    return SqliteStore(Path(path))
+    return SqliteStore(Path(path), new=new)
 
 
 def find_run(store: Store, name: str) -> StoredRun:

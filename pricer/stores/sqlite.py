@@ -67,12 +67,14 @@ REASONS = {
 class SqliteStore:
     """Keeps runs in the SQLite file at `path`. Threads may share it.
 
-    `timeout_s` is how long to wait for another process that is writing.
+    `timeout_s` is how long to wait for another process that is writing. Where the folder is not
+    there either, `new` says that the store holds no run, rather than that its path is mistaken.
     """
 
-    def __init__(self, path: Path, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, path: Path, *, timeout_s: float = 30.0, new: bool = False) -> None:
         self.path = path.expanduser().resolve()
         self.timeout_s = timeout_s
+        self.new = new
         self._slashes_hint = "" if path.is_absolute() else "; an absolute path has four slashes"
         self._mutex = RLock()
         self._connection: sqlite3.Connection | None = None
@@ -224,6 +226,8 @@ class SqliteStore:
             if connection := self._existing():
                 yield connection
             else:
+                if not self.new:
+                    self._check_folder()
                 with closing(sqlite3.connect(":memory:")) as nothing:
                     nothing.executescript(SCHEMA)
                     yield nothing
@@ -263,15 +267,18 @@ class SqliteStore:
 
     def _created(self) -> sqlite3.Connection:
         """Make the store and return the connection to it."""
-        if not self.path.parent.is_dir():
-            raise StoreError(
-                f"{self.path}: there is no folder {self.path.parent}{self._slashes_hint}"
-            )
+        self._check_folder()
         if not _writable(self.path.parent):
             raise StoreError(f"{self.path}: cannot be created: the folder is read-only")
         # Not left to SQLite, which does not wait where a new file changes its journal mode.
         with self._locked("new", self.timeout_s):
             return self._connect(self._initialise)
+
+    def _check_folder(self) -> None:
+        if not self.path.parent.is_dir():
+            raise StoreError(
+                f"{self.path}: there is no folder {self.path.parent}{self._slashes_hint}"
+            )
 
     def _connect(self, prepare: Callable[[sqlite3.Connection], bool]) -> sqlite3.Connection:
         """Open the file; keep the connection if `prepare` says that it is a store."""
