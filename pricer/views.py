@@ -107,7 +107,7 @@ def submitted(document: Document) -> View:
         if document["priced"] < cells:
             spent = f"{count(document['priced'])} of them now, {spent}"
     else:
-        spent = "priced before, nothing left to do"
+        spent = "priced already, nothing left to do"
     yield Text(f"{counted(cells, 'cell')}, {outcome}, {spent}", "yellow" if failed else "green")
 
 
