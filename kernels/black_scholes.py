@@ -11,7 +11,6 @@ import numpy as np
 
 from .elementary import (
     INVERSE_SQRT_2,
-    INVERSE_SQRT_2PI,
     TWO_OVER_SQRT_PI,
     erfcx,
     exp,
@@ -20,6 +19,7 @@ from .elementary import (
     log,
     log_ratio,
     normal_cdf,
+    normal_pdf,
 )
 from .jit import kernel
 
@@ -86,7 +86,7 @@ def european(theta: float, S: float, K: float, T: float, r: float, q: float, sig
     price = _out_of_the_money(out, s, k, d1, d2, total)
     if out != theta:
         price += theta * (k * expm1(drift) if drift * drift < 0.1 else s - k)
-    density = INVERSE_SQRT_2PI * gaussian(d1)
+    density = normal_pdf(d1)
     n1 = normal_cdf(theta * d1)
     n2 = normal_cdf(theta * d2)
     delta = theta * exp(-q * T) * n1

@@ -299,7 +299,7 @@ def _resolved(vol: Floats, expiry: Floats) -> NDArray[np.bool_]:
 
 def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Prices:
     """Price cells of solved families; `offsets`, shape (F + 1,), delimits each family's cells."""
-    black_scholes, finite_difference = kernels()
+    black_scholes, _ = kernels()
     settings = solution.settings
     counts = np.diff(offsets)
     codes = np.repeat(solution.codes, counts)
@@ -319,18 +319,7 @@ def evaluate(solution: Solution, cells: Cells, offsets: NDArray[np.int64]) -> Pr
     error = out[-1]
     status[rough & random & (error > settings.tolerance * cells.strike)] = Status.tolerance
     if pde.any():
-        part = np.empty((len(out), int(pde.sum())))
-        place = np.repeat(solution.place, counts)[pde]
-        finite_difference.evaluate(
-            solution.options,
-            solution.surfaces,
-            np.searchsorted(place, np.arange(len(solution.options.theta) + 1)),
-            _plain(cells.spot[pde]),
-            _plain(cells.strike[pde]),
-            _plain(cells.expiry[pde]),
-            part,
-        )
-        out[:, pde] = part
+        _finite_difference(solution, cells, counts, pde, out)
         method[pde] = FINITE_DIFFERENCE
         late = pde & (error > settings.tolerance * cells.strike)
         if late.any():
@@ -368,6 +357,30 @@ def _closed_form(
     part = np.empty((len(out), int(where.sum())))
     black_scholes.closed_form(
         _plain(cells.right[where]), _plain(kinds[where]), *(_plain(a[where]) for a in inputs), part
+    )
+    out[:, where] = part
+
+
+def _finite_difference(
+    solution: Solution,
+    cells: Cells,
+    counts: NDArray[np.int64],
+    where: NDArray[np.bool_],
+    out: Floats,
+) -> None:
+    """Write what the solved families say of the cells `where` to `out`, as `_closed_form`.
+
+    `counts`, shape (F,), is each family's number of cells.
+    """
+    _, finite_difference = kernels()
+    part = np.empty((len(out), int(where.sum())))
+    place = np.repeat(solution.place, counts)[where]
+    finite_difference.evaluate(
+        solution.options,
+        solution.surfaces,
+        np.searchsorted(place, np.arange(len(solution.options.theta) + 1)),
+        *(_plain(a[where]) for a in (cells.spot, cells.strike, cells.expiry)),
+        part,
     )
     out[:, where] = part
 
