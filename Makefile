@@ -52,6 +52,8 @@ lock: $(VENV)/run.stamp
 	$(COMPILE) --upgrade --group build pyproject.toml -o requirements/run.txt
 	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
 	$(COMPILE) --upgrade --group bench pyproject.toml -c requirements/run.txt -o requirements/bench.txt
+	$(COMPILE) --upgrade --group pyproject.toml:worker -c requirements/run.txt -o requirements/worker.txt
+	$(COMPILE) --upgrade --group pyproject.toml:rie --no-deps -o requirements/rie.txt
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov

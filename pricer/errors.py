@@ -13,6 +13,10 @@ class StoreError(PricerError, OSError):
     """A store cannot be opened, read or written."""
 
 
+class AwsError(StoreError):
+    """AWS cannot be used: credentials, region, network, permission, or what a service answered."""
+
+
 class RunNotFoundError(PricerError, LookupError):
     """No run, or more than one, answers to a name."""
 

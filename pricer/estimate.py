@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .blocks import encode_block
 from .compiled import check_workers, kernels
-from .plan import encode_block
 from .pricing import Settings, evaluate, solve
 from .summary import summarise
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from math import lcm, prod
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from .blocks import BLOCK_BYTES, cell_bytes
 from .book import Book, pack_texts, unpack_texts
 from .contracts import INPUTS, WORDS, Cells, Families, families_of, sort_by_family
 from .errors import StoreError
@@ -32,47 +33,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 FAMILY_KEYS = ("right", "exercise", "vol", "rate", "dividend_yield")
-BLOCK_BYTES = 65_536
 FORMAT = 1
-
-
-class Priced(Protocol):
-    """What a block is made of: each measure asked for, error and status, all of shape (n,)."""
-
-    @property
-    def error(self) -> Floats:
-        """The estimated absolute error of the price."""
-
-    @property
-    def status(self) -> NDArray[np.uint8]:
-        """How each cell ended."""
-
-
-def cell_bytes(measures: Sequence[str]) -> int:
-    """Return the stored size of one cell: a float64 a measure and for error, a byte of status."""
-    return 8 * (len(measures) + 1) + 1
-
-
-def encode_block(prices: Priced, measures: Sequence[str]) -> bytes:
-    """Lay out cells as a block: each measure, then error, as little-endian float64, then status."""
-    vectors = [getattr(prices, measure) for measure in measures]
-    parts = [np.asarray(v, dtype="<f8").tobytes() for v in (*vectors, prices.error)]
-    return b"".join((*parts, np.asarray(prices.status, dtype=np.uint8).tobytes()))
-
-
-def decode_block(data: bytes, measures: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read a block back: measures, ``error`` and ``status``, each of shape (n,), read-only."""
-    size = cell_bytes(measures)
-    count, rest = divmod(len(data), size)
-    if rest or not count:
-        raise StoreError(f"a block must hold cells of {size} bytes, got {len(data)} bytes")
-    names = (*measures, "error")
-    columns: dict[str, NDArray[Any]] = {
-        name: np.frombuffer(data, "<f8", count, offset=8 * count * i)
-        for i, name in enumerate(names)
-    }
-    columns["status"] = np.frombuffer(data, np.uint8, count, offset=8 * count * len(names))
-    return columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .blocks import decode_block
 from .contracts import check_measures
 from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
 from .estimate import estimate
 from .executors.local import LocalExecutor
-from .plan import BookPlan, GridPlan, Plan, decode_block
+from .plan import BookPlan, GridPlan, Plan
 from .selection import axis_values, book_columns, select_cells, select_rows
 from .stores import LATEST, SHORT_ID, SQLITE, Store, StoredRun, find_run, open_store
 from .summary import Failure, Spread, Summary, merge
@@ -336,7 +337,7 @@ def submit_plan(
     progress.report()
     logger.info("run %s in %s: %d cells", run.id[:SHORT_ID], store.url, plan.cells)
     while not progress.complete:
-        with store.lock(run.id) as owned:
+        with executor.own(run.head, store) as owned:
             if owned:
                 # Again: whoever owned it till now may have priced more.
                 progress.report()

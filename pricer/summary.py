@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .plan import Priced
+    from .blocks import Priced
 
 
 @dataclass(frozen=True, slots=True)

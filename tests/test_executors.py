@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pricer.blocks import decode_block
 from pricer.errors import SpecError, StoreError
 from pricer.executors import price_blocks
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
-from pricer.plan import Plan, decode_block
+from pricer.plan import Plan
 from pricer.stores import StoredRun
 from pricer.stores.memory import MemoryStore
 from pricer.summary import Summary, merge

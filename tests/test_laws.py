@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import pricer
 from pricer import MEASURES, Book, Grid, Market, Status, Vanilla
-from pricer.plan import Plan, encode_block
+from pricer.blocks import encode_block
+from pricer.plan import Plan
 from pricer.pricing import price_chunk
 
 if TYPE_CHECKING:

@@ -11,20 +11,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pricer.blocks import BLOCK_BYTES, cell_bytes, decode_block, encode_block
 from pricer.book import Book
 from pricer.contracts import INPUTS, MEASURES, NUMBERS, WORDS, Cells, Families, families_of
 from pricer.errors import StoreError
 from pricer.grid import Axis, Grid
-from pricer.plan import (
-    BLOCK_BYTES,
-    FAMILY_KEYS,
-    BookPlan,
-    GridPlan,
-    Plan,
-    cell_bytes,
-    decode_block,
-    encode_block,
-)
+from pricer.plan import FAMILY_KEYS, BookPlan, GridPlan, Plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from pricer.plan import BookPlan, encode_block
+from pricer.blocks import encode_block
+from pricer.plan import BookPlan
 from pricer.summary import merge, summarise_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-    from pricer.plan import Plan, Priced
+    from pricer.blocks import Priced
+    from pricer.plan import Plan
     from pricer.stores import Store, StoredRun
     from pricer.summary import Summary
 
@@ -32,6 +35,9 @@ class Executor(Protocol):
     @property
     def workers(self) -> int:
         """How many chunks it prices at once."""
+
+    def own(self, run: StoredRun, store: Store) -> AbstractContextManager[bool]:
+        """Own the pricing of a run while the context lasts; yields False where another does."""
 
     def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
         """Return when every chunk is done; call `wake` some times a second meanwhile.

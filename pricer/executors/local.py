@@ -17,6 +17,7 @@ from . import price_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from pricer.plan import Plan
     from pricer.stores import Store, StoredRun
@@ -46,6 +47,10 @@ class LocalExecutor:
     def __init__(self, workers: int | None = None, price: PriceChunk = price_chunk) -> None:
         self.workers = check_workers(workers)
         self.price = price
+
+    def own(self, run: StoredRun, store: Store) -> AbstractContextManager[bool]:
+        """Own the pricing of a run while the context lasts; yields False where another does."""
+        return store.lock(run.run_id)
 
     def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
         """Return when every chunk of `run` is done; call `wake` some times a second meanwhile."""

@@ -66,7 +66,7 @@ class Store(Protocol):
         """Return the files that rebuild a run's plan, by name."""
 
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
-        """Keep blocks, each with its number; all of them or none."""
+        """Keep blocks, each with its number; what a failure kept of them does no harm."""
 
     def blocks(self, run_id: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Yield the blocks of these numbers in the order asked; those not there are left out."""
@@ -76,6 +76,9 @@ class Store(Protocol):
 
     def markers(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return the summary of every chunk that is done, in chunk order."""
+
+    def reasons(self, run_id: str) -> dict[str, str]:
+        """Return why what is not done failed, by what it is, where who prices it has said so."""
 
     def delete(self, run_id: str) -> None:
         """Forget a run and all that belongs to it."""

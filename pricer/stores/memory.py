@@ -73,6 +73,11 @@ class MemoryStore:
         markers = self._kept(run_id).markers
         return {chunk: json.loads(markers[chunk]) for chunk in sorted(markers)}
 
+    def reasons(self, run_id: str) -> dict[str, str]:
+        """Return nothing: who prices into this store fails as a whole, and says why."""
+        self._kept(run_id)
+        return {}
+
     def delete(self, run_id: str) -> None:
         """Forget a run and all that belongs to it."""
         self._kept(run_id)

@@ -163,6 +163,12 @@ class SqliteStore:
             ).fetchall()
         return {chunk: json.loads(summary) for chunk, summary in rows}
 
+    def reasons(self, run_id: str) -> dict[str, str]:
+        """Return nothing: who prices into this store fails as a whole, and says why."""
+        with self._reading() as connection:
+            self._number(connection, run_id)
+        return {}
+
     def delete(self, run_id: str) -> None:
         """Forget a run and all that belongs to it, and give its space back."""
         with self._writing() as connection:

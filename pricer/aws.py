@@ -1,0 +1,101 @@
+"""AWS, spoken to as its own tools are configured: profiles, regions, AWS_ENDPOINT_URL.
+
+The one place that knows boto3. What goes wrong there is one clear line.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore import exceptions as botocore
+from botocore.config import Config
+
+from .errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONNECT_S, READ_S = 5, 60
+ATTEMPTS = 8
+
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+UNKNOWN = (
+    *("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"),
+    *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"),
+)
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+
+
+def region_of(region: str | None = None) -> str | None:
+    """Return the region: as given, else as the environment or the profile has it."""
+    if region is None:
+        # The AWS command line reads AWS_REGION; boto3 alone would not.
+        region = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    return region
+
+
+def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:
+    """Return the client of a service; the same one each time."""
+    with explained():
+        return _client(service, region_of(region), endpoint)
+
+
+@cache
+def _client(service: str, region: str | None, endpoint: str | None) -> Any:
+    settings = Config(
+        connect_timeout=CONNECT_S,
+        read_timeout=READ_S,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        max_pool_connections=32,
+    )
+    return boto3.client(service, region_name=region, endpoint_url=endpoint, config=settings)
+
+
+def error_code(error: BaseException | None) -> str:
+    """Return the code of what a service refused, ``""`` where it is something else."""
+    if isinstance(error, botocore.ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+@contextmanager
+def explained(where: str = "AWS") -> Iterator[None]:
+    """Turn whatever boto3 raises into one line that says what to do; `where` begins it."""
+    try:
+        yield
+    except botocore.ClientError as error:
+        raise AwsError(f"{where}: {_refused(error)}") from error
+    except botocore.BotoCoreError as error:
+        raise AwsError(f"{where}: {_failed(error)}") from error
+
+
+def _refused(error: botocore.ClientError) -> str:
+    code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
+    if code in EXPIRED:
+        return "the credentials have expired; get new ones, as with `aws sso login`"
+    if code in UNKNOWN:
+        return f"the credentials are not known there ({code}); check AWS_PROFILE and the region"
+    if code in DENIED:
+        return f"{error.operation_name} is not allowed: {message}"
+    return f"{error.operation_name}: {code}: {message}"
+
+
+def _failed(error: botocore.BotoCoreError) -> str:
+    match error:
+        case botocore.NoCredentialsError() | botocore.PartialCredentialsError():
+            return "no credentials; run `aws configure`, or set AWS_PROFILE"
+        case botocore.NoRegionError():
+            return "no region; set AWS_REGION, or a region in the profile"
+        case (
+            botocore.TokenRetrievalError()
+            | botocore.SSOTokenLoadError()
+            | botocore.UnauthorizedSSOTokenError()
+        ):
+            return "the credentials have expired; get new ones, as with `aws sso login`"
+        case botocore.EndpointConnectionError() | botocore.ConnectTimeoutError():
+            return f"cannot be reached: {error}; check the region and the network"
+    return str(error)
