@@ -1,4 +1,4 @@
-"""How long a plan takes, measured on a few of its families, and the chunks to cut it into."""
+"""What a plan takes, measured on a few of its families: how long here, and in which chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .blocks import encode_block
+from .blocks import encode_block, pack_block
 from .compiled import check_workers, kernels
 from .pricing import Settings, evaluate, solve
 from .summary import summarise
@@ -31,6 +31,20 @@ WRITE_S_PER_BYTE = 2.5e-9
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What some families of a plan took on one thread of this machine.
+
+    A solve takes `solve_s`, a cell of it `cell_s` more; packing a cell, as DynamoDB needs it, takes
+    `pack_s` and leaves `packed_bytes_per_cell`.
+    """
+
+    solve_s: float
+    cell_s: float
+    pack_s: float
+    packed_bytes_per_cell: float
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """What a plan takes: seconds on all workers together, and the blocks to a chunk."""
 
@@ -38,10 +52,11 @@ class Estimate:
     chunk_blocks: int
 
 
-def estimate(plan: Plan, workers: int | None = None) -> Estimate:
-    """Time the solves and the cells of some families spread over the plan, in about a second."""
+def estimate(plan: Plan, workers: int | None = None, measured: Measured | None = None) -> Estimate:
+    """Say how long `plan` takes on this machine; measures it unless that is done."""
     threads = check_workers(workers)
-    solve_s, cell_s = _measured(plan)
+    measured = measured or measure(plan)
+    solve_s, cell_s = measured.solve_s, measured.cell_s
     alone_s = solve_s * plan.solves(plan.blocks) + cell_s * plan.cells
     block_s = alone_s / plan.blocks
     chunk_s = min(max(CHUNK_S, alone_s / CHUNKS), LONG_CHUNK_S)
@@ -56,10 +71,10 @@ def estimate(plan: Plan, workers: int | None = None) -> Estimate:
     return Estimate(seconds / min(threads, plan.blocks), chunk_blocks)
 
 
-def _measured(plan: Plan) -> tuple[float, float]:
-    """Return the seconds that a solve takes and those that a cell takes, on one thread."""
-    families = cells = 0
-    solve_s = cell_s = 0.0
+def measure(plan: Plan) -> Measured:
+    """Time some families spread over the plan, in about a second."""
+    families = cells = packed_bytes = 0
+    solve_s = cell_s = pack_s = 0.0
     kernels()
     deadline = time.perf_counter() + BUDGET_S
     for block in _spread(plan.blocks):
@@ -69,23 +84,27 @@ def _measured(plan: Plan) -> tuple[float, float]:
             timed = _timed(plan, block)
         families += timed.families
         cells += timed.cells
+        packed_bytes += timed.packed_bytes
         solve_s += timed.solve_s
         cell_s += timed.cell_s
+        pack_s += timed.pack_s
         if time.perf_counter() > deadline:
             break
-    return solve_s / families, cell_s / cells
+    return Measured(solve_s / families, cell_s / cells, pack_s / cells, packed_bytes / cells)
 
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
     families: int
     cells: int
+    packed_bytes: int
     solve_s: float
     cell_s: float
+    pack_s: float
 
 
 def _timed(plan: Plan, block: int) -> _Timed:
-    """Time the solves of some families from `block` on, and what it takes to make cells of them."""
+    """Time the solves of some families from `block` on, what makes cells of them, and packing."""
     settings = Settings(plan.method, plan.tolerance, plan.measures)
     first, end = plan.block_range(block)
     family = plan.family_range(block)[0]
@@ -99,9 +118,18 @@ def _timed(plan: Plan, block: int) -> _Timed:
     offsets = np.append(offsets, np.full(len(families) + 1 - len(offsets), offsets[-1]))
     prices = evaluate(solution, cells[: offsets[-1]], offsets)
     summarise(prices, plan.measures, first, plan.cells_of)
-    encode_block(prices, plan.measures)
+    data = encode_block(prices, plan.measures)
+    evaluated = time.perf_counter()
+    packed = pack_block(data)
     ended = time.perf_counter()
-    return _Timed(len(families), int(offsets[-1]), solved - started, ended - solved)
+    return _Timed(
+        families=len(families),
+        cells=int(offsets[-1]),
+        packed_bytes=len(packed),
+        solve_s=solved - started,
+        cell_s=evaluated - solved,
+        pack_s=ended - evaluated,
+    )
 
 
 def _spread(count: int) -> Iterator[int]:

@@ -7,12 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from pricer import estimate as estimate_module
 from pricer.book import Book
 from pricer.compiled import kernel_version
-from pricer.estimate import estimate
+from pricer.estimate import Measured, estimate, measure
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
+
+# A solve of a millisecond, cells of a microsecond.
+GIVEN = Measured(solve_s=1e-3, cell_s=1e-6, pack_s=1e-6, packed_bytes_per_cell=20.0)
 
 
 def american(vols: int, strikes: int = 50, **settings: object) -> Plan:
@@ -48,33 +50,26 @@ def test_an_estimate_takes_about_a_second_however_large_the_plan() -> None:
     assert 1 <= huge.chunk_blocks < 100_000
 
 
-def test_twice_the_workers_take_half_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate_module, "_measured", lambda _: (1e-3, 1e-6))
+def test_twice_the_workers_take_half_the_time() -> None:
     plan = american(3_000, 500)
-    one, two = (estimate(plan, workers) for workers in (1, 2))
+    one, two = (estimate(plan, workers, GIVEN) for workers in (1, 2))
     assert two.seconds == pytest.approx(one.seconds / 2)
     # 3,000 solves of a millisecond, 1.5 million cells of a microsecond, and the writing.
     assert one.seconds == pytest.approx(4.5 + 0.2, abs=0.1)
 
 
-def test_chunks_last_about_a_second_and_give_every_worker_its_share(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(estimate_module, "_measured", lambda _: (1e-3, 1e-6))
+def test_chunks_last_about_a_second_and_give_every_worker_its_share() -> None:
     long, short = american(100_000, 500), american(3_000, 500)
-    chunk = estimate(long, 2).chunk_blocks
+    chunk = estimate(long, 2, GIVEN).chunk_blocks
     assert 150 * chunk / long.blocks == pytest.approx(1.0, rel=0.1)
-    assert len(short.chunks(estimate(short, 2).chunk_blocks)) >= 32
+    assert len(short.chunks(estimate(short, 2, GIVEN).chunk_blocks)) >= 32
 
 
-def test_many_workers_do_not_cut_families_while_there_is_one_for_each(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(estimate_module, "_measured", lambda _: (1e-3, 1e-6))
+def test_many_workers_do_not_cut_families_while_there_is_one_for_each() -> None:
     plan = american(40, 40_000)
     for workers in (2, 16, 40):
-        assert plan.solves(estimate(plan, workers).chunk_blocks) == plan.families
-    assert plan.solves(estimate(plan, 41).chunk_blocks) > plan.families
+        assert plan.solves(estimate(plan, workers, GIVEN).chunk_blocks) == plan.families
+    assert plan.solves(estimate(plan, 41, GIVEN).chunk_blocks) > plan.families
 
 
 def test_a_harder_tolerance_is_seen_to_take_longer() -> None:
@@ -88,3 +83,16 @@ def test_one_row_and_a_book_of_no_valid_row_are_estimated_too() -> None:
         found = estimate(Plan.of(Book.parse(header + row), kernel_version()))
         assert found.chunk_blocks == 1
         assert 0 < found.seconds < 1
+
+
+def test_packing_is_measured_beside_pricing() -> None:
+    plan = american(200, 500, measures=("price", "delta"))
+    measured = measure(plan)
+    # Three numbers and a status take 25 bytes; packed, about four fifths of them.
+    assert 15 < measured.packed_bytes_per_cell < 25
+    assert 0 < measured.pack_s < 1e-4
+
+
+def test_what_is_measured_serves_every_estimate() -> None:
+    plan = american(3_000, 500)
+    assert estimate(plan, 1, GIVEN) == estimate(plan, 1, GIVEN)
