@@ -94,7 +94,7 @@ def _load() -> tuple[ModuleType, ModuleType]:
     marker = folder / f"compiled-{place[:16]}"
     if not marker.exists():
         logger.warning("compiling kernels, once (%d s)", COMPILE_S)
-        _check_processor()
+        check_processor()
     from .kernels import black_scholes, finite_difference
 
     if not marker.exists():
@@ -116,7 +116,8 @@ def _built_for_another() -> bool:
     return "_toplevel_target_context" in vars(cpu_target)
 
 
-def _check_processor() -> None:
+def check_processor() -> None:
+    """Raise `PricerError` where this machine cannot run what kernels are compiled to."""
     from llvmlite.binding import get_host_cpu_features
 
     features = get_host_cpu_features()

@@ -13,12 +13,20 @@ class StoreError(PricerError, OSError):
     """A store cannot be opened, read or written."""
 
 
+class PlanError(StoreError):
+    """A run's plan cannot be read: it is missing, damaged or of another format."""
+
+
 class AwsError(StoreError):
     """AWS cannot be used: credentials, region, network, permission, or what a service answered."""
 
 
 class RunNotFoundError(PricerError, LookupError):
     """No run, or more than one, answers to a name."""
+
+
+class KernelError(PricerError, RuntimeError):
+    """The kernels that are there are not those that are needed, or one of them is missing."""
 
 
 class MissingDependencyError(PricerError, ImportError):

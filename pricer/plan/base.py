@@ -1,0 +1,265 @@
+"""What every plan can tell: which solves are shared, how cells are cut, what a run is called.
+
+A family is the set of cells that one solve prices. Cells are numbered 0..n-1, family after
+family, and decoded from their number; those of a grid are never expanded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from pricer.blocks import BLOCK_BYTES, cell_bytes
+from pricer.contracts import sort_by_family
+from pricer.errors import PlanError
+from pricer.grid import Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pricer.book import Book
+    from pricer.contracts import Cells, Families
+
+    Indices = NDArray[np.int64]
+
+# Reads a file that is kept beside a plan: its name, the first byte, the byte after the last.
+Read = Callable[[str, int, int], bytes]
+
+FAMILY_KEYS = ("right", "exercise", "vol", "rate", "dividend_yield")
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks(Sequence[range]):
+    """Ranges of blocks, `size` blocks each, the last perhaps fewer; none is expanded."""
+
+    blocks: int
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"a chunk must have at least one block, got {self.size}")
+
+    def __len__(self) -> int:
+        """Return the number of chunks."""
+        return -(-self.blocks // self.size)
+
+    @overload
+    def __getitem__(self, index: int) -> range: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[range]: ...
+    def __getitem__(self, index: int | slice) -> range | list[range]:
+        """Return the blocks of one chunk."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        first = range(len(self))[index] * self.size
+        return range(first, min(first + self.size, self.blocks))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(ABC):
+    """How a grid or a book is priced and stored: its families, blocks and id.
+
+    `block_cells` is the number of cells that a block holds at most.
+    """
+
+    spec: Grid | Book
+    kernel_version: str
+    run_id: str
+    block_cells: int
+
+    @staticmethod
+    def of(spec: Grid | Book, kernel_version: str) -> Plan:
+        """Plan `spec` for the kernel of that version."""
+        from .book import BookPlan
+        from .grid import GridPlan
+
+        identity = spec.identity()
+        run_id = _digest(identity | {"kernel": kernel_version})
+        block_cells = BLOCK_BYTES // cell_bytes(spec.measures)
+        if isinstance(spec, Grid):
+            return GridPlan(spec, kernel_version, run_id, block_cells)
+        order, offsets = sort_by_family(spec.cells)
+        return BookPlan(
+            spec, kernel_version, run_id, block_cells, order, spec.cells[order], offsets
+        )
+
+    @staticmethod
+    def from_json(text: str, columns: Mapping[str, bytes] | None = None) -> Plan:
+        """Rebuild the plan that `to_json` and `columns` described."""
+        from . import book, grid
+
+        with _whole():
+            document = _parsed(text)
+            if document["kind"] == "grid":
+                return grid.stored(document)
+            return book.stored(document, columns or {})
+
+    @staticmethod
+    def window(text: str, read: Read, first_block: int, end_block: int) -> Window:
+        """Rebuild so much of the plan that `to_json` described as those blocks need.
+
+        Of a book that is the families they touch, which `read` returns from its `columns`.
+        """
+        from . import book, grid
+
+        with _whole():
+            document = _parsed(text)
+            if document["kind"] == "grid":
+                return Window(grid.stored(document), 0, 0)
+            return book.window(document, read, first_block, end_block)
+
+    def to_json(self) -> str:
+        """Describe the plan, but for `columns`, so that any process can rebuild it exactly."""
+        document = {
+            "format": FORMAT,
+            "kind": "grid" if isinstance(self.spec, Grid) else "book",
+            "name": self.spec.name,
+            "spec": self.spec.identity(),
+            "run_id": self.run_id,
+            "kernel_version": self.kernel_version,
+            "block_cells": self.block_cells,
+        }
+        return _canonical(document)
+
+    def columns(self) -> dict[str, bytes]:
+        """Return what of a book a store keeps beside `to_json`; nothing for a grid."""
+        return {}
+
+    @property
+    def method(self) -> str:
+        """How cells are priced."""
+        return self.spec.method
+
+    @property
+    def tolerance(self) -> float:
+        """The largest error allowed per unit of strike."""
+        return self.spec.tolerance
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is computed of each cell."""
+        return self.spec.measures
+
+    @property
+    def cell_bytes(self) -> int:
+        """The stored size of one cell."""
+        return cell_bytes(self.measures)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of all blocks."""
+        return self.cells * self.cell_bytes
+
+    @property
+    @abstractmethod
+    def cells(self) -> int:
+        """The number of cells."""
+
+    @property
+    @abstractmethod
+    def families(self) -> int:
+        """The number of families."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> int:
+        """The number of blocks."""
+
+    @abstractmethod
+    def block_range(self, block: int) -> tuple[int, int]:
+        """Return the first cell of `block` and the cell after its last."""
+
+    @abstractmethod
+    def family_range(self, block: int) -> tuple[int, int]:
+        """Return the first family that `block` touches and the family after its last."""
+
+    @abstractmethod
+    def block_of(self, cells: Indices) -> Indices:
+        """Return the block of each cell."""
+
+    @abstractmethod
+    def families_at(self, first: int, end: int) -> Families:
+        """Describe the families `first` to `end` as the whole file defines them."""
+
+    @abstractmethod
+    def cells_at(self, first: int, end: int) -> tuple[Cells, Indices]:
+        """Return the cells `first` to `end`, and the offsets that delimit families in them."""
+
+    @abstractmethod
+    def cells_of(self, cells: Indices) -> Cells:
+        """Return any cells by their numbers, shape (n,)."""
+
+    @abstractmethod
+    def solves(self, chunk_blocks: int) -> int:
+        """Count solves where each chunk of `chunk_blocks` blocks solves its own families."""
+
+    @abstractmethod
+    def why(self) -> str:
+        """Say in a line which inputs share a solve."""
+
+    def chunks(self, chunk_blocks: int) -> Chunks:
+        """Cut the blocks into chunks of `chunk_blocks`."""
+        return Chunks(self.blocks, chunk_blocks)
+
+    def _check_block(self, block: int) -> None:
+        if not 0 <= block < self.blocks:
+            raise IndexError(f"block must be below {self.blocks}, got {block}")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a plan that is a plan itself and cuts the same blocks.
+
+    Its block 0 is block `first_block` of the whole, its cell 0 is cell `first_cell`.
+    """
+
+    plan: Plan
+    first_block: int
+    first_cell: int
+
+
+def part_cells(family_cells: int, block_cells: int) -> int:
+    """Return the cells of each of the equal parts that a family larger than a block is cut into."""
+    parts = -(-family_cells // block_cells)
+    return -(-family_cells // parts)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Say of a plan that cannot be rebuilt that it is damaged."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise PlanError(f"a plan is damaged: {type(error).__name__}: {error}") from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise PlanError(f"a plan must be JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise PlanError(f"a plan must be a JSON object, got {type(document).__name__}")
+    if document.get("format") != FORMAT:
+        raise PlanError(
+            f"a plan must be of format {FORMAT}, got {document.get('format')};"
+            " another version of pricer wrote it"
+        )
+    return document
+
+
+def _canonical(document: object) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(document: object) -> str:
+    return hashlib.sha256(_canonical(document).encode()).hexdigest()
