@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from cloud.emulator import running
 from pricer.aws import _client
 
 if TYPE_CHECKING:
@@ -21,7 +17,8 @@ if TYPE_CHECKING:
 settings.register_profile("pricer", deadline=None, derandomize=True)
 settings.load_profile("pricer")
 
-START_S = 30.0
+# Two functions at once, as many as a runner has cores; waits before a retry a fiftieth as long.
+AS_TESTED = {"LAMBDA_ACCOUNT_CONCURRENCY": "2", "SFN_WAIT_SCALE": "0.02"}
 
 
 @pytest.fixture(autouse=True)
@@ -38,33 +35,8 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start an AWS on this machine for all the tests that need one; yield its endpoint."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("emulator") / "log"
-    environment = os.environ | {"GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, Path(__file__).parent / "cloud" / "emulator.py"],
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"the emulator does not start: {log.read_text()}")
-                time.sleep(0.05)
+    with running(tmp_path_factory.mktemp("emulator") / "log", **AS_TESTED) as endpoint:
         yield endpoint
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 @pytest.fixture

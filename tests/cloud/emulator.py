@@ -1,16 +1,153 @@
-"""An AWS on this machine: MiniStack on loopback, at the port that GATEWAY_PORT says."""
+"""An AWS on this machine: MiniStack on loopback, its Lambda functions as real processes.
+
+``python -m cloud.emulator`` serves at GATEWAY_PORT. LAMBDA_IMAGE runs the functions in containers
+of that image; DYNAMODB_LOCAL keeps the items in AWS's own DynamoDB Local at that endpoint.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import dynamodb_local
+from .containers import Container
+from .faults import Saboteur
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_S = 30.0
+REGION = "us-east-1"
+MOST_PAYLOAD_BYTES = 262_144
+
+
+@contextmanager
+def running(log: Path, **settings: str) -> Iterator[str]:
+    """Serve in a process of its own; yield the endpoint."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"} | settings
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cloud.emulator"],
+            cwd=Path(__file__).parents[1],
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the emulator does not start: {log.read_text()}") from None
+                time.sleep(0.05)
+        yield endpoint
+    finally:
+        process.terminate()
+        process.wait(START_S)
 
 
 def main() -> None:
-    """Serve until killed."""
-    os.environ.setdefault("BIND_HOST", "127.0.0.1")
-    from ministack.app import main as serve
+    """Serve until told to stop."""
+    os.environ["BIND_HOST"] = "127.0.0.1"
+    os.environ["MINISTACK_REGION"] = REGION
+    from ministack import app
+    from ministack.services import lambda_svc
 
-    serve()
+    saboteur = Saboteur(app.app)
+    app.app = saboteur
+    run_functions(saboteur)
+    complete_state_machines()
+    if endpoint := os.environ.get("DYNAMODB_LOCAL"):
+        dynamodb_local.forward(endpoint)
+    try:
+        app.main()
+    finally:
+        lambda_svc._pool_clear_all()
+
+
+def run_functions(saboteur: Saboteur) -> None:
+    """Give MiniStack's pool of Docker containers our own, where it wants to start one."""
+    from ministack.core.lambda_runtime import execution_credentials
+    from ministack.services import lambda_svc
+
+    def spawn(config: dict[str, Any], *_: Any) -> tuple[Container, None]:
+        environment = lambda_svc._runtime_env_vars(config) | {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_LAMBDA_FUNCTION_NAME": config["FunctionName"],
+            "AWS_LAMBDA_FUNCTION_VERSION": config["Version"],
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config["MemorySize"]),
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(config["Timeout"]),
+            **execution_credentials(config),
+        }
+        container = Container(
+            config["ImageConfigResponse"]["ImageConfig"]["Command"][0],
+            environment,
+            image=os.environ.get("LAMBDA_IMAGE"),
+            memory_mb=int(config["MemorySize"]),
+        )
+        return container, None
+
+    invoke = lambda_svc._invoke_rie
+
+    def sabotaged(container: Container, event: Any, *rest: Any) -> Any:
+        return saboteur.invoke(container, event, lambda: invoke(container, event, *rest))
+
+    lambda_svc._docker_available = True
+    lambda_svc._get_docker_client = lambda: "a pool of processes"
+    lambda_svc._spawn_lambda_container = spawn
+    lambda_svc._invoke_rie = sabotaged
+
+
+def complete_state_machines() -> None:
+    """Add what MiniStack's state machines lack.
+
+    A Distributed Map heeds MaxConcurrencyPath; no child of a stopped execution starts; what a
+    state gets and gives has at most 256 KiB.
+    """
+    from ministack.services import stepfunctions
+
+    run_map, run_child = stepfunctions._run_distributed_map, stepfunctions._run_sub_machine
+    select, call = stepfunctions._apply_result_selector, stepfunctions._call_lambda
+
+    def run_map_at(state: Any, raw: Any, effective: Any, iterator: Any, run: Any, ctx: Any) -> Any:
+        if path := state.get("MaxConcurrencyPath"):
+            most = stepfunctions._resolve_path_or_ctx(path, effective, ctx)
+            state = state | {"MaxConcurrency": most}
+        return run_map(state, raw, effective, iterator, run, ctx)
+
+    def run_child_unless_stopped(states: Any, start: Any, given: Any, child: Any, ctx: Any) -> Any:
+        if stepfunctions._executions[ctx["Execution"]["Id"]]["status"] != "RUNNING":
+            raise stepfunctions._ExecutionError("States.Aborted", "the execution was stopped")
+        return run_child(states, start, given, child, ctx)
+
+    def small(payload: Any) -> Any:
+        if len(json.dumps(payload, separators=(",", ":")).encode()) > MOST_PAYLOAD_BYTES:
+            raise stepfunctions._ExecutionError(
+                "States.DataLimitExceeded", "The state returned a result over the size limit."
+            )
+        return payload
+
+    stepfunctions._run_distributed_map = run_map_at
+    stepfunctions._run_sub_machine = run_child_unless_stopped
+    stepfunctions._apply_result_selector = lambda state, result: select(state, small(result))
+    stepfunctions._call_lambda = lambda function, event: call(function, small(event))
 
 
 if __name__ == "__main__":
