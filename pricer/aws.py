@@ -38,28 +38,46 @@ def region_of(region: str | None = None) -> str | None:
     return region
 
 
-def client(service: str, *, region: str | None = None, endpoint: str | None = None) -> Any:
-    """Return the client of a service; the same one each time."""
+def client(
+    service: str,
+    *,
+    region: str | None = None,
+    endpoint: str | None = None,
+    attempts: int = ATTEMPTS,
+) -> Any:
+    """Return the client of a service, which sends a request `attempts` times at most.
+
+    It is the same one each time.
+    """
     with explained():
-        return _client(service, region_of(region), endpoint)
+        return _client(service, region_of(region), endpoint, attempts)
 
 
 @cache
-def _client(service: str, region: str | None, endpoint: str | None) -> Any:
+def _client(service: str, region: str | None, endpoint: str | None, attempts: int) -> Any:
     settings = Config(
         connect_timeout=CONNECT_S,
         read_timeout=READ_S,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
     )
     return boto3.client(service, region_name=region, endpoint_url=endpoint, config=settings)
 
 
 def error_code(error: BaseException | None) -> str:
-    """Return the code of what a service refused, ``""`` where it is something else."""
-    if isinstance(error, botocore.ClientError):
-        return str(error.response.get("Error", {}).get("Code", ""))
-    return ""
+    """Return the code of what a service refused, ``""`` where it is something else.
+
+    `error` is what boto3 raised or the `AwsError` that explains it. A transaction has the code
+    of its first part that failed.
+    """
+    if isinstance(error, AwsError):
+        error = error.__cause__
+    if not isinstance(error, botocore.ClientError):
+        return ""
+    for part in error.response.get("CancellationReasons", ()):
+        if part.get("Code", "None") != "None":
+            return str(part["Code"])
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 @contextmanager

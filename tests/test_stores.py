@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloud.tables import new_bucket, new_table
 from pricer.errors import RunNotFoundError, StoreError
 from pricer.stores import Store, StoredRun, find_run, open_store
 from pricer.stores.memory import MemoryStore
@@ -37,11 +38,21 @@ OTHER = replace(RUN, run_id="ac" * 32, submitted_at="2026-11-21T08:00:00+00:00")
 FILES = {"plan": b'{"kind": "grid"}', "spot": bytes(range(256)), "empty": b""}
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    if request.param == "memory":
-        return MemoryStore()
-    return SqliteStore(tmp_path / "runs.db", timeout_s=0.1)
+@pytest.fixture(params=["sqlite", "memory", "dynamodb", "dynamodb and s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    match request.param:
+        case "sqlite":
+            yield SqliteStore(tmp_path / "runs.db", timeout_s=0.1)
+        case "memory":
+            yield MemoryStore()
+        case "dynamodb":
+            endpoint = request.getfixturevalue("aws")
+            with new_table() as table:
+                yield open_store(f"dynamodb://{table}?region=us-east-1&endpoint={endpoint}")
+        case _:
+            request.getfixturevalue("aws")
+            with new_table() as table, new_bucket() as bucket:
+                yield open_store(f"dynamodb://{table}?bucket={bucket}")
 
 
 @pytest.fixture
@@ -257,7 +268,8 @@ def test_the_memory_store_opens_by_url() -> None:
 
 @pytest.mark.parametrize("url", ["", "sqlite:///", "sqlite:runs.db", "http://host/runs", "a/"])
 def test_a_url_of_no_store_is_refused(url: str) -> None:
-    with pytest.raises(StoreError, match=r"store: must be sqlite:///path or memory:, got "):
+    message = "store: must be sqlite:///path, dynamodb://table or memory:, got "
+    with pytest.raises(StoreError, match=re.escape(message)):
         open_store(url)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 SHORT_ID = 12
 SQLITE = "sqlite:///"
+DYNAMODB = "dynamodb://"
 MEMORY = "memory:"
 
 
@@ -94,7 +95,10 @@ class Store(Protocol):
 
 
 def open_store(url: str, *, new: bool = False) -> Store:
-    """Open the store at `url`, ``sqlite:///path`` (absolute: ``sqlite:////path``) or ``memory:``.
+    """Open the store at `url`.
+
+    A URL is ``sqlite:///path`` (absolute: ``sqlite:////path``), ``memory:`` or
+    ``dynamodb://table?region=...&endpoint=...&bucket=...``, all three parameters optional.
 
     Nothing is created before the first run is. Reading a store whose folder is not there raises
     `StoreError`, unless it is `new`: such a store holds no run.
@@ -103,10 +107,16 @@ def open_store(url: str, *, new: bool = False) -> Store:
         from .memory import MemoryStore
 
         return MemoryStore()
+    if url.startswith(DYNAMODB):
+        from .dynamodb import open_dynamodb
+
+        return open_dynamodb(url)
     path = url.removeprefix(SQLITE)
     if path == url or not path or path.endswith("/"):
         hint = f"; did you mean {SQLITE}{url}?" if url and ":" not in url else ""
-        raise StoreError(f"store: must be {SQLITE}path or {MEMORY}, got {url!r}{hint}")
+        raise StoreError(
+            f"store: must be {SQLITE}path, {DYNAMODB}table or {MEMORY}, got {url!r}{hint}"
+        )
     from .sqlite import SqliteStore
 
     return SqliteStore(Path(path), new=new)
