@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNECT_S, READ_S = 5, 60
-ATTEMPTS = 8
+ATTEMPTS = 5
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 UNKNOWN = (
@@ -32,10 +32,10 @@ DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 def region_of(region: str | None = None) -> str | None:
     """Return the region: as given, else as the environment or the profile has it."""
-    if region is None:
-        # The AWS command line reads AWS_REGION; boto3 alone would not.
-        region = os.environ.get("AWS_REGION") or boto3.Session().region_name
-    return region
+    # The AWS command line reads AWS_REGION; boto3 alone would not.
+    region = region or os.environ.get("AWS_REGION")
+    with explained():
+        return region or boto3.Session().region_name
 
 
 def client(
@@ -61,7 +61,14 @@ def _client(service: str, region: str | None, endpoint: str | None, attempts: in
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
     )
-    return boto3.client(service, region_name=region, endpoint_url=endpoint, config=settings)
+    # Not the default session, which would keep the first credentials it has seen.
+    session = boto3.Session()
+    try:
+        return session.client(service, region_name=region, endpoint_url=endpoint, config=settings)
+    except botocore.BotoCoreError:
+        raise
+    except ValueError as error:
+        raise AwsError(f"AWS: {error}; an endpoint must be a URL, as https://host") from error
 
 
 def error_code(error: BaseException | None) -> str:
@@ -112,8 +119,12 @@ def _failed(error: botocore.BotoCoreError) -> str:
             botocore.TokenRetrievalError()
             | botocore.SSOTokenLoadError()
             | botocore.UnauthorizedSSOTokenError()
+            | botocore.LoginRefreshRequired()
+            | botocore.LoginTokenLoadError()
         ):
             return "the credentials have expired; get new ones, as with `aws sso login`"
-        case botocore.EndpointConnectionError() | botocore.ConnectTimeoutError():
+        case botocore.ConnectionError() | botocore.HTTPClientError():
             return f"cannot be reached: {error}; check the region and the network"
-    return str(error)
+        case botocore.ProfileNotFound():
+            return f"{error}; check AWS_PROFILE"
+    return " ".join(str(error).split())
