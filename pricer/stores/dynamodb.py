@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pricer import aws
 from pricer.blocks import pack_block, unpack_block
-from pricer.errors import AwsError, StoreError
+from pricer.errors import AwsError, PlanError, StoreError
 
 from . import DYNAMODB, SHORT_ID, StoredRun, not_found
 from .owners import Owner, Owners
@@ -315,7 +315,7 @@ class DynamoStore:
         folder = _folder(run_id, head["generation"])
         if name not in head["files"]:
             if not self.bucket:
-                raise StoreError(f"run {run_id[:SHORT_ID]}: has no file {name}")
+                raise PlanError(f"run {run_id[:SHORT_ID]}: has no file {name}")
             return self._object(f"s3://{self.bucket}/{folder}", name, first, end)
         size = head["files"][name]
         end = size if end is None else min(end, size)
@@ -337,7 +337,7 @@ class DynamoStore:
         for number in range(start, -(-end // PIECE_BYTES)):
             item = self.table.get(*_piece(run_id, generation, name, number))
             if item is None:
-                raise StoreError(
+                raise PlanError(
                     f"run {run_id[:SHORT_ID]}: is damaged, a part of its file {name} is gone;"
                     " delete the run and submit it again"
                 )
@@ -352,12 +352,15 @@ class DynamoStore:
         except AwsError as error:
             match aws.error_code(error):
                 case "NoSuchBucket":
-                    reason = "is not there; check its name and the region, or deploy it"
-                case "NoSuchKey":
-                    reason = f"has no {key}; delete the run and submit it again"
-                case _:
-                    raise
-            raise StoreError(f"bucket {bucket}: {reason}") from error
+                    raise StoreError(
+                        f"bucket {bucket}: is not there; check its name and region, or deploy it"
+                    ) from error
+                case "NoSuchKey" | "InvalidRange":
+                    raise PlanError(
+                        f"bucket {bucket}: {key} is not there or too short; delete the run and"
+                        " submit it again"
+                    ) from error
+            raise
 
     def _head(self, run_id: str) -> Item:
         return self._checked(run_id, self.table.get(run_id, HEAD))
