@@ -43,9 +43,10 @@ ITEM_BYTES, STORED_ITEM_BYTES = 130, 100
 MARKER_BYTES, MARGINAL_BYTES, LONGEST_AXIS = 2_048, 16, 100
 # The head and its copy in one transaction, the lock, the summary.
 RUN_UNITS = 24
-TRANSITIONS_A_CHUNK, PARENT_TRANSITIONS = 2, 6
-# START, END, REPORT and the handler's own lines; the events of a child workflow.
-LOG_BYTES_A_CHUNK = 5_000
+# Every state, and one for the start.
+TRANSITIONS_A_CHUNK, PARENT_TRANSITIONS = 2, 7
+# START, END, REPORT and the handler's own line.
+LOG_BYTES_A_CHUNK = 1_000
 
 # AWS is worth it where it saves minutes, half of the time, and no minute costs more than this.
 SAVED_S, SAVED_SHARE, USD_A_MINUTE = 180.0, 0.5, 1.0
