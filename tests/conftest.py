@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from cloud.emulator import running
+from cloud.templates import synthesise
 from pricer.aws import _client
 
 if TYPE_CHECKING:
@@ -48,3 +49,9 @@ def aws(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     _client.cache_clear()
     return emulator
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthesise the stacks once; return the folder of `Pricer-data` and `Pricer`."""
+    return synthesise(tmp_path_factory.mktemp("templates"))

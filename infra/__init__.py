@@ -1,0 +1,1 @@
+"""What is deployed to AWS: two stacks, one construct a file."""

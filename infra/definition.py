@@ -1,0 +1,188 @@
+"""What the state machine does, in Amazon's States Language; `${...}` is filled in at deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.worker_function import TIMEOUT_S
+
+State = dict[str, Any]
+
+LABEL = "PriceAll"
+
+
+def _retry(errors: list[str], attempts: int, first_s: int, most_s: int) -> State:
+    return {
+        "ErrorEquals": errors,
+        "IntervalSeconds": first_s,
+        "BackoffRate": 2,
+        "MaxDelaySeconds": most_s,
+        "MaxAttempts": attempts,
+        # Hundreds of chunks are refused at one moment; they must not come back at one moment.
+        "JitterStrategy": "FULL",
+    }
+
+
+# These fail again however often: what was submitted, or what was deployed, must change.
+HOPELESS = {"ErrorEquals": ["PlanError", "KernelError"], "MaxAttempts": 0}
+# Somebody else has the account's concurrency: a quarter of an hour of patience.
+THROTTLED = _retry(["Lambda.TooManyRequestsException"], 30, 2, 60)
+SERVICE = _retry(
+    [
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.ClientExecutionTimeoutException",
+        # An image that was not called for weeks is fetched again, which takes a minute.
+        "Lambda.CodeArtifactUserPendingException",
+        "Lambda.ResourceNotReadyException",
+    ],
+    8,
+    2,
+    60,
+)
+# A store that did not answer in time, a worker that was killed or timed out.
+OTHER = _retry(["States.TaskFailed", "States.Timeout"], 3, 1, 30)
+INVOKE = [HOPELESS, THROTTLED, SERVICE, OTHER]
+WRITE = [_retry(["States.TaskFailed", "States.Timeout"], 8, 1, 30)]
+READ = [_retry(["States.ItemReaderFailed"], 3, 1, 30)]
+
+
+def definition() -> State:
+    """Return the state machine: plan, price all chunks, finish."""
+    caught = _catch("RecordRunFailure")
+    return {
+        "Comment": "Prices one run: input {run, attempt, concurrency}",
+        "StartAt": "Plan",
+        "States": {
+            "Plan": {
+                **_invoke("${PlanFunction}", {"run.$": "$.run"}),
+                "ResultSelector": {
+                    "key.$": "$.Payload.key",
+                    "chunks.$": "$.Payload.chunks",
+                },
+                "ResultPath": "$.plan",
+                "Catch": caught,
+                "Next": "AnythingToPrice",
+            },
+            "AnythingToPrice": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.plan.chunks", "NumericEquals": 0, "Next": "Finish"},
+                ],
+                "Default": LABEL,
+            },
+            LABEL: _price_all() | {"Catch": caught, "Next": "Finish"},
+            "Finish": {
+                **_invoke("${FinishFunction}", {"run.$": "$.run"}),
+                "OutputPath": "$.Payload",
+                "Catch": caught,
+                "Next": "IsComplete",
+            },
+            "IsComplete": {
+                "Type": "Choice",
+                "Choices": [
+                    {"Variable": "$.state", "StringEquals": "complete", "Next": "Complete"},
+                ],
+                "Default": "Incomplete",
+            },
+            "Complete": {"Type": "Succeed"},
+            "Incomplete": {
+                "Type": "Fail",
+                "Error": "Incomplete",
+                "Cause": "Some chunks are not priced; the run's status says which and why.",
+            },
+            "RecordRunFailure": {
+                **_record("failed#run", {}),
+                "ResultPath": None,
+                "Next": "Failed",
+            },
+            "Failed": {
+                "Type": "Fail",
+                "ErrorPath": "$.failure.Error",
+                "CausePath": "$.failure.Cause",
+            },
+        },
+    }
+
+
+def _price_all() -> State:
+    return {
+        "Type": "Map",
+        "Label": LABEL,
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Parameters": {"Bucket": "${Bucket}", "Key.$": "$.plan.key"},
+        },
+        "MaxConcurrencyPath": "$.concurrency",
+        # A chunk that fails stops no other; finish counts what is missing.
+        "ToleratedFailurePercentage": 100,
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "PriceChunk",
+            "States": {
+                "PriceChunk": {
+                    **_invoke(
+                        "${PriceFunction}",
+                        {"run.$": "$.run", "first.$": "$.first", "end.$": "$.end"},
+                    ),
+                    # The outputs of all chunks together must stay under 256 KiB.
+                    "OutputPath": None,
+                    "Catch": _catch("RecordFailure"),
+                    "End": True,
+                },
+                "RecordFailure": {
+                    **_record(
+                        "failed#{}",
+                        {"first": _number("$.first"), "end": _number("$.end")},
+                    ),
+                    "OutputPath": None,
+                    "End": True,
+                },
+            },
+        },
+        "ResultPath": None,
+        "Retry": READ,
+    }
+
+
+def _invoke(function: str, payload: State) -> State:
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": function, "Payload": payload},
+        # Later than the function's own, which says more.
+        "TimeoutSeconds": TIMEOUT_S + 60,
+        "Retry": INVOKE,
+    }
+
+
+def _catch(state: str) -> list[State]:
+    return [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": state}]
+
+
+def _record(key: str, attributes: State) -> State:
+    sort_key: State = {"S": key}
+    if "{}" in key:
+        sort_key = {"S.$": f"States.Format('{key}', $.first)"}
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::dynamodb:putItem",
+        "Parameters": {
+            "TableName": "${Table}",
+            "Item": {
+                "pk": {"S.$": "$.run"},
+                "sk": sort_key,
+                "error": {"S.$": "$.failure.Error"},
+                "cause": {"S.$": "$.failure.Cause"},
+                "at": {"S.$": "$$.State.EnteredTime"},
+                **attributes,
+            },
+        },
+        "Retry": WRITE,
+    }
+
+
+def _number(path: str) -> State:
+    return {"N.$": f"States.Format('{{}}', {path})"}

@@ -1,0 +1,63 @@
+"""What a deployment may choose, from CDK's context: `-c name=...`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from pricer.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NUMBERS = ("warm_write_units", "keep_days")
+ARCHITECTURES = ("x86_64", "arm64")
+# A state machine's name has at most 80 characters, a stack's is made of these.
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Two deployments of different `name` share nothing.
+
+    `base_image` is what the worker's image is built from, the Dockerfile's default if empty.
+    `warm_write_units` is the writes a second that the table takes at once, DynamoDB's default if 0.
+    `keep_days` is how long a run is kept at most.
+    """
+
+    name: str = "Pricer"
+    architecture: str = "x86_64"
+    base_image: str = ""
+    warm_write_units: int = 0
+    keep_days: int = 90
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise SpecError(
+                "name: must be at most 80 letters, digits and hyphens and begin with a letter,"
+                f" got {self.name!r}"
+            )
+        if self.architecture not in ARCHITECTURES:
+            choices = ", ".join(ARCHITECTURES)
+            raise SpecError(f"architecture: must be one of {choices}, got {self.architecture!r}")
+
+    @classmethod
+    def of(cls, context: Mapping[str, str]) -> Settings:
+        """Read what the context gives as text; what it does not give has its default."""
+        given: dict[str, Any] = dict(context)
+        for name in NUMBERS:
+            if name in given:
+                given[name] = _number(name, given[name])
+        return cls(**given)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Name all there is to choose."""
+        return [f.name for f in fields(cls)]
+
+
+def _number(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise SpecError(f"{name}: must be a whole number, got {text!r}")
+    return int(text)
