@@ -11,7 +11,6 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 HEAD, RUNS, BLOCK, SUMMARY = "head", "runs", "block", "summary"
 CHUNK, FAILED = "chunk#", "failed#"
-WRITERS = 4
 READ_BLOCKS = 50
 PIECE_BYTES = 390_000
 DAY_S = 86_400
@@ -139,19 +137,14 @@ class DynamoStore:
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
         """Keep blocks, each with its number; what a failure kept of them does no harm."""
         tag = self._tag(run_id)
-        each = list(dict(blocks).items())
-
-        def write(first: int) -> None:
+        rest = iter(dict(blocks).items())
+        while batch := list(islice(rest, WRITE_ITEMS)):
             self.table.put_all(
                 [
                     {"pk": f"{run_id}#{number}", "sk": BLOCK, "data": pack_block(data)} | tag
-                    for number, data in each[first : first + WRITE_ITEMS]
+                    for number, data in batch
                 ]
             )
-
-        with ThreadPoolExecutor(WRITERS) as pool:
-            for _ in pool.map(write, range(0, len(each), WRITE_ITEMS)):
-                pass
 
     def blocks(self, run_id: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Yield the blocks of these numbers in the order asked; those not there are left out."""
@@ -329,7 +322,8 @@ class DynamoStore:
         bucket, _, folder = place.removeprefix("s3://").partition("/")
         wanted = f"bytes={first}-{'' if end is None else end - 1}"
         response = self._s3("get_object", bucket, f"{folder}{name}", Range=wanted)
-        return bytes(response["Body"].read())
+        with aws.explained(f"bucket {bucket}"):
+            return bytes(response["Body"].read())
 
     def _pieces(self, run_id: str, generation: int, name: str, first: int, end: int) -> bytes:
         start = first // PIECE_BYTES
