@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import math
 import os
 import sys
 import time
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import cli_aws, options
 from .contracts import DEFAULTS, INPUTS, MEASURES, WORDS, Market, Vanilla, broadcast, code_of
+from .documents import json_of, show
 from .errors import PricerError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _price_one(
     if not (priced or as_json):
         what = f"{document['exercise']} {document['right']}"
         raise PricerError(f"{what}: {document['status']}: {document['reason']}")
-    _show(document, views.price, as_json=as_json)
+    show(document, views.price, as_json=as_json)
     if not priced:
         click.get_current_context().exit(1)
 
@@ -148,25 +149,27 @@ def _price_book(
     }
     if as_json and not output:
         # As one document, whose rows are never all text at once.
-        click.echo(_json(document).removesuffix("\n}") + ',\n  "prices": ', nl=False)
+        click.echo(json_of(document).removesuffix("\n}") + ',\n  "prices": ', nl=False)
         tables.write_text(sys.stdout, [book.table], "json")
         click.echo("}")
         return
-    _show(document, views.book, as_json=as_json, table={} if output else book.table)
+    show(document, views.book, as_json=as_json, table={} if output else book.table)
 
 
 @cli.command()
 @options.file
 @options.book
 @options.workers
+@options.where_hiding_store
 @options.json
-@options.no_store
 @options.verbose
-def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> None:
-    """Say what a grid or book would take."""
+def plan(
+    *, file: Path, workers: int | None, where: options.Where, as_json: bool, **given: Any
+) -> None:
+    """Say what a grid or book would take, here and on AWS."""
     from . import views
     from .compiled import check_workers, kernel_version
-    from .estimate import estimate
+    from .estimate import estimate, measure
     from .plan import GridPlan, Plan
     from .reading import read_spec
 
@@ -175,7 +178,8 @@ def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> Non
     planned = Plan.of(spec, kernel_version())
     _log_kernels()
     started = time.perf_counter()
-    cost = estimate(planned, threads)
+    measured = measure(planned)
+    cost = estimate(planned, threads, measured)
     logger.info("kernels measured on this plan in %.2f s", time.perf_counter() - started)
     axes = planned.spec.axes if isinstance(planned, GridPlan) else ()
     document = {
@@ -199,34 +203,75 @@ def plan(*, file: Path, workers: int | None, as_json: bool, **given: Any) -> Non
         "workers": threads,
         "estimated_seconds": cost.seconds,
     }
-    _show(document, views.plan, as_json=as_json)
+    if where.stack:
+        document |= cli_aws.planned(planned, measured, where.stack, cost.seconds)
+    show(document, views.plan, as_json=as_json)
 
 
 @cli.command()
 @options.file
 @options.book
 @options.workers
+@options.where
+@click.option("--detach", is_flag=True, help="On AWS: return as soon as the run is going.")
+@click.option(
+    "--keep",
+    metavar="DAYS",
+    type=click.IntRange(min=1),
+    help="On AWS: when a new run expires. Default: after 90 days.",
+)
+@click.option(
+    "--max-cost",
+    metavar="DOLLARS",
+    callback=options.number,
+    help="On AWS: start nothing that would cost more.",
+)
 @options.json
-@options.store
 @options.verbose
 def submit(
-    *, file: Path, workers: int | None, as_json: bool, store: str | None, **given: Any
+    *,
+    file: Path,
+    workers: int | None,
+    where: options.Where,
+    detach: bool,
+    keep: int | None,
+    max_cost: float | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Price a grid or book into the store, or finish it."""
     from . import views
     from .reading import read_spec
-    from .run import submit as submit_spec
     from .screen import progress
 
+    elsewhere = {"detach": detach or None, "keep": keep, "max_cost": max_cost}
+    for name in _given({"workers": workers} if where.stack else elsewhere):
+        raise click.UsageError(f"{_option(name)} is for --on {'local' if where.stack else 'aws'}")
     started = time.perf_counter()
     spec = read_spec(file, **_given(given))
     cells = spec.cells if isinstance(spec.cells, int) else len(spec.cells)
-    click.get_current_context().meta[options.INTERRUPT] = (
-        "Interrupted: what is priced is stored; submit again to finish."
-    )
     _log_kernels()
+    going_on = ""
     with progress(cells, "pricing") as advance:
-        run = submit_spec(spec, store, workers=workers, on_progress=advance)
+        if where.stack:
+            from . import cloud
+            from .executors.stepfunctions import how_to_go_on
+
+            run = cloud.submit(
+                spec,
+                where.stack,
+                keep_days=keep or cloud.KEEP_DAYS,
+                max_cost=max_cost,
+                detach=detach,
+                on_progress=advance,
+            )
+            going_on = how_to_go_on(run.id, where.stack)
+        else:
+            from .run import submit as submit_spec
+
+            context = click.get_current_context()
+            context.meta[options.INTERRUPT] = "what is priced is stored; submit again to finish."
+            run = submit_spec(spec, where.url, workers=workers, on_progress=advance)
     seconds = time.perf_counter() - started
     status = run.status()
     document = {
@@ -234,57 +279,67 @@ def submit(
         "name": status.name,
         "state": status.state,
         "cells": status.cells,
+        "done": status.done,
         "ok": status.ok,
         "failed": status.failed,
         "priced": run.priced,
         "seconds": seconds,
         "store": run.store.url,
+        "reasons": dict(status.reasons),
     }
-    _show(document, views.submitted, as_json=as_json)
+    show(document, partial(views.submitted, going_on=going_on), as_json=as_json)
+    if status.state == "incomplete":
+        click.get_current_context().exit(1)
+
+
+cli.add_command(cli_aws.watch)
 
 
 @cli.command()
+@options.where
 @options.json
-@options.store
 @options.verbose
-def runs(*, as_json: bool, store: str | None) -> None:
+def runs(*, where: options.Where, as_json: bool) -> None:
     """List the runs in the store, the last first."""
     from . import views
     from .run import as_store, list_runs
 
-    opened = as_store(store)
+    opened = as_store(where.store())
     kept = ("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed")
     found = (run.status().to_json() for run in list_runs(opened))
     document = {"store": opened.url, "runs": [{n: run[n] for n in kept} for run in found]}
-    _show(document, views.runs, as_json=as_json)
+    show(document, views.runs, as_json=as_json)
 
 
 @cli.command()
 @options.run
+@options.where
 @options.json
-@options.store
 @options.verbose
-def status(*, run: str, as_json: bool, store: str | None) -> None:
+def status(*, run: str, where: options.Where, as_json: bool) -> None:
     """Show how far RUN is, and what its prices came to."""
     from . import views
     from .run import open_run
 
-    _show(open_run(run, store).status().to_json(), views.status, as_json=as_json)
+    show(open_run(run, where.store()).status().to_json(), views.status, as_json=as_json)
+
+
+cli.add_command(cli_aws.cancel)
 
 
 @cli.command()
 @options.run
+@options.where
 @options.json
-@options.store
 @options.verbose
-def delete(*, run: str, as_json: bool, store: str | None) -> None:
+def delete(*, run: str, where: options.Where, as_json: bool) -> None:
     """Delete RUN and all its prices from the store."""
     from . import views
     from .run import open_run
 
-    found = open_run(run, store)
+    found = open_run(run, where.store())
     found.delete()
-    _show({"run": found.id, "deleted": True}, views.deleted, as_json=as_json)
+    show({"run": found.id, "deleted": True}, views.deleted, as_json=as_json)
 
 
 @cli.command()
@@ -300,8 +355,8 @@ def delete(*, run: str, as_json: bool, store: str | None) -> None:
     help="Default: table.",
 )
 @options.output
+@options.where
 @options.json
-@options.store
 @options.verbose
 def query(
     *,
@@ -312,8 +367,8 @@ def query(
     limit: int | None,
     form: str | None,
     output: Path | None,
+    where: options.Where,
     as_json: bool,
-    store: str | None,
 ) -> None:
     """Read the prices of some cells of RUN.
 
@@ -341,14 +396,14 @@ def query(
             raise click.UsageError("--format parquet needs --output FILE")
     started = time.perf_counter()
     rows_limit = limit or (QUERY_ROWS + 1 if form == "table" else None)
-    table = open_run(run, store).query(
+    table = open_run(run, where.store()).query(
         selection, measures=measures, nearest=nearest, limit=rows_limit
     )
     if output:
         count = tables.write_file(output, [table], form)
         _show_written(output, form, count, started, as_json=as_json)
     elif form == "table":
-        _show({"limit": None if limit else QUERY_ROWS}, views.cells, as_json=False, table=table)
+        show({"limit": None if limit else QUERY_ROWS}, views.cells, as_json=False, table=table)
     else:
         tables.write_text(sys.stdout, [table], form)
 
@@ -357,11 +412,11 @@ def query(
 @options.run
 @options.file
 @options.measures
+@options.where
 @options.json
-@options.store
 @options.verbose
 def export(
-    *, run: str, file: Path, measures: tuple[str, ...] | None, as_json: bool, store: str | None
+    *, run: str, file: Path, measures: tuple[str, ...] | None, where: options.Where, as_json: bool
 ) -> None:
     """Write all of RUN to FILE: .parquet, .csv or .json."""
     from . import tables
@@ -370,7 +425,7 @@ def export(
 
     form = tables.format_of(file)
     tables.check_writable(file, form)
-    found = open_run(run, store)
+    found = open_run(run, where.store())
     started = time.perf_counter()
     with progress(found.head.cells, "writing") as advance:
         count = tables.write_file(file, _counted(found.batches(measures), advance), form)
@@ -395,7 +450,10 @@ def _show_written(file: Path, form: str, rows: int, started: float, *, as_json: 
         "bytes": file.stat().st_size,
         "seconds": time.perf_counter() - started,
     }
-    _show(document, views.written, as_json=as_json)
+    show(document, views.written, as_json=as_json)
+
+
+cli.add_command(cli_aws.cost)
 
 
 @cli.command()
@@ -426,9 +484,12 @@ def validate(*, as_json: bool) -> None:
         ],
         "seconds": time.perf_counter() - started,
     }
-    _show(document, views.validated, as_json=as_json)
+    show(document, views.validated, as_json=as_json)
     if not passed:
         click.get_current_context().exit(1)
+
+
+cli.add_command(cli_aws.doctor)
 
 
 def _log_kernels() -> None:
@@ -446,33 +507,6 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _option(name: str) -> str:
     return "--column" if name == "columns" else f"--{name.replace('_', '-')}"
-
-
-def _show(document: Document, view: Function, *, as_json: bool, table: Table | None = None) -> None:
-    """Print `document` as JSON, or as `view` lays it out."""
-    if as_json:
-        click.echo(_json(document))
-        return
-    from .screen import Trimmed, console
-
-    out = console()
-    for part in view(document) if table is None else view(document, table, out.width):
-        out.print(Trimmed(part))
-
-
-def _json(document: Document) -> str:
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _finite(part) for name, part in value.items()}
-        case list() | tuple():
-            return [_finite(part) for part in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,11 @@ from .errors import PricerError, SpecError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .stores import Store
+
     Function = Callable[..., Any]
 
+LOCAL, AWS = "local", "aws"
 INTERRUPTED, BROKEN_PIPE = 130, 141
 INTERRUPT = "pricer.interrupt"
 VERBOSITY = "pricer.verbosity"
@@ -34,11 +39,11 @@ class Commands(click.Group):
             sys.stdout.flush()
         except PricerError as error:
             raise click.ClickException(" ".join(str(error).split())) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            said = str(error) or ctx.meta.get(INTERRUPT, "")
             # A terminal has just shown ^C, and stands in the middle of a line.
-            click.echo(
-                "\n" * sys.stderr.isatty() + ctx.meta.get(INTERRUPT, "Interrupted."), err=True
-            )
+            start = "\n" * sys.stderr.isatty() + "Interrupted"
+            click.echo(f"{start}: {said}" if said else f"{start}.", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # The reader has left (`| head`).
@@ -125,11 +130,6 @@ verbose = click.option(
     help="Say on stderr what is done; -vv: each chunk too.",
 )
 json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-store = click.option(
-    "--store",
-    metavar="URL",
-    help="Where runs live, sqlite:///PATH. Default: $PRICER_STORE, or a file of yours.",
-)
 # Taken everywhere, so that a script can pass it without looking; told only where it matters.
 no_store = click.option("--store", hidden=True, expose_value=False)
 
@@ -143,6 +143,73 @@ def _all_of(*options: Callable[[Function], Function]) -> Callable[[Function], Fu
     return add
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where runs are: in the store at `url` (the default one if None), or in what `stack` has."""
+
+    url: str | None
+    stack: str | None
+
+    def store(self) -> Store | str | None:
+        """Return what opens the store."""
+        if self.stack is None:
+            return self.url
+        from .executors.stepfunctions import Deployment
+
+        return Deployment.find(self.stack).store()
+
+
+def _where(*, hide_store: bool = False) -> Callable[[Function], Function]:
+    """Add the options that say where runs are, and hand what they mean to `where`."""
+    added = _all_of(
+        click.option(
+            "--on",
+            type=click.Choice([LOCAL, AWS]),
+            help="Where runs are priced and kept. Default: $PRICER_ON, else local.",
+        ),
+        click.option(
+            "--stack",
+            metavar="NAME",
+            help="What is deployed on AWS. Default: $PRICER_STACK, else Pricer.",
+        ),
+        click.option(
+            "--store",
+            metavar="URL",
+            hidden=hide_store,
+            help="Where runs live, sqlite:///PATH or dynamodb://TABLE."
+            " Default: $PRICER_STORE, or a file of yours.",
+        ),
+    )
+
+    def add(function: Function) -> Function:
+        @wraps(function)
+        def resolved(
+            *, on: str | None, stack: str | None, store: str | None, **given: Any
+        ) -> object:
+            return function(where=_resolved(on, stack, store), **given)
+
+        return added(resolved)
+
+    return add
+
+
+def _resolved(on: str | None, stack: str | None, store: str | None) -> Where:
+    if store is not None and on == AWS:
+        raise click.UsageError("--on aws and --store exclude each other: the stack has its own")
+    if on is None:
+        # What is said on the command line counts, whatever the environment says.
+        on = LOCAL if store is not None else os.environ.get("PRICER_ON", "").strip() or LOCAL
+        if on not in (LOCAL, AWS):
+            raise SpecError(f"PRICER_ON: must be {LOCAL} or {AWS}, got {on!r}")
+    if on == AWS:
+        return Where(None, stack or os.environ.get("PRICER_STACK", "").strip() or "Pricer")
+    if stack is not None:
+        raise click.UsageError("--stack is for --on aws")
+    return Where(store, None)
+
+
+where = _where()
+where_hiding_store = _where(hide_store=True)
 measures = click.option(
     "--measures", metavar="A,B", callback=names, help=f"{', '.join(MEASURES)}. Default: all."
 )

@@ -49,7 +49,10 @@ logger = logging.getLogger("pricer")
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How far a run is and what its cells came to; `measures` spans the cells that are ok."""
+    """How far a run is and what its cells came to; `measures` spans the cells that are ok.
+
+    `reasons` says why chunks failed, by the blocks they are of, where the run is not complete.
+    """
 
     run: str
     name: str
@@ -63,6 +66,7 @@ class RunStatus:
     chunks_done: int
     failures: tuple[Failure, ...]
     measures: Mapping[str, Spread]
+    reasons: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -75,6 +79,7 @@ class RunStatus:
             name: {"min": spread.min, "mean": spread.mean, "max": spread.max}
             for name, spread in self.measures.items()
         }
+        document["reasons"] = dict(self.reasons)
         return document
 
 
@@ -124,7 +129,18 @@ class Run:
             chunks_done=len(markers),
             failures=total.failures,
             measures=total.measures,
+            reasons={} if state == COMPLETE else self.store.reasons(self.id),
         )
+
+    def wait(self, on_progress: Callable[[int], None] | None = None) -> None:
+        """Return when nobody prices the run any more; `on_progress` as `submit` calls it."""
+        progress = _Progress(self, on_progress)
+        while True:
+            running = self.store.running(self.id)
+            progress.report()
+            if progress.complete or not running:
+                return
+            time.sleep(max(0.0, progress.next - time.monotonic()))
 
     def query(
         self,
@@ -330,7 +346,9 @@ def submit_plan(
 ) -> Run:
     """Price `plan` into `store` by `executor`, as `submit` does.
 
-    `chunk_blocks` is the number of blocks that a new run has to a chunk; measured if None.
+    The run that is returned is incomplete where chunks failed on AWS or an execution there was
+    stopped. `chunk_blocks` is the number of blocks that a new run has to a chunk; measured if
+    None.
     """
     run = _created(plan, store, executor, chunk_blocks)
     progress = _Progress(run, on_progress)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DIGITS = 6
 LEAST_ERROR = 1e-15  # of a price of 1, the last digit a float has; below it digits say nothing
+LARGE_DOLLARS = 10.0
 ABSENT = "-"
 RESULTS = (*MEASURES, "error", "status", "method", "reason")
 # What gives way where a screen is narrow; a row of a book is known by its number without inputs.
@@ -116,6 +117,13 @@ def rate(cells: int, seconds: float) -> str:
     if seconds <= 0 or cells == 0:
         return "0 cells/s"
     return f"{count(float(f'{cells / seconds:.2e}'))} cells/s"
+
+
+def dollars(amounts: Sequence[float]) -> list[str]:
+    """Format a column of dollars to the cent, or finer where all of them are small."""
+    decimals = 2 if max(amounts) >= LARGE_DOLLARS else 4
+    least = 10**-decimals
+    return [f"<${least:.{decimals}f}" if 0 < a < least else f"${a:,.{decimals}f}" for a in amounts]
 
 
 def error_bar(error: float) -> str:

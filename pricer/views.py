@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from .contracts import DEFAULTS, INPUTS, MEASURES
@@ -12,6 +13,7 @@ from .screen import (
     count,
     counted,
     data,
+    dollars,
     duration,
     error_bar,
     facts,
@@ -93,14 +95,55 @@ def plan(document: Document) -> View:
         ]
     )
     yield ""
-    yield _run(document, "dim")
+    if "aws" in document:
+        yield from _plan_on_aws(document["aws"])
+        yield ""
+        yield Text(document["verdict"], "green")
+    yield _run(document.get("aws", document), "dim")
 
 
-def submitted(document: Document) -> View:
-    """Show in two lines what a submit did."""
+def _plan_on_aws(document: Document) -> View:
+    yield Text(f"on AWS, in {document['prices_region']}", "bold")
+    yield ""
+    limits = document["limits"]
+    allowed = f"of {counted(limits['concurrency'], 'worker')} allowed"
+    each = f"{_each(document['chunk_blocks'], 'block')}, {duration(document['chunk_seconds'])}"
+    yield facts(
+        [
+            ("chunks", count(document["chunks"]), each),
+            ("at once", count(document["concurrency"]), allowed),
+            ("estimated", duration(document["seconds"]), ""),
+            *_dollars(document["dollars"], document["total"], document["prices_as_of"]),
+        ]
+    )
+    if document["assumed"]:
+        yield ""
+        writes = f"{count(limits['write_units_per_s'])} writes/s"
+        assumed = f"assumed: {counted(limits['concurrency'], 'worker')}, {writes}"
+        yield Text(f"{assumed}, since {document['assumed']}", "yellow")
+
+
+def _dollars(
+    services: Mapping[str, float], total: float, as_of: str
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the facts of a bill."""
+    names = [name for name, amount in services.items() if amount]
+    *each, in_all = dollars([*(services[name] for name in names), total])
+    yield from ((_label(name), amount, "") for name, amount in zip(names, each, strict=True))
+    yield "in all", in_all, f"at the prices of {as_of}"
+
+
+def submitted(document: Document, going_on: str = "") -> View:
+    """Show in two lines what a submit did; `going_on` says what of a run that goes on."""
+    if document["state"] == "running":
+        yield _run(document)
+        yield Text(going_on)
+        return
+    if document["state"] == "incomplete":
+        yield from ended(document)
+        return
     yield _run(document)
-    cells, failed = document["cells"], document["failed"]
-    outcome = "all ok" if not failed else f"{count(document['ok'])} ok, {count(failed)} failed"
+    cells = document["cells"]
     if document["priced"]:
         speed = rate(document["priced"], document["seconds"])
         spent = f"in {duration(document['seconds'])} ({speed})"
@@ -108,7 +151,67 @@ def submitted(document: Document) -> View:
             spent = f"{count(document['priced'])} of them now, {spent}"
     else:
         spent = "priced already, nothing left to do"
-    yield Text(f"{counted(cells, 'cell')}, {outcome}, {spent}", "yellow" if failed else "green")
+    style = "yellow" if document["failed"] else "green"
+    yield Text(f"{counted(cells, 'cell')}, {_outcome(document)}, {spent}", style)
+
+
+def ended(document: Document) -> View:
+    """Show in two lines what became of a run, and why where it is not complete."""
+    yield _run(document)
+    cells, done = document["cells"], document["done"]
+    if document["state"] == "complete":
+        style = "yellow" if document["failed"] else "green"
+        yield Text(f"{counted(cells, 'cell')}, {_outcome(document)}", style)
+        return
+    yield Text(f"{document['state']}: {count(done)} of {counted(cells, 'cell')} priced", "yellow")
+    yield from _unfinished(document)
+
+
+def _outcome(document: Document) -> str:
+    ok, failed = document["ok"], document["failed"]
+    return f"{count(ok)} ok, {count(failed)} failed" if failed else "all ok"
+
+
+def _unfinished(document: Document) -> View:
+    """Show why chunks failed, like reasons together, and what to do."""
+    if document["reasons"]:
+        yield ""
+        table = plain_table("not priced", "why")
+        for why, what in _by_reason(document["reasons"]).items():
+            more = f" and {counted(len(what) - 1, 'more chunk')}" if len(what) > 1 else ""
+            table.add_row(Text(what[0] + more, "yellow"), Text(why))
+        yield table
+    if document["state"] == "incomplete":
+        yield ""
+        yield Text("to finish it, submit the same file again", "yellow")
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for what, why in reasons.items():
+        found.setdefault(why, []).append(what)
+    return found
+
+
+def cancelled(document: Document) -> View:
+    """Say what was stopped and what there is of it."""
+    yield _run(document)
+    kept = f"{count(document['done'])} of {counted(document['cells'], 'cell')} are priced and kept"
+    yield Text(f"stopped: {kept}; to finish it, submit the same file again")
+
+
+def doctor(document: Document) -> View:
+    """Show what was looked at, a line each, and the verdict."""
+    table = RichTable.grid(padding=(0, 2))
+    for check in document["checks"]:
+        state, fix = check["state"], f"; {check['fix']}" if check["fix"] else ""
+        style = "red" if state == "fail" else status_style(state)
+        table.add_row(Text(state, style), Text(check["name"], "bold"), Text(check["found"] + fix))
+    yield table
+    yield ""
+    failed = sum(check["state"] == "fail" for check in document["checks"])
+    verdict = f"{counted(failed, 'check')} failed" if failed else "ready"
+    yield Text(verdict, "red" if failed else "green")
 
 
 def runs(document: Document) -> View:
@@ -149,9 +252,7 @@ def status(document: Document) -> View:
     if failed:
         lines += [("failed", count(failed), _percent(failed, done))]
     yield facts(lines)
-    if document["state"] == "incomplete":
-        yield ""
-        yield Text("to finish it, submit the same file again", "yellow")
+    yield from _unfinished(document)
     if document["failures"]:
         yield ""
         table = plain_table("failed", "cells", "why", "for example", right=("cells",))

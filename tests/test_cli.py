@@ -463,7 +463,8 @@ def test_a_book_is_planned_and_submitted_as_a_grid_is(book: Path) -> None:
 def test_a_submit_prices_once_and_is_the_same_run_again(grid: Path) -> None:
     first = document("submit", grid, "--workers", "1")
     assert list(first) == [
-        *("run", "name", "state", "cells", "ok", "failed", "priced", "seconds", "store")
+        *("run", "name", "state", "cells", "done", "ok", "failed", "priced", "seconds", "store"),
+        "reasons",
     ]
     assert (first["cells"], first["ok"], first["failed"]) == (80, 80, 0)
     assert (first["state"], first["priced"]) == ("complete", 80)

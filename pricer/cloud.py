@@ -1,0 +1,132 @@
+"""A run on AWS from here: what it would take, and how it is submitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from . import aws
+from .billing import prices
+from .compiled import kernel_version
+from .errors import PricerError, RunNotFoundError, StoreError
+from .estimate import measure
+from .executors.stepfunctions import STACK, Deployment, StepFunctionsExecutor
+from .fanout import FanOut, Limits, fan_out, money
+from .plan import Plan
+from .run import COMPLETE, RUNNING, Run, submit_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .book import Book
+    from .estimate import Measured
+    from .grid import Grid
+    from .stores.dynamodb import DynamoStore
+
+KEEP_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a plan on AWS goes by. `assumed` says why limits are not those of a deployment."""
+
+    kernel_version: str
+    limits: Limits
+    assumed: str = ""
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Terms:
+        """Ask what the account and the table of a deployment allow."""
+        functions = aws.client("lambda", region=deployment.region)
+        with aws.explained(f"Lambda in {deployment.region}"):
+            account = functions.get_account_settings()["AccountLimit"]
+        table = deployment.store().table_status()
+        limits = Limits(
+            concurrency=max(1, account["UnreservedConcurrentExecutions"]),
+            write_units_per_s=table.write_units_s or Limits().write_units_per_s,
+            memory_mb=deployment.memory_mb,
+            architecture=deployment.architecture,
+        )
+        return cls(deployment.kernel_version, limits)
+
+    @classmethod
+    def find(cls, stack: str = STACK) -> Terms:
+        """Ask for those of a stack; where it cannot be asked, assume those of a new one."""
+        try:
+            return cls.of(Deployment.find(stack))
+        except StoreError as error:
+            return cls(kernel_version(), Limits(), str(error))
+
+
+def fan_out_of(
+    plan: Plan,
+    measured: Measured,
+    terms: Terms,
+    chunk_blocks: int | None = None,
+    keep_days: int = KEEP_DAYS,
+) -> FanOut:
+    """Say how `plan` would run on these terms, at the prices that this package knows."""
+    return fan_out(plan, measured, terms.limits, prices(), chunk_blocks, keep_days=keep_days)
+
+
+def submit(
+    spec: Grid | Book,
+    stack: str = STACK,
+    *,
+    keep_days: int = KEEP_DAYS,
+    max_cost: float | None = None,
+    detach: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Price a grid or a book on AWS by what `stack` has deployed, and return its run.
+
+    The same input is the same run: submitted again, what is missing is priced; a run that is
+    going is attached to. The run that is returned is complete unless chunks failed or the
+    execution was stopped, which its status says.
+
+    Parameters
+    ----------
+    stack
+        The name of the CloudFormation stack, in the region that the AWS settings say.
+    keep_days
+        After how many days a new run expires.
+    max_cost
+        Raise, before anything is written or started, where what is left to price would cost more
+        dollars than this, as far as one can tell.
+    detach
+        Return as soon as the run is going.
+    on_progress
+        Called from time to time with the number of cells that are stored.
+    """
+    deployment = Deployment.find(stack)
+    deployment.check_version()
+    plan = Plan.of(spec, deployment.kernel_version)
+    store = deployment.store(keep_days)
+    known = _known(store, plan)
+    if known and known.state == COMPLETE:
+        executor = StepFunctionsExecutor(deployment, 1)
+        return submit_plan(plan, store, executor, on_progress=on_progress)
+    chunk_blocks = known.head.chunk_blocks if known else None
+    fan = fan_out_of(plan, measure(plan), Terms.of(deployment), chunk_blocks, keep_days)
+    if max_cost is not None and not (known and known.state == RUNNING):
+        done = len(store.markers(plan.run_id)) if known else 0
+        _check_cost(fan.total * (1 - done / fan.chunks), max_cost)
+    executor = StepFunctionsExecutor(deployment, fan.concurrency, fan.to_json(), detach=detach)
+    return submit_plan(
+        plan, store, executor, chunk_blocks=fan.chunk_blocks, on_progress=on_progress
+    )
+
+
+def _known(store: DynamoStore, plan: Plan) -> Run | None:
+    try:
+        return Run(store, store.run(plan.run_id))
+    except RunNotFoundError:
+        return None
+
+
+def _check_cost(dollars: float, most: float) -> None:
+    if dollars > most:
+        raise PricerError(
+            f"max cost: is {money(most)}, but what is left to price would cost some"
+            f" {money(dollars)}; nothing is started"
+        )
