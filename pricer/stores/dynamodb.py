@@ -17,11 +17,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from pricer import aws
 from pricer.blocks import pack_block, unpack_block
-from pricer.errors import AwsError, PlanError, StoreError
+from pricer.errors import StoreError
 
-from . import DYNAMODB, SHORT_ID, StoredRun, not_found
+from . import DYNAMODB, StoredRun, not_found
+from .files import Files
 from .owners import Owner, Owners
 from .table import WRITE_ITEMS, Table, TableStatus
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 HEAD, RUNS, BLOCK, SUMMARY = "head", "runs", "block", "summary"
 CHUNK, FAILED = "chunk#", "failed#"
 READ_BLOCKS = 50
-PIECE_BYTES = 390_000
 DAY_S = 86_400
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 OPTIONS = ("region", "endpoint", "bucket")
@@ -61,6 +60,7 @@ class DynamoStore:
         self.table = Table(table, region=region, endpoint=endpoint, deadline=deadline)
         self.bucket = bucket
         self.keep_days = keep_days
+        self._files = Files(self.table, bucket)
         self._owners = Owners(self.table)
         self._generations: dict[str, int] = {}
 
@@ -120,19 +120,15 @@ class DynamoStore:
     def files(self, run_id: str) -> dict[str, bytes]:
         """Return the files that rebuild a run's plan, by name."""
         head = self._head(run_id)
-        return {name: self._part(run_id, head, name, 0, None) for name in head["files"]}
+        return {name: self._files.read(run_id, head, name) for name in head["files"]}
 
     def read(self, run_id: str, name: str, first: int = 0, end: int | None = None) -> bytes:
         """Return the bytes from `first` to before `end` of a file."""
-        return self._part(run_id, self._head(run_id), name, first, end)
+        return self._files.read(run_id, self._head(run_id), name, first, end)
 
     def write(self, run_id: str, name: str, data: bytes) -> str:
         """Keep a file beside those of the plan; return its key in the bucket."""
-        if not self.bucket:
-            raise StoreError(f"{self.url}: has no bucket to write to; open it with bucket=NAME")
-        key = f"{_folder(run_id, self._head(run_id)['generation'])}{name}"
-        self._s3("put_object", self.bucket, key, Body=data)
-        return key
+        return self._files.write(run_id, self._head(run_id), name, data)
 
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
         """Keep blocks, each with its number; what a failure kept of them does no harm."""
@@ -288,73 +284,9 @@ class DynamoStore:
             # Not counted up: an old head may have gone while blocks of its time are still there.
             "generation": int(now * 1e6),
             "expires": int(now + self.keep_days * DAY_S),
-            "files": {name: len(data) for name, data in files.items()},
         }
         del head["run_id"]
-        if self.bucket:
-            folder = _folder(run.run_id, head["generation"])
-            head["place"] = f"s3://{self.bucket}/{folder}"
-            for name, data in files.items():
-                self._s3("put_object", self.bucket, f"{folder}{name}", Body=data)
-            return head
-        for name, data in files.items():
-            for number, first in enumerate(range(0, len(data), PIECE_BYTES)):
-                pk, sk = _piece(run.run_id, head["generation"], name, number)
-                piece = {"pk": pk, "sk": sk, "data": data[first : first + PIECE_BYTES]}
-                self.table.put(piece | {"expires": head["expires"]})
-        return head
-
-    def _part(self, run_id: str, head: Item, name: str, first: int, end: int | None) -> bytes:
-        folder = _folder(run_id, head["generation"])
-        if name not in head["files"]:
-            if not self.bucket:
-                raise PlanError(f"run {run_id[:SHORT_ID]}: has no file {name}")
-            return self._object(f"s3://{self.bucket}/{folder}", name, first, end)
-        size = head["files"][name]
-        end = size if end is None else min(end, size)
-        if first >= end:
-            return b""
-        if "place" in head:
-            return self._object(head["place"], name, first, end)
-        return self._pieces(run_id, head["generation"], name, first, end)
-
-    def _object(self, place: str, name: str, first: int, end: int | None) -> bytes:
-        bucket, _, folder = place.removeprefix("s3://").partition("/")
-        wanted = f"bytes={first}-{'' if end is None else end - 1}"
-        response = self._s3("get_object", bucket, f"{folder}{name}", Range=wanted)
-        with aws.explained(f"bucket {bucket}"):
-            return bytes(response["Body"].read())
-
-    def _pieces(self, run_id: str, generation: int, name: str, first: int, end: int) -> bytes:
-        start = first // PIECE_BYTES
-        parts = []
-        for number in range(start, -(-end // PIECE_BYTES)):
-            item = self.table.get(*_piece(run_id, generation, name, number))
-            if item is None:
-                raise PlanError(
-                    f"run {run_id[:SHORT_ID]}: is damaged, a part of its file {name} is gone;"
-                    " delete the run and submit it again"
-                )
-            parts.append(item["data"])
-        return b"".join(parts)[first - start * PIECE_BYTES : end - start * PIECE_BYTES]
-
-    def _s3(self, operation: str, bucket: str, key: str, **request: Any) -> Any:
-        client = aws.client("s3", region=self.table.region)
-        try:
-            with aws.explained(f"bucket {bucket}"):
-                return getattr(client, operation)(Bucket=bucket, Key=key, **request)
-        except AwsError as error:
-            match aws.error_code(error):
-                case "NoSuchBucket":
-                    raise StoreError(
-                        f"bucket {bucket}: is not there; check its name and region, or deploy it"
-                    ) from error
-                case "NoSuchKey" | "InvalidRange":
-                    raise PlanError(
-                        f"bucket {bucket}: {key} is not there or too short; delete the run and"
-                        " submit it again"
-                    ) from error
-            raise
+        return head | self._files.keep(run.run_id, head, files)
 
     def _head(self, run_id: str) -> Item:
         return self._checked(run_id, self.table.get(run_id, HEAD))
@@ -415,14 +347,6 @@ def _stored_run(run_id: str, head: Item) -> StoredRun:
 
 def _chunk(chunk: int) -> str:
     return f"{CHUNK}{chunk:010d}"
-
-
-def _folder(run_id: str, generation: int) -> str:
-    return f"runs/{run_id}/{generation}/"
-
-
-def _piece(run_id: str, generation: int, name: str, number: int) -> tuple[str, str]:
-    return f"{run_id}#file#{name}", f"{generation}#{number:08d}"
 
 
 def _reason(item: Item) -> tuple[str, str]:

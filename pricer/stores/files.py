@@ -1,0 +1,117 @@
+"""The files of runs in a DynamoDB table: on S3, or in pieces in the table where there is no bucket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pricer import aws
+from pricer.errors import AwsError, PlanError, StoreError
+
+from . import SHORT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .items import Item
+    from .table import Table
+
+PIECE_BYTES = 390_000
+S3 = "s3://"
+
+
+class Files:
+    """The files of the runs in `table`, in `bucket` if there is one."""
+
+    def __init__(self, table: Table, bucket: str | None) -> None:
+        self.table = table
+        self.bucket = bucket
+
+    def keep(self, run_id: str, head: Item, files: Mapping[str, bytes]) -> Item:
+        """Keep the files of a run; return what its head says of them."""
+        kept: Item = {"files": {name: len(data) for name, data in files.items()}}
+        if self.bucket:
+            for name, data in files.items():
+                self.write(run_id, head, name, data)
+            return kept | {"place": f"{S3}{self.bucket}/{_folder(run_id, head)}"}
+        for name, data in files.items():
+            for number, first in enumerate(range(0, len(data), PIECE_BYTES)):
+                pk, sk = _piece(run_id, head, name, number)
+                piece = {"pk": pk, "sk": sk, "data": data[first : first + PIECE_BYTES]}
+                self.table.put(piece | {"expires": head["expires"]})
+        return kept
+
+    def write(self, run_id: str, head: Item, name: str, data: bytes) -> str:
+        """Put a file into the bucket and return its key."""
+        if not self.bucket:
+            raise StoreError(
+                f"{self.table.where}: has no bucket beside it to write {name} to; open the store"
+                " with bucket=NAME"
+            )
+        key = f"{_folder(run_id, head)}{name}"
+        self._s3("put_object", self.bucket, key, Body=data)
+        return key
+
+    def read(
+        self, run_id: str, head: Item, name: str, first: int = 0, end: int | None = None
+    ) -> bytes:
+        """Return the bytes from `first` to before `end` of a file."""
+        if name not in head["files"]:
+            if not self.bucket:
+                raise PlanError(f"run {run_id[:SHORT_ID]}: has no file {name}")
+            return self._object(self.bucket, f"{_folder(run_id, head)}{name}", first, end)
+        size = head["files"][name]
+        end = size if end is None else min(end, size)
+        if first >= end:
+            return b""
+        if "place" in head:
+            bucket, _, folder = head["place"].removeprefix(S3).partition("/")
+            data = self._object(bucket, f"{folder}{name}", first, end)
+        else:
+            data = self._pieces(run_id, head, name, first, end)
+        if len(data) != end - first:
+            raise PlanError(
+                f"run {run_id[:SHORT_ID]}: is damaged, its file {name} is not whole; delete the"
+                " run and submit it again"
+            )
+        return data
+
+    def _object(self, bucket: str, key: str, first: int, end: int | None) -> bytes:
+        wanted = f"bytes={first}-{'' if end is None else end - 1}"
+        body = self._s3("get_object", bucket, key, Range=wanted)["Body"]
+        with aws.explained(f"bucket {bucket}"):
+            return bytes(body.read())
+
+    def _pieces(self, run_id: str, head: Item, name: str, first: int, end: int) -> bytes:
+        start = first // PIECE_BYTES
+        pieces = [
+            self.table.get(*_piece(run_id, head, name, number))
+            for number in range(start, -(-end // PIECE_BYTES))
+        ]
+        data = b"".join(piece["data"] for piece in pieces if piece)
+        return data[first - start * PIECE_BYTES : end - start * PIECE_BYTES]
+
+    def _s3(self, operation: str, bucket: str, key: str, **request: Any) -> Any:
+        client = aws.client("s3", region=self.table.region)
+        try:
+            with aws.explained(f"bucket {bucket}"):
+                return getattr(client, operation)(Bucket=bucket, Key=key, **request)
+        except AwsError as error:
+            match aws.error_code(error):
+                case "NoSuchBucket":
+                    raise StoreError(
+                        f"bucket {bucket}: is not there; check its name and region, or deploy it"
+                    ) from error
+                case "NoSuchKey" | "InvalidRange":
+                    raise PlanError(
+                        f"bucket {bucket}: {key} is not there or too short; delete the run and"
+                        " submit it again"
+                    ) from error
+            raise
+
+
+def _folder(run_id: str, head: Item) -> str:
+    return f"runs/{run_id}/{head['generation']}/"
+
+
+def _piece(run_id: str, head: Item, name: str, number: int) -> tuple[str, str]:
+    return f"{run_id}#file#{name}", f"{head['generation']}#{number:08d}"
