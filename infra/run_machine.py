@@ -116,9 +116,10 @@ class RunMachine(Construct):
 
 
 def _arn(stack: Stack, resource: str, name: str) -> str:
-    return stack.format_arn(
+    arn: str = stack.format_arn(
         service="states",
         resource=resource,
         resource_name=name,
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
+    return arn
