@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from pricer.blocks import BLOCK_BYTES, cell_bytes, decode_block, encode_block
 from pricer.book import Book
 from pricer.contracts import INPUTS, MEASURES, NUMBERS, WORDS, Cells, Families, families_of
-from pricer.errors import StoreError
+from pricer.errors import PlanError, StoreError
 from pricer.grid import Axis, Grid
 from pricer.plan import FAMILY_KEYS, BookPlan, GridPlan, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
 KERNEL = "kernel-1"
@@ -409,7 +412,7 @@ def test_blocks_keep_their_size_when_a_later_version_cuts_others() -> None:
 def test_a_plan_of_another_format_is_refused() -> None:
     document = json.loads(grid_plan({"spot": 2}).to_json())
     document["format"] = 2
-    with pytest.raises(StoreError, match="must be of format 1, got 2; another version"):
+    with pytest.raises(PlanError, match="must be of format 1, got 2; another version"):
         Plan.from_json(json.dumps(document))
 
 
@@ -453,3 +456,113 @@ def test_a_plan_repeats_what_is_asked_of_it() -> None:
     plan = grid_plan({"spot": 10, "vol": 2}, measures=("price",))
     assert (plan.method, plan.tolerance, plan.measures) == ("auto", 1e-5, ("price",))
     assert plan.stored_bytes == 20 * 17
+
+
+# --- windows: what a worker reads of a plan ---
+
+sizes_around_a_block = st.lists(
+    st.one_of(st.integers(1, 4), st.integers(6, 9), st.integers(15, 60)), min_size=1, max_size=12
+)
+
+
+def reader_of(files: Mapping[str, bytes]) -> Callable[[str, int, int], bytes]:
+    """Read files as a store does: as far as they go."""
+    return lambda name, first, end: files[name][first:end]
+
+
+@given(sizes=sizes_around_a_block, invalid=st.integers(0, 3), chunk_blocks=st.integers(1, 9))
+def test_a_window_of_a_book_has_the_blocks_and_families_of_the_whole(
+    sizes: list[int], invalid: int, chunk_blocks: int
+) -> None:
+    book = book_of(sizes, seed=len(sizes))
+    book.cells.spot[:invalid] = np.nan
+    whole = replace(Plan.of(book, KERNEL), block_cells=7)
+    assert isinstance(whole, BookPlan)
+    text, read = whole.to_json(), reader_of(whole.columns())
+    for chunk in whole.chunks(chunk_blocks):
+        window = Plan.window(text, read, chunk.start, chunk.stop)
+        part, cell = window.plan, window.first_cell
+        assert isinstance(part, BookPlan)
+        assert (part.run_id, part.measures) == (whole.run_id, whole.measures)
+        for block in chunk:
+            first, end = whole.block_range(block)
+            assert part.block_range(block - window.first_block) == (first - cell, end - cell)
+            cells, offsets = whole.cells_at(first, end)
+            part_cells, part_offsets = part.cells_at(first - cell, end - cell)
+            np.testing.assert_array_equal(part_offsets, offsets)
+            for name in INPUTS:
+                np.testing.assert_array_equal(getattr(part_cells, name), getattr(cells, name))
+            np.testing.assert_array_equal(
+                part.order[first - cell : end - cell], whole.order[first:end]
+            )
+            assert_families_equal(
+                part.families_at(*part.family_range(block - window.first_block)),
+                whole.families_at(*whole.family_range(block)),
+            )
+
+
+def test_a_window_reads_the_families_of_its_blocks_and_no_more() -> None:
+    whole = replace(book_plan([5] * 200), block_cells=50)
+    files = whole.columns()
+    read: Counter[str] = Counter()
+
+    def counting(name: str, first: int, end: int) -> bytes:
+        read[name] += end - first
+        return files[name][first:end]
+
+    Plan.window(whole.to_json(), counting, 7, 9)
+    assert read["spot"] == 100 * 8
+    assert read["right"] == 100
+    assert read["family_offsets"] == 21 * 8
+    assert read["blocks"] == 2 * 3 * 8
+
+
+def test_a_window_of_a_grid_is_the_grid() -> None:
+    plan = grid_plan({"spot": 50, "vol": 3})
+    window = Plan.window(plan.to_json(), reader_of({}), 0, 1)
+    assert (window.first_block, window.first_cell) == (0, 0)
+    assert window.plan.to_json() == plan.to_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("vol", lambda data: data[:-8], "its file vol must have numbers 0 to 8, got 56 bytes"),
+        ("blocks", lambda data: data[:16], "its file blocks must have numbers 0 to 9, got 16"),
+        ("blocks", lambda data: data[:24] + data[48:] + data[:24], "files blocks and family_off"),
+        ("family_offsets", lambda data: bytes(len(data)), "a plan is damaged"),
+    ],
+)
+def test_a_damaged_file_beside_a_plan_is_named(
+    name: str, damage: Callable[[bytes], bytes], message: str
+) -> None:
+    plan = replace(book_plan([3, 1, 4]), block_cells=4)
+    files = plan.columns()
+    files[name] = damage(files[name])
+    with pytest.raises(PlanError, match=message):
+        Plan.window(plan.to_json(), reader_of(files), 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "a plan must be JSON: Expecting"),
+        ("[]", "a plan must be a JSON object, got list"),
+        ("{}", "a plan must be of format 1, got None"),
+        ('{"format": 1, "kind": "grid"}', "a plan is damaged: KeyError: 'spec'"),
+        ('{"format": 1, "kind": "grid", "name": "", "spec": 3}', "a plan is damaged: TypeError"),
+    ],
+)
+def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        Plan.from_json(text)
+
+
+def test_a_book_without_one_of_its_files_is_refused() -> None:
+    plan = book_plan([3, 1])
+    columns = plan.columns()
+    del columns["strike"]
+    with pytest.raises(PlanError, match="a book's plan must have its file strike"):
+        Plan.from_json(plan.to_json(), columns)
+    with pytest.raises(PlanError, match="its file vol must hold numbers of 8 bytes, got 31"):
+        Plan.from_json(plan.to_json(), plan.columns() | {"vol": bytes(31)})

@@ -1,0 +1,248 @@
+"""What a worker in the cloud does of a run: plan its chunks, price one, sum up all of them.
+
+Each can be done again, also at the same time, and leaves the same blocks and markers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from . import marginals, pricing
+from .blocks import decode_block
+from .compiled import kernel_version
+from .errors import KernelError, PlanError
+from .executors import price_blocks
+from .plan import Chunks, GridPlan, Plan, Window
+from .stores import SHORT_ID
+from .summary import Summary, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from .stores import StoredRun
+    from .stores.dynamodb import DynamoStore
+
+    Columns = dict[str, NDArray[Any]]
+
+PLAN, MANIFEST = "plan", "manifest.json"
+COMPLETE, INCOMPLETE = "complete", "incomplete"
+# Blocks of 64 KB that are written together, while as many are priced: what bounds memory.
+WRITE_BLOCKS = 100
+# Blocks that are summed up together: what a core's cache holds.
+MARGINAL_BLOCKS = 8
+# Chunks that the summary names: an item holds 400 KB.
+MOST_MISSING = 100
+
+
+def plan_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
+    """Check a run's plan and write a manifest of the chunks that are not done; say where it is."""
+    head = store.run(run_id)
+    window = _window(store, head, range(head.blocks - 1, head.blocks))
+    if window.first_block + window.plan.blocks != head.blocks:
+        raise PlanError(
+            f"run {run_id[:SHORT_ID]}: must have {head.blocks} blocks, its plan has"
+            f" {window.first_block + window.plan.blocks}; delete the run and submit it again"
+        )
+    store.clear_reasons(run_id)
+    done = store.markers(run_id)
+    items = [
+        {"run": run_id, "first": blocks.start, "end": blocks.stop}
+        for chunk, blocks in enumerate(Chunks(head.blocks, head.chunk_blocks))
+        if chunk not in done
+    ]
+    key = store.write(run_id, MANIFEST, json.dumps(items).encode())
+    return {"run": run_id, "bucket": store.bucket, "key": key, "chunks": len(items)}
+
+
+def price_chunk(
+    store: DynamoStore, run_id: str, first: int, end: int, *, usage: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Price the chunk of blocks `first` to `end` and store it, unless that has been done before.
+
+    `usage` is kept with the time and the write units that it took.
+    """
+    started, units = time.perf_counter(), store.write_units
+    head = store.run(run_id)
+    chunk = first // head.chunk_blocks
+    blocks = range(first, end)
+    chunks = Chunks(head.blocks, head.chunk_blocks)
+    if chunk >= len(chunks) or blocks != chunks[chunk]:
+        raise PlanError(
+            f"run {run_id[:SHORT_ID]}: blocks {first} to {end} are no chunk of it; it was deleted"
+            " and submitted again meanwhile"
+        )
+    done = store.marker(run_id, chunk)
+    if done is not None:
+        return {"cells": done["cells"], "priced": 0}
+    window = _window(store, head, blocks)
+    shift = window.first_block
+    along_axes = _AlongAxes(window.plan, first - shift)
+    with _writing(store, run_id) as write:
+
+        def keep(block: int, data: bytes) -> None:
+            write(block + shift, data)
+            along_axes.add(data)
+
+        part = range(first - shift, end - shift)
+        summary = price_blocks(window.plan, part, pricing.price_chunk, keep)
+    spent = {
+        "handler_ms": round(1_000 * (time.perf_counter() - started)),
+        "write_units": store.write_units - units,
+    }
+    store.put_marker(
+        run_id,
+        chunk,
+        _numbered(summary, window.first_cell).to_json(),
+        axes=along_axes.packed(),
+        usage={**(usage or {}), **spent},
+    )
+    return {"cells": summary.cells, "priced": summary.cells}
+
+
+def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
+    """Sum up the chunks that are done into one item and say what is missing; reads no block."""
+    head = store.run(run_id)
+    markers = store.markers(run_id)
+    total = merge(map(Summary.from_json, markers.values()))
+    missing = [
+        f"blocks {blocks.start} to {blocks.stop}"
+        for chunk, blocks in enumerate(Chunks(head.blocks, head.chunk_blocks))
+        if chunk not in markers
+    ]
+    named = missing[:MOST_MISSING]
+    if len(missing) > len(named):
+        named.append(f"and {len(missing) - len(named)} more")
+    state = INCOMPLETE if missing else COMPLETE
+    counts = {"cells": head.cells, "done": total.cells, "ok": total.ok}
+    spreads = {
+        name: {"min": spread.min, "mean": spread.mean, "max": spread.max}
+        for name, spread in total.measures.items()
+    }
+    document = {
+        "state": state,
+        **counts,
+        "failures": total.to_json()["failures"],
+        "measures": spreads,
+        "axes": _axis_means(store, head),
+        "missing": named,
+        "finished_at": datetime.now(UTC).isoformat(),
+    }
+    store.put_summary(run_id, document)
+    return {"run": run_id, "state": state, "missing": len(missing), **counts}
+
+
+@lru_cache(maxsize=8)
+def _plan_text(store: DynamoStore, run_id: str) -> str:
+    """Read the file that describes a run's plan, once: equal run, equal plan."""
+    try:
+        return store.read(run_id, PLAN).decode()
+    except UnicodeDecodeError as error:
+        raise PlanError(f"run {run_id[:SHORT_ID]}: its plan must be UTF-8: {error}") from None
+
+
+def _window(store: DynamoStore, head: StoredRun, blocks: range) -> Window:
+    """Return so much of a run's plan as these blocks need, of these very kernels."""
+    run_id = head.run_id
+    text = _plan_text(store, run_id)
+
+    def read(name: str, first: int, end: int) -> bytes:
+        return store.read(run_id, name, first, end)
+
+    try:
+        window = Plan.window(text, read, blocks.start, blocks.stop)
+    except PlanError as error:
+        raise PlanError(
+            f"run {run_id[:SHORT_ID]}: {error}; delete the run and submit it again"
+        ) from error
+    plan = window.plan
+    if plan.run_id != run_id:
+        raise PlanError(
+            f"run {run_id[:SHORT_ID]}: its plan is that of run {plan.run_id[:SHORT_ID]};"
+            " delete the run and submit it again"
+        )
+    if plan.kernel_version != kernel_version():
+        raise KernelError(
+            f"run {run_id[:SHORT_ID]}: needs kernels {plan.kernel_version[:SHORT_ID]}, this image"
+            f" has {kernel_version()[:SHORT_ID]}; deploy again with the version that submits"
+        )
+    return window
+
+
+def _numbered(summary: Summary, first_cell: int) -> Summary:
+    """Let a summary of a window name cells by their numbers in the whole."""
+    failures = (replace(f, cell=f.cell + first_cell) for f in summary.failures)
+    return replace(summary, failures=tuple(failures))
+
+
+@contextmanager
+def _writing(store: DynamoStore, run_id: str) -> Iterator[Callable[[int, bytes], None]]:
+    """Yield what takes blocks; a thread writes them while the next are priced."""
+    batch: list[tuple[int, bytes]] = []
+    with ThreadPoolExecutor(1) as thread:
+        going: Future[None] = thread.submit(lambda: None)
+
+        def hand_over() -> None:
+            nonlocal batch, going
+            going.result()
+            going = thread.submit(store.put_blocks, run_id, batch)
+            batch = []
+
+        def take(block: int, data: bytes) -> None:
+            batch.append((block, data))
+            if len(batch) == WRITE_BLOCKS:
+                hand_over()
+
+        yield take
+        hand_over()
+        going.result()
+
+
+class _AlongAxes:
+    """Sums up the blocks of a grid along its axes as they come, the first of them `block`."""
+
+    def __init__(self, plan: Plan, block: int) -> None:
+        self.plan = plan
+        self.first = plan.block_range(block)[0]
+        self.waiting: list[Columns] = []
+        self.totals: list[marginals.Floats] = []
+
+    def add(self, data: bytes) -> None:
+        """Take the next block."""
+        if isinstance(self.plan, GridPlan):
+            self.waiting.append(decode_block(data, self.plan.measures))
+            if len(self.waiting) == MARGINAL_BLOCKS:
+                self._sum_up(self.plan)
+
+    def packed(self) -> bytes:
+        """Return what all blocks came to; nothing for a book."""
+        if not isinstance(self.plan, GridPlan):
+            return b""
+        if self.waiting:
+            self._sum_up(self.plan)
+        return marginals.pack(marginals.merge(self.totals))
+
+    def _sum_up(self, plan: GridPlan) -> None:
+        totals = marginals.marginals(plan.axes, plan.measures, self.first, self.waiting)
+        self.first += sum(len(columns["status"]) for columns in self.waiting)
+        self.totals.append(totals)
+        self.waiting = []
+
+
+def _axis_means(store: DynamoStore, head: StoredRun) -> dict[str, Any]:
+    """Return the means along each axis of a grid; nothing for a book."""
+    packed = [data for data in store.axes(head.run_id) if data]
+    if not packed:
+        return {}
+    plan = _window(store, head, range(1)).plan
+    assert isinstance(plan, GridPlan)
+    parts = (marginals.unpack(data, plan.axes, plan.measures) for data in packed)
+    return marginals.means(plan.axes, plan.measures, marginals.merge(parts))
