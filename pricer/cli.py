@@ -218,7 +218,7 @@ def plan(
     "--keep",
     metavar="DAYS",
     type=click.IntRange(min=1),
-    help="On AWS: when a new run expires. Default: after 90 days.",
+    help="On AWS: after how many days a new run expires. Default: as the stack says.",
 )
 @click.option(
     "--max-cost",
@@ -260,7 +260,7 @@ def submit(
             run = cloud.submit(
                 spec,
                 where.stack,
-                keep_days=keep or cloud.KEEP_DAYS,
+                keep_days=keep,
                 max_cost=max_cost,
                 detach=detach,
                 on_progress=advance,

@@ -79,6 +79,18 @@ def cancel(*, run: str, where: options.Where, as_json: bool) -> None:
 @options.verbose
 def cost(*, run: str, where: options.Where, as_json: bool) -> None:
     """Show what RUN has used of AWS, in dollars."""
+    if where.stack is None:
+        raise click.UsageError("say --on aws; what is priced on this machine is not billed")
+    from . import views
+    from .billing import run_cost
+    from .executors.stepfunctions import Deployment
+    from .run import open_run
+
+    deployment = Deployment.find(where.stack)
+    store = deployment.store()
+    found = open_run(run, store)
+    bill = run_cost(deployment, store, found.id)
+    show({"name": found.head.name} | bill.to_json(), views.cost, as_json=as_json)
 
 
 @click.command()

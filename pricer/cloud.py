@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .grid import Grid
     from .stores.dynamodb import DynamoStore
 
-KEEP_DAYS = 90
-
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -32,6 +30,7 @@ class Terms:
 
     kernel_version: str
     limits: Limits
+    keep_days: int = 90
     assumed: str = ""
 
     @classmethod
@@ -47,7 +46,7 @@ class Terms:
             memory_mb=deployment.memory_mb,
             architecture=deployment.architecture,
         )
-        return cls(deployment.kernel_version, limits)
+        return cls(deployment.kernel_version, limits, deployment.keep_days)
 
     @classmethod
     def find(cls, stack: str = STACK) -> Terms:
@@ -55,7 +54,7 @@ class Terms:
         try:
             return cls.of(Deployment.find(stack))
         except StoreError as error:
-            return cls(kernel_version(), Limits(), str(error))
+            return cls(kernel_version(), Limits(), assumed=str(error))
 
 
 def fan_out_of(
@@ -63,17 +62,18 @@ def fan_out_of(
     measured: Measured,
     terms: Terms,
     chunk_blocks: int | None = None,
-    keep_days: int = KEEP_DAYS,
+    keep_days: int | None = None,
 ) -> FanOut:
     """Say how `plan` would run on these terms, at the prices that this package knows."""
-    return fan_out(plan, measured, terms.limits, prices(), chunk_blocks, keep_days=keep_days)
+    days = keep_days or terms.keep_days
+    return fan_out(plan, measured, terms.limits, prices(), chunk_blocks, keep_days=days)
 
 
 def submit(
     spec: Grid | Book,
     stack: str = STACK,
     *,
-    keep_days: int = KEEP_DAYS,
+    keep_days: int | None = None,
     max_cost: float | None = None,
     detach: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -89,7 +89,7 @@ def submit(
     stack
         The name of the CloudFormation stack, in the region that the AWS settings say.
     keep_days
-        After how many days a new run expires.
+        After how many days a new run expires; after those that the stack says if None.
     max_cost
         Raise, before anything is written or started, where what is left to price would cost more
         dollars than this, as far as one can tell.

@@ -155,10 +155,14 @@ def _kernels_there(deployment: Deployment) -> Check:
 
 def _table(deployment: Deployment) -> Check:
     table = deployment.store().table_status()
-    rate = f"{table.write_units_s:,} writes/s" if table.write_units_s else "writes/s not told"
+    rate = (
+        f"{table.write_units_s:,} writes/s"
+        if table.write_units_s
+        else "as fast as it has been written to"
+    )
     recovery = "recovery " + ("on" if table.recovery else "off")
     expiry = "expiry " + ("on" if table.ttl else "off")
-    found = f"{deployment.table} {table.status}, {table.billing}, {rate}, {recovery}, {expiry}"
+    found = f"{table.status.lower()}, {rate}, {recovery}, {expiry}, {table.items:,} items"
     if table.status != "ACTIVE":
         return Check("table", FAIL, found, "wait until it is ACTIVE")
     if not (table.recovery and table.ttl):

@@ -200,6 +200,43 @@ def cancelled(document: Document) -> View:
     yield Text(f"stopped: {kept}; to finish it, submit the same file again")
 
 
+def cost(document: Document) -> View:
+    """Show what a run has used of AWS beside what was expected."""
+    yield Text(document["name"] or document["run"][:SHORT_ID], "bold")
+    yield ""
+    usage, planned = document["usage"], document["planned"]
+    starts, spare = document["starts"], document["spare_calls"]
+    started = f"{counted(starts, 'start')} of {duration(document['start_seconds'])} in all"
+    lost = f"{counted(spare, 'call')} of {duration(document['spare_seconds'])} stored nothing"
+    calls = count(usage["invocations"])
+    yield facts(
+        [
+            ("calls", calls, f"in {counted(document['executions'], 'execution')}"),
+            (
+                "billed",
+                duration(usage["billed_s"]),
+                ", ".join([started] * bool(starts) + [lost] * bool(spare)),
+            ),
+            ("transitions", count(usage["transitions"]), ""),
+            ("write units", count(usage["write_units"]), ""),
+        ]
+    )
+    yield ""
+    amounts = document["dollars"] | {"in all": document["total"]}
+    expected = planned and planned["dollars"] | {"in all": document["planned_total"]}
+    table = plain_table("", "used", "planned", right=("used", "planned"))
+    used = dollars(list(amounts.values()))
+    before = dollars([expected[name] for name in amounts]) if expected else [ABSENT] * len(used)
+    for name, *pair in zip(amounts, used, before, strict=True):
+        table.add_row(Text(_label(name)), *pair)
+    yield table
+    yield ""
+    region, as_of = document["prices_region"], document["prices_as_of"]
+    yield Text(f"at the prices of {region}, {as_of}; what a run stores is billed by the day", "dim")
+    if document["note"]:
+        yield Text(f"an estimate, by the clocks of the workers: {document['note']}", "yellow")
+
+
 def doctor(document: Document) -> View:
     """Show what was looked at, a line each, and the verdict."""
     table = RichTable.grid(padding=(0, 2))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pricer
 from pricer import aws
-from pricer.errors import AwsError, StoreError
+from pricer.errors import AwsError, SpecError, StoreError
 from pricer.stores import SHORT_ID
 from pricer.stores.dynamodb import DynamoStore
 from pricer.stores.owners import EXECUTION
@@ -47,6 +47,7 @@ class Deployment:
     version: str
     architecture: str
     memory_mb: int
+    keep_days: int
 
     @classmethod
     def find(cls, stack: str = STACK) -> Deployment:
@@ -84,6 +85,7 @@ class Deployment:
                 version=outputs["Version"],
                 architecture=outputs["Architecture"],
                 memory_mb=int(outputs["MemoryMb"]),
+                keep_days=int(outputs["KeepDays"]),
             )
         except KeyError as error:
             raise AwsError(
@@ -99,8 +101,14 @@ class Deployment:
                 f" {pricer.__version__}; deploy it again"
             )
 
-    def store(self, keep_days: int = 90) -> DynamoStore:
-        """Return the store that the state machine prices into."""
+    def store(self, keep_days: int | None = None) -> DynamoStore:
+        """Return the store that the state machine prices into; it keeps what the stack does."""
+        keep_days = keep_days or self.keep_days
+        if keep_days > self.keep_days:
+            raise SpecError(
+                f"keep: must be at most the {self.keep_days} days of stack {self.stack!r}, got"
+                f" {keep_days}; deploy it with -c keep_days={keep_days}"
+            )
         return DynamoStore(self.table, region=self.region, bucket=self.bucket, keep_days=keep_days)
 
 
