@@ -31,6 +31,10 @@ WRITE_BYTES_PER_S = 20e6
 # docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html: environments of one function.
 RAMP_ENVIRONMENTS, RAMP_S = 1_000, 10.0
 
+# docs.aws.amazon.com/amazondynamodb: on demand a table takes twice its peak of half an hour ago,
+# up to the quota of a table.
+DOUBLING_S, TABLE_UNITS_PER_S = 1_800.0, 40_000.0
+
 # Start-up is at most a third of a chunk, and a few per cent of most.
 SHORT_CHUNK_S, CHUNK_S, LONG_CHUNK_S = 5.0, 40.0, 240.0
 
@@ -169,7 +173,8 @@ def fan_out(
 
     A chunk takes the longer of its work and of its writes at the run's share of the table's
     throughput. More workers than the table can take writes from would only wait, billed; so
-    there are as many as bring it to its limit, within the quota.
+    there are as many as bring it to its limit, within the quota. The limit of a table on demand
+    doubles every half hour; a run that lasts has the workers for what it comes to.
 
     Each worker's part is cut into equal chunks of 20 to 40 s: a start of 1.5 s is a few per cent
     of the bill, a chunk that fails costs little, and one that was estimated at a fifth of what it
@@ -179,11 +184,12 @@ def fan_out(
     is solved twice.
     """
     units = plan.blocks * _units(plan.cells / plan.blocks * measured.packed_bytes_per_cell)
-    write_s = units / limits.write_units_per_s
-    workers = ceil(limits.write_units_per_s * _busy_s(plan, measured, plan.blocks) / units)
+    write_s, peak = _writing(units, limits.write_units_per_s)
+    workers = ceil(peak * _busy_s(plan, measured, plan.blocks) / units)
     workers = max(1, min(workers, limits.concurrency))
     if chunk_blocks is None:
-        chunk_blocks = _chunk_blocks(plan, measured, workers, write_s)
+        first_s = workers * units / limits.write_units_per_s
+        chunk_blocks = _chunk_blocks(plan, measured, workers, write_s, first_s)
     chunks = len(plan.chunks(chunk_blocks))
     concurrency = min(workers, chunks)
     busy_s = _busy_s(plan, measured, chunk_blocks)
@@ -251,15 +257,29 @@ def _busy_s(plan: Plan, measured: Measured, chunk_blocks: int) -> float:
     return VCPU * compute_s + plan.cells * measured.packed_bytes_per_cell / WRITE_BYTES_PER_S
 
 
-def _chunk_blocks(plan: Plan, measured: Measured, workers: int, write_s: float) -> int:
-    part_s = max(_busy_s(plan, measured, plan.blocks) / workers, write_s)
+def _writing(units: float, units_per_s: float) -> tuple[float, float]:
+    """Return the seconds in which the table takes `units`, and the units a second it comes to."""
+    seconds = 0.0
+    while units > units_per_s * DOUBLING_S and units_per_s < TABLE_UNITS_PER_S:
+        seconds += DOUBLING_S
+        units -= units_per_s * DOUBLING_S
+        units_per_s = min(2 * units_per_s, TABLE_UNITS_PER_S)
+    return seconds + units / units_per_s, units_per_s
+
+
+def _chunk_blocks(
+    plan: Plan, measured: Measured, workers: int, write_s: float, first_s: float
+) -> int:
+    """Cut for `workers` who write for `write_s`, and for `first_s` in all at the first rate."""
+    busy_s = _busy_s(plan, measured, plan.blocks)
+    part_s = max(busy_s / workers, write_s)
     waves = ceil(part_s / CHUNK_S)
     chunks = max(1, min(workers * waves, int(workers * part_s / SHORT_CHUNK_S)))
-    even = ceil(plan.blocks / chunks)
+    longest = max(1, int(LONG_CHUNK_S * plan.blocks / max(busy_s, first_s)))
+    even = min(ceil(plan.blocks / chunks), longest)
     family_blocks = ceil(plan.blocks / plan.families) if plan.families >= workers else 1
-    longest = int(LONG_CHUNK_S * plan.blocks / (workers * part_s))
     whole = family_blocks if family_blocks <= longest else 1
-    return min(ceil(even / whole) * whole, plan.blocks)
+    return min(min(ceil(even / whole), longest // whole) * whole, plan.blocks)
 
 
 def _units(content_bytes: float) -> int:
