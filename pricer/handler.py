@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
     Result = dict[str, Any]
 
+EVENT = ("run", "first", "end")
 # What is left of the function's time when the store must have given up, so that it can say so.
 MARGIN_S = 5.0
 
@@ -54,7 +55,7 @@ def finish(event: Event, context: Any) -> Result:
 
 
 def _handle(event: Event, context: Any, work: Callable[[DynamoStore], Result]) -> Result:
-    line = {name: event.get(name) for name in ("run", "first", "end")}
+    line: dict[str, Any] = {name: event[name] for name in EVENT if name in event}
     line["request"] = context.aws_request_id
     _log(line)
     _Container.context = context
