@@ -24,7 +24,7 @@ def _retry(errors: list[str], attempts: int, first_s: int, most_s: int) -> State
 
 
 # These fail again however often: what was submitted, or what was deployed, must change.
-HOPELESS = {"ErrorEquals": ["PlanError", "KernelError"], "MaxAttempts": 0}
+HOPELESS = {"ErrorEquals": ["PlanError", "KernelError", "RunNotFoundError"], "MaxAttempts": 0}
 # Somebody else has the account's concurrency: a quarter of an hour of patience.
 THROTTLED = _retry(["Lambda.TooManyRequestsException"], 30, 2, 60)
 SERVICE = _retry(
@@ -48,8 +48,12 @@ WRITE = [_retry(["States.TaskFailed", "States.Timeout"], 8, 1, 30)]
 READ = [_retry(["States.ItemReaderFailed"], 3, 1, 30)]
 
 
-def definition() -> State:
-    """Return the state machine: plan, price all chunks, finish."""
+def definition(keep_days: int) -> State:
+    """Return the state machine: plan, price all chunks, finish.
+
+    `keep_days` is how long the reason of a failure is kept.
+    """
+    keep_s = keep_days * 86_400
     caught = _catch("RecordRunFailure")
     return {
         "Comment": "Prices one run: input {run, attempt, concurrency}",
@@ -72,7 +76,7 @@ def definition() -> State:
                 ],
                 "Default": LABEL,
             },
-            LABEL: _price_all() | {"Catch": caught, "Next": "Finish"},
+            LABEL: _price_all(keep_s) | {"Catch": caught, "Next": "Finish"},
             "Finish": {
                 **_invoke("${FinishFunction}", {"run.$": "$.run"}),
                 "OutputPath": "$.Payload",
@@ -93,8 +97,8 @@ def definition() -> State:
                 "Cause": "Some chunks are not priced; the run's status says which and why.",
             },
             "RecordRunFailure": {
-                **_record("failed#run", {}),
-                "ResultPath": None,
+                **_record(keep_s, "failed#run"),
+                "Output": "{% $states.input %}",
                 "Next": "Failed",
             },
             "Failed": {
@@ -106,7 +110,7 @@ def definition() -> State:
     }
 
 
-def _price_all() -> State:
+def _price_all(keep_s: int) -> State:
     return {
         "Type": "Map",
         "Label": LABEL,
@@ -134,10 +138,12 @@ def _price_all() -> State:
                 },
                 "RecordFailure": {
                     **_record(
-                        "failed#{}",
-                        {"first": _number("$.first"), "end": _number("$.end")},
+                        keep_s,
+                        "{% 'failed#' & $states.input.first %}",
+                        first={"N": "{% $string($states.input.first) %}"},
+                        end={"N": "{% $string($states.input.end) %}"},
                     ),
-                    "OutputPath": None,
+                    "Output": {},
                     "End": True,
                 },
             },
@@ -162,27 +168,24 @@ def _catch(state: str) -> list[State]:
     return [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": state}]
 
 
-def _record(key: str, attributes: State) -> State:
-    sort_key: State = {"S": key}
-    if "{}" in key:
-        sort_key = {"S.$": f"States.Format('{key}', $.first)"}
+def _record(keep_s: int, sort_key: str, **blocks: State) -> State:
+    """Write why something failed. Only JSONata knows the time, and a cause that is not there."""
+    cause = "$states.input.failure.Cause"
     return {
         "Type": "Task",
+        "QueryLanguage": "JSONata",
         "Resource": "arn:aws:states:::dynamodb:putItem",
-        "Parameters": {
+        "Arguments": {
             "TableName": "${Table}",
             "Item": {
-                "pk": {"S.$": "$.run"},
-                "sk": sort_key,
-                "error": {"S.$": "$.failure.Error"},
-                "cause": {"S.$": "$.failure.Cause"},
-                "at": {"S.$": "$$.State.EnteredTime"},
-                **attributes,
+                "pk": {"S": "{% $states.input.run %}"},
+                "sk": {"S": sort_key},
+                "error": {"S": "{% $states.input.failure.Error %}"},
+                "cause": {"S": f"{{% $exists({cause}) ? {cause} : '' %}}"},
+                "at": {"S": "{% $now() %}"},
+                "expires": {"N": f"{{% $string($floor($millis() / 1000) + {keep_s}) %}}"},
+                **blocks,
             },
         },
         "Retry": WRITE,
     }
-
-
-def _number(path: str) -> State:
-    return {"N.$": f"States.Format('{{}}', {path})"}

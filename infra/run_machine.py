@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from infra.worker_function import WorkerFunction
 
 # What a failure's item is made of: no other item of a run can be written with these.
-FAILURE = ["pk", "sk", "error", "cause", "at", "first", "end"]
+FAILURE = ["pk", "sk", "error", "cause", "at", "expires", "first", "end"]
 
 
 class RunMachine(Construct):
@@ -37,6 +37,7 @@ class RunMachine(Construct):
         finish: WorkerFunction,
         table: dynamodb.ITableV2,
         bucket: s3.IBucket,
+        keep_days: int,
         retention: logs.RetentionDays,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -62,7 +63,7 @@ class RunMachine(Construct):
             self,
             "Machine",
             state_machine_name=name,
-            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition())),
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition(keep_days))),
             definition_substitutions={
                 "PlanFunction": plan.function.function_arn,
                 "PriceFunction": price.function.function_arn,

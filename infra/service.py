@@ -56,23 +56,16 @@ class ServiceStack(Stack):
         plan, price, finish = function("plan"), function("price"), function("finish")
 
         files, manifests = bucket.arn_for_objects(FILES), bucket.arn_for_objects(MANIFEST)
-        plan.allow(["s3:GetObject"], files)
+        for reader in (plan, price, finish):
+            reader.allow(["s3:GetObject"], files)
+            # Without it, S3 answers that a file that is not there may not be read.
+            reader.allow(["s3:ListBucket"], bucket.bucket_arn)
         plan.allow(["s3:PutObject"], manifests)
-        price.allow(["s3:GetObject"], files)
-        finish.allow(["s3:GetObject"], files)
-        plan.allow(
-            ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchWriteItem"], table.table_arn
-        )
+        plan.allow(_dynamodb("GetItem", "Query", "BatchWriteItem"), table.table_arn)
         price.allow(
-            [
-                "dynamodb:GetItem",
-                "dynamodb:Query",
-                "dynamodb:PutItem",
-                "dynamodb:BatchWriteItem",
-            ],
-            table.table_arn,
+            _dynamodb("GetItem", "BatchGetItem", "PutItem", "BatchWriteItem"), table.table_arn
         )
-        finish.allow(["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], table.table_arn)
+        finish.allow(_dynamodb("GetItem", "Query", "PutItem"), table.table_arn)
 
         run_machine = RunMachine(
             self,
@@ -82,6 +75,7 @@ class ServiceStack(Stack):
             finish=finish,
             table=table,
             bucket=bucket,
+            keep_days=settings.keep_days,
             retention=RETENTION,
         )
         machine = run_machine.machine
@@ -120,3 +114,7 @@ class ServiceStack(Stack):
             "KeepDays": str(settings.keep_days),
         }.items():
             CfnOutput(self, name, value=value)
+
+
+def _dynamodb(*operations: str) -> list[str]:
+    return [f"dynamodb:{operation}" for operation in operations]
