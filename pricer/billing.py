@@ -23,6 +23,7 @@ from .fanout import (
     PARENT_TRANSITIONS,
     RUN_UNITS,
     START_S,
+    STEP_S,
     TRANSITIONS_A_CHUNK,
     Limits,
     Prices,
@@ -117,44 +118,46 @@ def prices() -> Prices:
 def run_cost(deployment: Deployment, store: DynamoStore, run_id: str) -> Bill:
     """Add up what pricing a run has used until now."""
     done = store.usages(run_id)
-    note = ""
     executions: list[_Execution] = []
     calls: list[_Call] = []
+    note = ""
     try:
         executions = _executions(deployment, store, run_id)
         calls = _calls(deployment, run_id, executions)
-        if not calls:
+        if not executions:
+            note = "no execution of it is known; Step Functions forgets them after 90 days"
+        elif not calls:
             note = f"log group {deployment.log_group}: has nothing of this run, or no longer"
     except AwsError as error:
         note = str(error)
     billed = {call.request: call.billed_s for call in calls if call.billed_s is not None}
-    # Chunks whose call AWS has not reported: its worker's own clock.
+    # The workers' own clocks, of the chunks whose calls AWS has not reported.
     clocks = [
-        usage["handler_ms"] / 1_000
+        usage["handler_ms"] / 1_000 + usage.get("init_s", 0.0)
         for usage in done.values()
         if "handler_ms" in usage and usage.get("request") not in billed
     ]
-    unheard = len(calls) - len(billed)
-    if not note and (clocks or unheard):
-        note = f"{max(len(clocks), unheard)} calls are not reported, or not yet"
+    unheard = max(len(clocks), len(calls) - len(billed))
+    if unheard and not note:
+        note = f"{unheard} calls are not reported, or not yet"
+    if clocks and not calls:
+        # Planning and finishing leave no marker.
+        clocks += [START_S + STEP_S] * 2
+    usage = Usage(
+        billed_s=sum(billed.values()) + sum(clocks),
+        invocations=len(calls) or len(clocks),
+        transitions=_transitions(executions, calls, len(done)) + len(store.reasons(run_id)),
+        write_units=RUN_UNITS + sum(usage.get("write_units", 0) for usage in done.values()),
+    )
+    limits = Limits(memory_mb=deployment.memory_mb, architecture=deployment.architecture)
+    dollars = usage.dollars(limits, prices())
+    starts = [call.start_s for call in calls if call.start_s is not None]
     stored = {usage.get("request") for usage in done.values()}
     spare = [
         call.billed_s
         for call in calls
         if call.first is not None and call.billed_s is not None and call.request not in stored
     ]
-    starts = [call.start_s for call in calls if call.start_s is not None]
-    if not calls:
-        # A start for planning, one for finishing, and one at least to price.
-        clocks += [START_S] * 3 * bool(done)
-    usage = Usage(
-        billed_s=sum(billed.values()) + sum(clocks),
-        invocations=len(calls) or len(done) + 2,
-        transitions=_transitions(executions, calls, len(done)) + len(store.reasons(run_id)),
-        write_units=RUN_UNITS + sum(usage.get("write_units", 0) for usage in done.values()),
-    )
-    limits = Limits(memory_mb=deployment.memory_mb, architecture=deployment.architecture)
-    dollars = usage.dollars(limits, prices())
     return Bill(
         run=run_id,
         source=(BOTH if clocks else LOGS) if billed else CLOCKS,
@@ -291,8 +294,9 @@ def _reported(message: str) -> tuple[str, float, float | None] | None:
 
 def _transitions(executions: Sequence[_Execution], calls: Sequence[_Call], chunks_done: int) -> int:
     """Count state transitions: two for each chunk that an execution took up, one for each retry."""
+    parents = PARENT_TRANSITIONS * len(executions)
     if not calls:
-        return TRANSITIONS_A_CHUNK * chunks_done + PARENT_TRANSITIONS * max(1, len(executions))
+        return TRANSITIONS_A_CHUNK * chunks_done + parents
     starts = [execution.start_ms - EARLY_MS for execution in executions]
     chunks = {
         (sum(start <= call.at_ms for start in starts), call.first)
@@ -301,4 +305,4 @@ def _transitions(executions: Sequence[_Execution], calls: Sequence[_Call], chunk
     }
     # An execution calls one function to plan, one to finish, and one for each chunk.
     retries = max(0, len(calls) - len(chunks) - 2 * len(executions))
-    return TRANSITIONS_A_CHUNK * len(chunks) + retries + PARENT_TRANSITIONS * len(executions)
+    return TRANSITIONS_A_CHUNK * len(chunks) + retries + parents

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from .marginals import MOST_VALUES
 from .plan import GridPlan
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ LOAD_S, START_S = 1.0, 1.5
 ORCHESTRATION_S = 3.0
 # What planning and finishing do once their functions have started.
 STEP_S = 1.0
-# One worker's writes where the table does not hold it back: batches of 1.3 MB in 65 ms.
+# What building and signing a request takes of a core, measured, and as much again for TLS.
+SEND_S_PER_BYTE = 1.6e-8
+# One worker's writes where the table does not hold it back: a batch of 1.3 MB after the other.
 WRITE_BYTES_PER_S = 20e6
 # docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html: environments of one function.
 RAMP_ENVIRONMENTS, RAMP_S = 1_000, 10.0
@@ -44,7 +47,7 @@ DAYS_A_MONTH = 365 / 12
 # Keys, attribute names, generation and expiry of a block; what storage adds to every item.
 ITEM_BYTES, STORED_ITEM_BYTES = 130, 100
 # A marker's counts, spreads, failures and usage; sums and counts of an axis's values beside them.
-MARKER_BYTES, MARGINAL_BYTES, LONGEST_AXIS = 2_048, 16, 100
+MARKER_BYTES, MARGINAL_BYTES = 2_048, 16
 # The head and its copy in one transaction, the lock, the summary.
 RUN_UNITS = 24
 # Every state, and one for the start.
@@ -252,9 +255,11 @@ def _duration(seconds: float) -> str:
 
 def _busy_s(plan: Plan, measured: Measured, chunk_blocks: int) -> float:
     """Return what all chunks take one worker that no table holds back."""
+    sent = plan.cells * measured.packed_bytes_per_cell
     cell_s = measured.cell_s + measured.pack_s
     compute_s = measured.solve_s * plan.solves(chunk_blocks) + cell_s * plan.cells
-    return VCPU * compute_s + plan.cells * measured.packed_bytes_per_cell / WRITE_BYTES_PER_S
+    # A worker writes while it prices.
+    return max(VCPU * (compute_s + SEND_S_PER_BYTE * sent), sent / WRITE_BYTES_PER_S)
 
 
 def _writing(units: float, units_per_s: float) -> tuple[float, float]:
@@ -319,7 +324,7 @@ def _marginal_bytes(plan: Plan) -> int:
     """Return the size of a marker's sums and counts along the axes of a grid, at most."""
     if not isinstance(plan, GridPlan):
         return 0
-    values = sum(len(axis) for axis in plan.axes if len(axis) <= LONGEST_AXIS)
+    values = sum(len(axis) for axis in plan.axes if len(axis) <= MOST_VALUES)
     return values * len(plan.measures) * MARGINAL_BYTES
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from pricer import aws
 from pricer.billing import Bill, prices, run_cost
-from pricer.fanout import PARENT_TRANSITIONS, RUN_UNITS, START_S
+from pricer.fanout import PARENT_TRANSITIONS, RUN_UNITS, START_S, STEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -218,10 +218,11 @@ def test_a_call_without_its_report_is_estimated_by_its_own_clock(
 def test_without_a_log_the_bill_is_an_estimate_and_says_why(
     monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
-    found = bill(monkeypatch, Logs(error=error), Store({0: chunk("one"), 1: chunk("two")}))
+    cold = chunk("one") | {"init_s": 0.8}
+    found = bill(monkeypatch, Logs(error=error), Store({0: cold, 1: chunk("two")}))
     assert found.source == "clocks"
     assert found.note.startswith("log group Pricer-Log: ")
-    assert found.usage.billed_s == pytest.approx(40 + 3 * START_S)
+    assert found.usage.billed_s == pytest.approx(40.8 + 2 * (START_S + STEP_S))
     assert found.usage.invocations == 4
     assert found.usage.transitions == 2 * 2 + PARENT_TRANSITIONS
 

@@ -19,10 +19,10 @@ from pricer.fanout import (
     LOAD_S,
     LONG_CHUNK_S,
     ORCHESTRATION_S,
+    SEND_S_PER_BYTE,
     SHORT_CHUNK_S,
     START_S,
     STEP_S,
-    WRITE_BYTES_PER_S,
     FanOut,
     Limits,
     Prices,
@@ -96,7 +96,7 @@ def test_concurrency_is_what_brings_the_table_to_its_limit() -> None:
     plan = grid(3_200, 25, 125, measures=SIX)
     slow = replace(CHEAP, cell_s=1e-4)
     found = fanned(plan, slow)
-    busy_s = 1.08 * (4e-4 * 3_200 + 1.01e-4 * 10_000_000) + 4.5e8 / WRITE_BYTES_PER_S
+    busy_s = 1.08 * (4e-4 * 3_200 + 1.01e-4 * 10_000_000 + SEND_S_PER_BYTE * 4.5e8)
     assert found.concurrency == ceil(4_000 * busy_s / (plan.blocks * 46))
     # At twice the rate it takes half as long, by twice as many.
     twice = fanned(plan, slow, write_units_per_s=8_000.0)
@@ -157,13 +157,13 @@ def test_no_chunk_is_longer_than_four_minutes_unless_a_block_is() -> None:
 def test_a_table_that_grows_meanwhile_is_reckoned_with() -> None:
     plan = grid(10_000, 400, 250, measures=SIX)
     assert plan.cells == 1_000_000_000
-    found = fanned(plan, CHEAP)
+    found = fanned(plan, replace(CHEAP, cell_s=2e-6))
     units = plan.blocks * ceil((plan.cells / plan.blocks * 45 + ITEM_BYTES) / 1_024)
     # Half an hour at 4,000, half an hour at 8,000, the rest at 16,000.
     expected = 3_600 + (units - 1_800 * 12_000) / 16_000
     assert found.seconds == pytest.approx(START + expected, rel=0.01)
-    # One worker would do for the first half hour, not for the last.
-    assert found.concurrency > 1
+    # One worker would do for the first hour.
+    assert found.concurrency == 2
     assert found.dollars["dynamodb_writes"] == pytest.approx(units * 0.625e-6, rel=0.01)
 
 
