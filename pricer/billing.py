@@ -140,13 +140,12 @@ def run_cost(deployment: Deployment, store: DynamoStore, run_id: str) -> Bill:
     unheard = max(len(clocks), len(calls) - len(billed))
     if unheard and not note:
         note = f"{unheard} calls are not reported, or not yet"
-    if clocks and not calls:
-        # Planning and finishing leave no marker.
-        clocks += [START_S + STEP_S] * 2
+    # Planning and finishing leave no marker.
+    others = 2 if clocks and not calls else 0
     usage = Usage(
-        billed_s=sum(billed.values()) + sum(clocks),
-        invocations=len(calls) or len(clocks),
-        transitions=_transitions(executions, calls, len(done)) + len(store.reasons(run_id)),
+        billed_s=sum(billed.values()) + sum(clocks) + others * (START_S + STEP_S),
+        invocations=len(calls) or len(clocks) + others,
+        transitions=_transitions(executions, calls, len(clocks)) + len(store.reasons(run_id)),
         write_units=RUN_UNITS + sum(usage.get("write_units", 0) for usage in done.values()),
     )
     limits = Limits(memory_mb=deployment.memory_mb, architecture=deployment.architecture)
@@ -292,11 +291,11 @@ def _reported(message: str) -> tuple[str, float, float | None] | None:
     )
 
 
-def _transitions(executions: Sequence[_Execution], calls: Sequence[_Call], chunks_done: int) -> int:
+def _transitions(executions: Sequence[_Execution], calls: Sequence[_Call], clocked: int) -> int:
     """Count state transitions: two for each chunk that an execution took up, one for each retry."""
-    parents = PARENT_TRANSITIONS * len(executions)
     if not calls:
-        return TRANSITIONS_A_CHUNK * chunks_done + parents
+        parents = max(len(executions), min(1, clocked))
+        return TRANSITIONS_A_CHUNK * clocked + PARENT_TRANSITIONS * parents
     starts = [execution.start_ms - EARLY_MS for execution in executions]
     chunks = {
         (sum(start <= call.at_ms for start in starts), call.first)
@@ -305,4 +304,4 @@ def _transitions(executions: Sequence[_Execution], calls: Sequence[_Call], chunk
     }
     # An execution calls one function to plan, one to finish, and one for each chunk.
     retries = max(0, len(calls) - len(chunks) - 2 * len(executions))
-    return TRANSITIONS_A_CHUNK * len(chunks) + retries + parents
+    return TRANSITIONS_A_CHUNK * len(chunks) + retries + PARENT_TRANSITIONS * len(executions)

@@ -91,8 +91,7 @@ class States:
         name, _, attempt = executionArn.rpartition("-")
         assert name == f"{MACHINE.replace('stateMachine', 'execution')}:{RUN}"
         if int(attempt) not in self.executions:
-            answer = {"Error": {"Code": "ExecutionDoesNotExist", "Message": "no"}}
-            raise ClientError(answer, "DescribeExecution")
+            _forgotten()
         start, stop = self.executions[int(attempt)]
         return {
             "startDate": STARTED + timedelta(seconds=start),
@@ -231,6 +230,22 @@ def test_a_log_that_has_expired_leaves_an_estimate(monkeypatch: pytest.MonkeyPat
     found = bill(monkeypatch, Logs(), Store({0: chunk("one")}))
     assert found.source == "clocks"
     assert found.note == "log group Pricer-Log: has nothing of this run, or no longer"
+
+
+def test_what_a_process_priced_into_the_table_costs_its_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store({0: {}}, attempt=0)
+    monkeypatch.setattr(States, "describe_execution", _forgotten)
+    found = bill(monkeypatch, Logs(), store)
+    assert found.note == "no execution of it is known; Step Functions forgets them after 90 days"
+    assert (found.usage.invocations, found.usage.transitions) == (0, 0)
+    assert found.total == pytest.approx(RUN_UNITS * prices().write_unit)
+
+
+def _forgotten(*_: object, **__: object) -> None:
+    answer = {"Error": {"Code": "ExecutionDoesNotExist", "Message": "no"}}
+    raise ClientError(answer, "DescribeExecution")
 
 
 def test_lines_of_the_emulator_are_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
