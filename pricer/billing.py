@@ -139,7 +139,7 @@ def run_cost(deployment: Deployment, store: DynamoStore, run_id: str) -> Bill:
     ]
     unheard = max(len(clocks), len(calls) - len(billed))
     if unheard and not note:
-        note = f"{unheard} calls are not reported, or not yet"
+        note = f"calls that are not reported, or not yet: {unheard}"
     # Planning and finishing leave no marker.
     others = 2 if clocks and not calls else 0
     usage = Usage(

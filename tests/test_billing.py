@@ -209,7 +209,7 @@ def test_a_call_without_its_report_is_estimated_by_its_own_clock(
     logs.events = [(at, line) for at, line in logs.events if "REPORT RequestId: two" not in line]
     found = bill(monkeypatch, logs, Store({0: chunk("one"), 1: chunk("two", 20_100)}))
     assert found.source == "logs and clocks"
-    assert found.note == "1 calls are not reported, or not yet"
+    assert found.note == "calls that are not reported, or not yet: 1"
     assert found.usage.billed_s == pytest.approx(1.9 + 21.4 + 20.1 + 1.5)
 
 
