@@ -14,7 +14,7 @@ from infra.rules import accept
 from infra.run_machine import RunMachine
 from infra.worker_function import MEMORY_MB, WorkerFunction
 from infra.worker_image import WorkerImage
-from pricer.compiled import kernel_version
+from pricer.compiled import TARGETS, kernel_version
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -107,7 +107,7 @@ class ServiceStack(Stack):
             "PriceFunctionName": price.function.function_name,
             "FinishFunctionName": finish.function.function_name,
             "LogGroupName": log_group.log_group_name,
-            "KernelVersion": kernel_version(),
+            "KernelVersion": kernel_version(TARGETS[settings.architecture]),
             "Version": pricer.__version__,
             "Architecture": settings.architecture,
             "MemoryMb": str(MEMORY_MB),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NUMBERS = ("warm_write_units", "keep_days")
+LEAST_WARM = 4000
 ARCHITECTURES = ("x86_64", "arm64")
 # A state machine's name has at most 80 characters, a stack's is made of these.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,79}")
@@ -41,6 +42,13 @@ class Settings:
         if self.architecture not in ARCHITECTURES:
             choices = ", ".join(ARCHITECTURES)
             raise SpecError(f"architecture: must be one of {choices}, got {self.architecture!r}")
+        if 0 < self.warm_write_units < LEAST_WARM:
+            raise SpecError(
+                f"warm_write_units: must be at least {LEAST_WARM}, what any table takes, got"
+                f" {self.warm_write_units}"
+            )
+        if self.keep_days < 1:
+            raise SpecError(f"keep_days: must be at least 1, got {self.keep_days}")
 
     @classmethod
     def of(cls, context: Mapping[str, str]) -> Settings:
