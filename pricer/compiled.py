@@ -1,6 +1,8 @@
 """The kernels, compiled: for which processor, under which version, cached where, on how many cores.
 
-Everything numba reads from its environment is set here, before anything imports it.
+Everything numba reads from its environment is set here, before anything imports it. An image has
+them ready: `python -m pricer.compiled FOLDER` compiles all of them, and with PRICER_KERNELS=FOLDER
+nothing is compiled any more.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import hashlib
 import logging
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,9 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import PricerError, SpecError
+from .errors import KernelError, PricerError, SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
 logger = logging.getLogger("pricer")
@@ -27,6 +31,7 @@ logger = logging.getLogger("pricer")
 TARGETS = {"x86_64": "x86-64-v3", "amd64": "x86-64-v3", "aarch64": "generic", "arm64": "generic"}
 MOST_WORKERS = 256
 COMPILE_S = 20  # about, on one core; what the message promises
+READY = "PRICER_KERNELS"
 
 # Two threads that import numba at once would see it half imported.
 _lock = threading.Lock()
@@ -41,12 +46,16 @@ def target() -> str:
 
 
 @cache
-def kernel_version() -> str:
-    """Identify what bits the kernels compute: a hash of their files, of numba and the target."""
+def kernel_version(compiled_for: str | None = None) -> str:
+    """Identify what bits the kernels compute: a hash of their files, of numba and the target.
+
+    The target is that of this machine, if none of `TARGETS` is given.
+    """
     digest = hashlib.sha256()
     for path in sorted((Path(__file__).parent / "kernels").glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(f"numba {version('numba')} llvmlite {version('llvmlite')} {target()}".encode())
+    digest.update(f"numba {version('numba')} llvmlite {version('llvmlite')}".encode())
+    digest.update(f" {compiled_for or target()}".encode())
     return digest.hexdigest()
 
 
@@ -74,21 +83,16 @@ def kernels() -> tuple[ModuleType, ModuleType]:
 
 @cache
 def _load() -> tuple[ModuleType, ModuleType]:
+    ready = os.environ.get(READY, "").strip()
+    if ready:
+        return _load_ready(Path(ready))
     folder = _cache_folder()
     poisoned = _built_for_another()
     if poisoned:
         logger.warning("numba compiled before pricer: prices may differ in their last bits")
         folder = folder.with_name(f"{folder.name}-host")
         folder.mkdir(exist_ok=True)
-    settings = {"CACHE_DIR": str(folder)}
-    if not poisoned:
-        settings |= {"CPU_NAME": target(), "CPU_FEATURES": ""}
-    os.environ.update({f"NUMBA_{name}": value for name, value in settings.items()})
-    numba_config = getattr(sys.modules.get("numba"), "config", None)
-    if numba_config:
-        # Somebody imported it before us, and it has read its environment.
-        for name, value in settings.items():
-            setattr(numba_config, name, value)
+    _set_numba({"CACHE_DIR": str(folder)} if poisoned else _fixed(folder))
     # numba keeps apart what it compiled for each folder of sources.
     place = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()
     marker = folder / f"compiled-{place[:16]}"
@@ -102,6 +106,58 @@ def _load() -> tuple[ModuleType, ModuleType]:
         finite_difference.warm_up()
         marker.touch()
     return black_scholes, finite_difference
+
+
+def _load_ready(folder: Path) -> tuple[ModuleType, ModuleType]:
+    if not folder.is_dir():
+        raise KernelError(f"{READY}: must be a folder of compiled kernels, got {str(folder)!r}")
+    check_processor()
+    _set_numba(
+        _fixed(folder) | {"CACHE_LOCATOR_CLASSES": f"{__package__}.kernelcache.ReadyLocator"}
+    )
+    from .kernelcache import never_compile
+
+    never_compile()
+    from .kernels import black_scholes, finite_difference
+
+    return black_scholes, finite_difference
+
+
+def _fixed(folder: Path) -> dict[str, str]:
+    return {"CACHE_DIR": str(folder), "CPU_NAME": target(), "CPU_FEATURES": ""}
+
+
+def _set_numba(settings: Mapping[str, str]) -> None:
+    os.environ.update({f"NUMBA_{name}": value for name, value in settings.items()})
+    numba_config = getattr(sys.modules.get("numba"), "config", None)
+    if numba_config:
+        # Somebody imported it before us, and it has read its environment.
+        for name, value in settings.items():
+            setattr(numba_config, name, value)
+
+
+def build(folder: Path) -> None:
+    """Compile every kernel into an empty folder, from which PRICER_KERNELS then takes them.
+
+    Raises
+    ------
+    KernelError
+        Where one is missing that pricing can come to.
+    """
+    folder.mkdir(parents=True)
+    check_processor()
+    _set_numba(_fixed(folder))
+    from .kernels import black_scholes, finite_difference
+
+    black_scholes.warm_up()
+    finite_difference.warm_up()
+    from .kernelcache import missing
+
+    if lacking := missing():
+        raise KernelError(f"{folder}: lacks {', '.join(lacking)}")
+    # Another process, which may not compile, finds all of it.
+    again = f"from {__package__}.compiled import kernels; [each.warm_up() for each in kernels()]"
+    subprocess.run([sys.executable, "-c", again], env=os.environ | {READY: str(folder)}, check=True)
 
 
 def _built_for_another() -> bool:
@@ -148,3 +204,7 @@ def check_workers(workers: object) -> int:
             f"workers: must be a whole number from 1 to {MOST_WORKERS}, got {workers!r}"
         )
     return workers
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]))
