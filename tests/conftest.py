@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from cloud.deploy import deploy
 from cloud.emulator import running
 from cloud.templates import synthesise
 from pricer.aws import _client
@@ -43,15 +44,27 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def aws(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Point everything that reads AWS settings at the emulator; return its endpoint."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator)
+    point_at(emulator, monkeypatch)
+    return emulator
+
+
+def point_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     _client.cache_clear()
-    return emulator
 
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthesise the stacks once; return the folder of `Pricer-data` and `Pricer`."""
     return synthesise(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture(scope="session")
+def cloud(emulator: str, templates: Path) -> dict[str, str]:
+    """Deploy the stacks into the emulator once; return the outputs of `Pricer`."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        point_at(emulator, monkeypatch)
+        return deploy(templates)

@@ -54,6 +54,7 @@ def state_machine(states: dict[str, Any], start: str) -> dict[str, Any]:
     }
 
 
+CAUGHT = ["Runtime.ExitError", "Lambda.TooManyRequestsException"]
 EACH = {
     "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
     "StartAt": "Call",
@@ -62,7 +63,7 @@ EACH = {
         | {
             "Parameters": {"FunctionName": PROBE, "Payload.$": "$"},
             "Retry": [{"ErrorEquals": ["ValueError"], "MaxAttempts": 2}],
-            "Catch": [{"ErrorEquals": ["Runtime.ExitError"], "Next": "Note", "ResultPath": "$.e"}],
+            "Catch": [{"ErrorEquals": CAUGHT, "Next": "Note", "ResultPath": "$.e"}],
             "End": True,
         },
         "Note": {
@@ -223,6 +224,12 @@ def test_a_distributed_map_heeds_its_concurrency(stack: dict[str, str], concurre
     spans = sorted((done["started"], done["ended"]) for done in run["output"])
     at_once = [sum(a < end and start <= a for start, end in spans) for a, _ in spans]
     assert max(at_once) == concurrency
+
+
+def test_what_goes_beyond_the_quota_fails_by_name(stack: dict[str, str]) -> None:
+    run = run_map(stack, [{"sleep_s": 0.3}] * 3, concurrency=3)
+    (refused,) = [done["e"] for done in run["output"] if "e" in done]
+    assert refused["Error"] == "Lambda.TooManyRequestsException"
 
 
 def test_a_stopped_execution_starts_nothing_more(stack: dict[str, str], aws: str) -> None:

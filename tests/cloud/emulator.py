@@ -104,15 +104,22 @@ def run_functions(saboteur: Saboteur) -> None:
         )
         return container, None
 
-    invoke = lambda_svc._invoke_rie
+    invoke, throttled = lambda_svc._invoke_rie, lambda_svc._throttle_response
 
     def sabotaged(container: Container, event: Any, *rest: Any) -> Any:
         return saboteur.invoke(container, event, lambda: invoke(container, event, *rest))
+
+    def named(*given: Any, **more: Any) -> Any:
+        answer = throttled(*given, **more)
+        # What a state machine calls it; MiniStack's says Lambda.Unknown.
+        answer["body"]["errorType"] = "Lambda.TooManyRequestsException"
+        return answer
 
     lambda_svc._docker_available = True
     lambda_svc._get_docker_client = lambda: "a pool of processes"
     lambda_svc._spawn_lambda_container = spawn
     lambda_svc._invoke_rie = sabotaged
+    lambda_svc._throttle_response = named
 
 
 def complete_state_machines() -> None:
