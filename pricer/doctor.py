@@ -88,7 +88,9 @@ def _checked(
 
 def _failure(name: str, state: str, error: PricerError) -> Check:
     found, _, fix = " ".join(str(error).split()).partition("; ")
-    return Check(name, state, found.removeprefix(f"{name}: "), fix)
+    for prefix in (f"{name}: ", "AWS: "):
+        found = found.removeprefix(prefix)
+    return Check(name, state, found, fix)
 
 
 def _processor() -> Check:
@@ -156,9 +158,7 @@ def _kernels_there(deployment: Deployment) -> Check:
 def _table(deployment: Deployment) -> Check:
     table = deployment.store().table_status()
     rate = (
-        f"{table.write_units_s:,} writes/s"
-        if table.write_units_s
-        else "as fast as it has been written to"
+        f"{table.write_units_s:,} writes/s" if table.write_units_s else "write throughput not told"
     )
     recovery = "recovery " + ("on" if table.recovery else "off")
     expiry = "expiry " + ("on" if table.ttl else "off")

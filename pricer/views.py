@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table as RichTable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 SHORT_ID = 12
 ROWS_ON_SCREEN = 20
+REQUEST = re.compile(r"RequestId: [0-9a-f-]{36} (Error: )?")
 
 
 def price(document: Document) -> View:
@@ -98,12 +100,14 @@ def plan(document: Document) -> View:
     if "aws" in document:
         yield from _plan_on_aws(document["aws"])
         yield ""
-        yield Text(document["verdict"], "green")
     yield _run(document.get("aws", document), "dim")
+    if "verdict" in document:
+        yield ""
+        yield Text(document["verdict"], "green")
 
 
 def _plan_on_aws(document: Document) -> View:
-    yield Text(f"on AWS, in {document['prices_region']}", "bold")
+    yield Text("on AWS", "bold")
     yield ""
     limits = document["limits"]
     allowed = f"of {counted(limits['concurrency'], 'worker')} allowed"
@@ -113,7 +117,7 @@ def _plan_on_aws(document: Document) -> View:
             ("chunks", count(document["chunks"]), each),
             ("at once", count(document["concurrency"]), allowed),
             ("estimated", duration(document["seconds"]), ""),
-            *_dollars(document["dollars"], document["total"], document["prices_as_of"]),
+            *_bill(document),
         ]
     )
     if document["assumed"]:
@@ -123,14 +127,15 @@ def _plan_on_aws(document: Document) -> View:
         yield Text(f"{assumed}, since {document['assumed']}", "yellow")
 
 
-def _dollars(
-    services: Mapping[str, float], total: float, as_of: str
-) -> Iterator[tuple[str, str, str]]:
-    """Yield the facts of a bill."""
-    names = [name for name, amount in services.items() if amount]
-    *each, in_all = dollars([*(services[name] for name in names), total])
-    yield from ((_label(name), amount, "") for name, amount in zip(names, each, strict=True))
-    yield "in all", in_all, f"at the prices of {as_of}"
+def _bill(document: Document) -> Iterator[tuple[str, str, str]]:
+    services = {name: amount for name, amount in document["dollars"].items() if amount}
+    *each, in_all = dollars([*services.values(), document["total"]])
+    yield from ((_label(name), amount, "") for name, amount in zip(services, each, strict=True))
+    yield "in all", in_all, f"at the prices of {_prices(document)}"
+
+
+def _prices(document: Document) -> str:
+    return f"{document['prices_region']}, {document['prices_as_of']}"
 
 
 def submitted(document: Document, going_on: str = "") -> View:
@@ -189,7 +194,8 @@ def _unfinished(document: Document) -> View:
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for what, why in reasons.items():
-        found.setdefault(why, []).append(what)
+        # Two calls that failed alike differ in this alone.
+        found.setdefault(REQUEST.sub("", why), []).append(what)
     return found
 
 
@@ -231,8 +237,8 @@ def cost(document: Document) -> View:
         table.add_row(Text(_label(name)), *pair)
     yield table
     yield ""
-    region, as_of = document["prices_region"], document["prices_as_of"]
-    yield Text(f"at the prices of {region}, {as_of}; what a run stores is billed by the day", "dim")
+    at = f"at the prices of {_prices(document)}"
+    yield Text(f"{at}; what a run stores is billed by the day", "dim")
     if document["note"]:
         yield Text(f"an estimate, by the clocks of the workers: {document['note']}", "yellow")
 
