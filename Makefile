@@ -5,18 +5,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --python-version 3.11
+CDK := $(BIN)/python -m infra.cdk
 
-.PHONY: help setup demo test check bench coverage wheel lock clean
+.PHONY: help setup demo test check e2e bench coverage wheel lock clean bootstrap deploy destroy
 
 help:
 	@echo "make setup     make .venv with what pricing needs"
 	@echo "make demo      price a million options and a book, query them, validate the kernels"
 	@echo "make test      run the tests"
 	@echo "make check     formatting, lint, types, imports, dependencies, spelling, tests"
+	@echo "make e2e       run the container image against an AWS on this machine; needs root"
 	@echo "make coverage  run the tests and report the lines they miss"
 	@echo "make bench     time pricer against QuantLib, measure its errors; writes docs/"
 	@echo "make wheel     build a wheel and a source archive into dist/"
 	@echo "make lock      resolve and lock the requirements anew"
+	@echo "make deploy    deploy to AWS what docs/aws.md describes (once before: make bootstrap); make destroy"
 	@echo "make clean     remove .venv and everything built"
 
 setup: $(VENV)/run.stamp
@@ -37,6 +40,11 @@ check: $(VENV)/dev.stamp
 	$(BIN)/codespell
 	$(BIN)/python -m pytest
 
+e2e: $(VENV)/dev.stamp
+	@tests/cloud/prepare.sh
+	@PYTHONPATH=tests unshare --net --pid --fork --mount-proc --kill-child \
+	$(BIN)/python -m cloud.e2e
+
 coverage: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
@@ -46,6 +54,17 @@ bench: $(VENV)/bench.stamp $(VENV)/dev.stamp
 
 wheel: $(VENV)/run.stamp
 	@$(BIN)/python -m hatchling build
+
+# Once for an account and a region.
+bootstrap: $(VENV)/dev.stamp
+	$(CDK) bootstrap $(ARGS)
+
+# Choices of infra/settings.py: make deploy ARGS="-c name=Mine -c architecture=arm64"
+deploy: $(VENV)/dev.stamp
+	$(CDK) deploy --all $(ARGS)
+
+destroy: $(VENV)/dev.stamp
+	$(CDK) destroy --all $(ARGS)
 
 lock: $(VENV)/run.stamp
 	@$(PIP) install uv

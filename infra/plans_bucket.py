@@ -30,6 +30,9 @@ class PlansBucket(Construct):
             ],
             removal_policy=RemovalPolicy.RETAIN,
         )
+        assert self.bucket.policy
+        # What is kept stays TLS only.
+        self.bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)
         accept(
             self.bucket,
             ["S1"],
