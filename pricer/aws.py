@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore import exceptions as botocore
 from botocore.config import Config
+from botocore.loaders import create_loader
+from botocore.session import Session
 
 from .errors import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from botocore.loaders import Loader
 
 CONNECT_S, READ_S = 5, 60
 ATTEMPTS = 5
@@ -35,7 +39,7 @@ def region_of(region: str | None = None) -> str | None:
     # The AWS command line reads AWS_REGION; boto3 alone would not.
     region = region or os.environ.get("AWS_REGION")
     with explained():
-        return region or boto3.Session().region_name
+        return region or Session().get_config_variable("region")
 
 
 def client(
@@ -62,13 +66,22 @@ def _client(service: str, region: str | None, endpoint: str | None, attempts: in
         max_pool_connections=32,
     )
     # Not the default session, which would keep the first credentials it has seen.
-    session = boto3.Session()
+    settled = Session()
+    models = _models(settled.get_config_variable("data_path"))
+    settled.register_component("data_loader", models)
+    session = boto3.Session(botocore_session=settled)
     try:
         return session.client(service, region_name=region, endpoint_url=endpoint, config=settings)
     except botocore.BotoCoreError:
         raise
     except ValueError as error:
         raise AwsError(f"AWS: {error}; an endpoint must be a URL, as https://host") from error
+
+
+@cache
+def _models(path: str | None) -> Loader:
+    """Return what reads the descriptions of services, once: most of what a client costs."""
+    return create_loader(path)
 
 
 def error_code(error: BaseException | None) -> str:

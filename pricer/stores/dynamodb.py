@@ -83,28 +83,21 @@ class DynamoStore:
             old = self.table.get(run.run_id, HEAD)
             if old and _counts(old):
                 new = old | {"submitted_at": run.submitted_at}
-                changes = [
-                    self.table.updating(
-                        (run.run_id, HEAD),
-                        "SET submitted_at = :at",
-                        "generation = :generation AND attribute_not_exists(deleted)",
-                        at=run.submitted_at,
-                        generation=old["generation"],
-                    ),
-                    self.table.updating(
-                        (RUNS, run.run_id), "SET submitted_at = :at", at=run.submitted_at
-                    ),
-                ]
+                change = self.table.updating(
+                    (run.run_id, HEAD),
+                    "SET submitted_at = :at",
+                    "generation = :generation AND attribute_not_exists(deleted)",
+                    at=run.submitted_at,
+                    generation=old["generation"],
+                )
             else:
                 new = self._new_head(run, files)
                 condition, values = "attribute_not_exists(pk)", {}
                 if old:
                     condition, values = "generation = :old", {"old": old["generation"]}
-                changes = [
-                    self.table.replacing(new, condition, **values),
-                    self.table.replacing(new | {"pk": RUNS, "sk": run.run_id}),
-                ]
-            if self.table.change_both(*changes):
+                change = self.table.replacing(new, condition, **values)
+            listed = self.table.replacing(new | {"pk": RUNS, "sk": run.run_id})
+            if self.table.change_both(change, listed):
                 return self._seen(run.run_id, new)
 
     def run(self, run_id: str) -> StoredRun:

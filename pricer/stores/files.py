@@ -1,4 +1,4 @@
-"""The files of runs in a DynamoDB table: on S3, or in pieces in the table where there is no bucket."""
+"""The files of runs in a DynamoDB table: on S3, or in pieces in the table, without a bucket."""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pricer import aws
 from pricer.errors import AwsError, StoreError
 
+from . import SHORT_ID
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -69,13 +71,11 @@ class Owners:
             yield False
             return
         stop = Event()
-        thread = Thread(target=self._renew, args=(run_id, me, stop), daemon=True)
-        thread.start()
+        Thread(target=self._renew, args=(run_id, me, stop), daemon=True).start()
         try:
             yield True
         finally:
             stop.set()
-            thread.join()
             # Where the table cannot be reached, the lease ends by itself.
             with suppress(StoreError):
                 self.release(run_id, me)
@@ -122,10 +122,10 @@ class Owners:
                     end=time.time() + LEASE_S,
                 )
             except StoreError as error:
-                logger.warning("run %s: its lease is not renewed: %s", run_id[:12], error)
+                logger.warning("run %s: its lease is not renewed: %s", run_id[:SHORT_ID], error)
                 continue
-            if not kept:
-                logger.warning("run %s: another owns it now", run_id[:12])
+            if not kept and not stop.is_set():
+                logger.warning("run %s: another owns it now", run_id[:SHORT_ID])
                 return
 
     def _read(self, run_id: str) -> Item:

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 WRITE_ITEMS, READ_ITEMS = 25, 100
 PATIENCE_S = 60.0
 WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
-# A request is sent so often before it is asked again here, where the time left is known.
-ATTEMPTS = 3
+# Once more where a connection breaks; to wait is for who knows how much time is left.
+ATTEMPTS = 2
 
 BUSY = (
     *("ProvisionedThroughputExceededException", "ProvisionedThroughputExceeded"),
-    *("ThrottlingException", "ThrottlingError", "RequestLimitExceeded", "InternalServerError"),
+    *("ThrottlingException", "ThrottlingError", "RequestLimitExceeded"),
+    *("InternalServerError", "ServiceUnavailable"),
     *("TransactionConflictException", "TransactionConflict", "TransactionInProgressException"),
 )
 REFUSED = ("ConditionalCheckFailedException", "ConditionalCheckFailed")
