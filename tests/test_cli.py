@@ -529,7 +529,7 @@ def test_a_status_has_counts_reasons_examples_and_spreads(store: str) -> None:
     found = document("status", "latest", "--store", store)
     assert list(found) == [
         *("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed"),
-        *("chunks", "chunks_done", "failures", "measures"),
+        *("chunks", "chunks_done", "failures", "measures", "reasons"),
     ]
     assert (found["state"], found["cells"], found["done"]) == ("complete", 80, 80)
     assert list(found["measures"]) == ["price", "delta", "error"]
@@ -819,7 +819,8 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
         line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()
     ]
     assert names == [
-        *("price", "plan", "submit", "runs", "status", "delete", "query", "export", "validate")
+        *("price", "plan", "submit", "watch", "runs", "status", "cancel", "delete", "query"),
+        *("export", "cost", "validate", "doctor"),
     ]
 
 
@@ -839,7 +840,9 @@ def test_the_version_is_the_package_s() -> None:
 
 
 def test_what_is_heavy_is_loaded_when_it_is_used() -> None:
-    code = "import sys, pricer.cli; print(*{'numba', 'rich', 'pyarrow'} & set(sys.modules))"
+    code = (
+        "import sys, pricer.cli; print(*{'numba', 'rich', 'pyarrow', 'boto3'} & set(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -867,12 +870,18 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "price": document(*ONE) | document("price", "--book", book),
         "plan": document("plan", grid),
         "submit": document("submit", grid),
+        # As status.
+        "watch": {},
         "runs": document("runs", "--store", store),
         "status": document("status", "latest", "--store", store),
+        # Those of AWS have tests of their own.
+        "cancel": {},
         "delete": document("delete", "latest"),
         "query": {},
         "export": document("export", "latest", grid.with_suffix(".csv"), "--store", store),
+        "cost": {},
         "validate": document("validate"),
+        "doctor": document("doctor"),
     }
     assert list(fields) == list(cli.commands)
     for name, command in cli.commands.items():

@@ -259,6 +259,54 @@ def test_a_second_submit_takes_over_where_the_first_dies() -> None:
 # --- finding, listing, deleting ---
 
 
+def test_waiting_ends_when_a_run_is_complete_and_shows_its_progress() -> None:
+    store = MemoryStore()
+    steps: list[int] = []
+    release = threading.Event()
+
+    def slowly(plan: Plan, first: int, end: int) -> Iterator[tuple[int, Any]]:
+        release.wait(10)
+        return formula(plan, first, end)
+
+    pricing = threading.Thread(target=priced, kwargs={"store": store, "price": slowly})
+    pricing.start()
+    while not (store.runs() and store.running(store.runs()[0].run_id)):
+        time.sleep(0.01)
+    waiting = threading.Thread(target=open_run(store=store).wait, args=(steps.append,))
+    waiting.start()
+    time.sleep(0.1)
+    assert waiting.is_alive()
+    release.set()
+    waiting.join(10)
+    pricing.join(10)
+    assert steps[0] == 0
+    assert steps[-1] == GRID.cells
+    open_run(store=store).wait()
+
+
+def test_waiting_ends_when_nobody_prices_a_run() -> None:
+    store = MemoryStore()
+    with pytest.raises(ZeroDivisionError):
+        priced(store=store, price=lambda *_: 1 / 0)
+    run = open_run(store=store)
+    run.wait()
+    assert run.state == "incomplete"
+
+
+def test_a_status_says_why_blocks_are_missing_until_none_is() -> None:
+    class Saying(MemoryStore):
+        def reasons(self, run_id: str) -> dict[str, str]:
+            return {"blocks 0 to 1": "StoreError: why"}
+
+    store = Saying()
+    with pytest.raises(ZeroDivisionError):
+        priced(store=store, price=lambda *_: 1 / 0)
+    status = open_run(store=store).status()
+    assert status.reasons == {"blocks 0 to 1": "StoreError: why"}
+    assert status.to_json()["reasons"] == status.reasons
+    assert priced(store=store).status().reasons == {}
+
+
 def test_latest_is_the_run_submitted_last_even_when_it_was_complete() -> None:
     store = MemoryStore()
     other = Grid(axes=GRID.axes, fixed={"rate": 0.06}, measures=("price", "delta"))

@@ -151,3 +151,13 @@ def test_a_column_that_is_empty_everywhere_is_left_out() -> None:
     shown, notes = lines(WIDE | {"reason": reasons}, 200)
     assert "reason" not in shown[0]
     assert notes == ["in every row: spot 100"]
+
+
+def test_dollars_are_as_fine_as_the_column_needs() -> None:
+    assert screen.dollars([0.0, 0.00004, 0.3612, 1.5]) == [
+        "$0.0000",
+        "<$0.0001",
+        "$0.3612",
+        "$1.5000",
+    ]
+    assert screen.dollars([0.004, 12.345, 1234.5]) == ["<$0.01", "$12.35", "$1,234.50"]
