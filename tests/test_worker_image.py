@@ -1,0 +1,160 @@
+"""The image holds all that a worker imports, and nothing else of this package."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+WORK = """
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import SimpleNamespace
+
+LOCKED = {name.replace("-", "_") for name in sys.argv[1].split()}
+THERE = {*LOCKED, *sys.stdlib_module_names, "dateutil", "pricer", "_cffi_backend"}
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in THERE:
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+
+sys.meta_path.insert(0, Absent())
+
+import numpy as np
+
+import pricer
+from pricer import handler, worker
+from pricer.book import Book
+from pricer.compiled import kernel_version
+from pricer.contracts import INPUTS, Cells
+from pricer.grid import Axis, Grid
+from pricer.kernels import black_scholes, finite_difference
+from pricer.kernelcache import missing
+from pricer.plan import Plan
+from pricer.stores import StoredRun
+
+assert Path(pricer.__file__).is_relative_to(sys.argv[2]), pricer.__file__
+assert missing()
+
+class Kept:
+    bucket, write_units = "bucket", 0.0
+
+    def __init__(self, plan):
+        self.head = StoredRun(plan.run_id, "", plan.cells, plan.blocks, 1, "2026")
+        self.files = {"plan": plan.to_json().encode()} | plan.columns()
+        self.done, self.along, self.found = {}, [], {}
+
+    def run(self, run_id):
+        return self.head
+
+    def read(self, run_id, name, first=0, end=None):
+        return self.files[name][first:end]
+
+    def write(self, run_id, name, data):
+        return name
+
+    def clear_reasons(self, run_id):
+        pass
+
+    def markers(self, run_id):
+        return self.done
+
+    def marker(self, run_id, chunk):
+        return self.done.get(chunk)
+
+    def put_blocks(self, run_id, blocks):
+        pass
+
+    def put_marker(self, run_id, chunk, summary, *, axes, usage):
+        self.done[chunk] = summary
+        self.along.append(axes)
+
+    def axes(self, run_id):
+        return self.along
+
+    def put_summary(self, run_id, summary):
+        self.found = summary
+
+def formula(plan, first, end):
+    for block in range(first, end):
+        cells, _ = plan.cells_at(*plan.block_range(block))
+        status = np.where(cells.valid(), 0, 1).astype(np.uint8)
+        yield block, SimpleNamespace(price=cells.spot, error=cells.spot, status=status)
+
+worker.pricing.price_chunk = formula
+fixed = {"right": "put", "exercise": "american", "strike": 1.0, "expiry": 1.0, "rate": 0.0}
+grid = Grid((Axis("spot", (1.0, 2.0)), Axis("vol", (0.1, 0.2))), fixed | {"dividend_yield": 0.0})
+columns = {name: np.array([1.0, np.nan]) for name in INPUTS}
+book = Book(Cells(**columns | {"right": np.ones(2, "i1"), "exercise": np.ones(2, "i1")}))
+for spec in (grid, book):
+    object.__setattr__(spec, "measures", ("price",))
+    store = Kept(Plan.of(spec, kernel_version()))
+    run = store.head.run_id
+    assert worker.plan_run(store, run)["chunks"] == 1
+    assert worker.price_chunk(store, run, 0, 1)["priced"] == len(store.done) * store.head.cells
+    assert worker.finish_run(store, run)["state"] == "complete"
+    assert store.found["failures"] if spec is book else store.found["axes"]
+print("worked")
+"""
+
+
+def copied(dockerfile: str) -> dict[Path, Path]:
+    """Return what a Dockerfile copies of this package, and where to."""
+    lines = dockerfile.replace("\\\n", " ").splitlines()
+    files: dict[Path, Path] = {}
+    for line in lines:
+        match line.split():
+            case ["COPY", *sources, target] if target.startswith("pricer/"):
+                for source in sources:
+                    for path in ROOT.glob(source):
+                        files[path] = Path(target) / path.name
+    return files
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder of the files that the image holds of this package."""
+    folder = tmp_path_factory.mktemp("image")
+    for source, target in copied((ROOT / "infra" / "Dockerfile").read_text()).items():
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, folder / target)
+    return folder
+
+
+def locked() -> list[str]:
+    """Name the distributions that are installed in the image."""
+    text = (ROOT / "requirements" / "worker.txt").read_text()
+    return sorted(set(re.findall(r"^([a-z0-9_-]+)==", text, re.MULTILINE)))
+
+
+def test_a_worker_works_with_what_is_in_the_image_and_nothing_else(image: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WORK, " ".join(locked()), str(image)],
+        cwd=image,
+        env={"PYTHONPATH": str(image), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("worked\n", "")
+
+
+def test_the_image_holds_neither_the_command_line_nor_other_stores_nor_what_prices_locally(
+    image: Path,
+) -> None:
+    names = {path.stem for path in image.rglob("*.py")}
+    assert {"handler", "worker", "dynamodb", "finite_difference"} <= names
+    assert names.isdisjoint({"cli", "local", "memory", "options", "run", "sqlite", "views"})
+
+
+def test_no_requirement_of_the_image_draws_plots_or_deploys() -> None:
+    assert {"boto3", "numba", "numpy"} <= set(locked())
+    assert {"aws-cdk-lib", "click", "pandas", "pyarrow", "rich", "scipy"}.isdisjoint(locked())
