@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 BUDGET_S = 0.5
-# Families solved together, enough to fill the lanes of the solver.
-SAMPLE_FAMILIES = 16
+# Families solved together, enough to fill the lanes of the solver; more where they are quick.
+SAMPLE_FAMILIES, MORE_FAMILIES, QUICK_S = 16, 4, 0.05
 # Long enough that starting a chunk costs nothing, short enough to lose.
 CHUNK_S = 1.0
 LONG_CHUNK_S = 60.0
@@ -76,12 +76,15 @@ def measure(plan: Plan) -> Measured:
     families = cells = packed_bytes = 0
     solve_s = cell_s = pack_s = 0.0
     kernels()
+    sample = SAMPLE_FAMILIES
     deadline = time.perf_counter() + BUDGET_S
     for block in _spread(plan.blocks):
-        timed = _timed(plan, block)
+        timed = _timed(plan, block, sample)
         if time.perf_counter() < deadline:
             # Again: the first solve of its kind loads its kernel.
-            timed = _timed(plan, block)
+            timed = _timed(plan, block, sample)
+        if timed.solve_s + timed.cell_s + timed.pack_s < QUICK_S:
+            sample *= MORE_FAMILIES
         families += timed.families
         cells += timed.cells
         packed_bytes += timed.packed_bytes
@@ -103,12 +106,14 @@ class _Timed:
     pack_s: float
 
 
-def _timed(plan: Plan, block: int) -> _Timed:
-    """Time the solves of some families from `block` on, what makes cells of them, and packing."""
+def _timed(plan: Plan, block: int, sample: int) -> _Timed:
+    """Time the solves of the first `sample` families of `block`, what makes cells, and packing."""
     settings = Settings(plan.method, plan.tolerance, plan.measures)
     first, end = plan.block_range(block)
-    family = plan.family_range(block)[0]
-    families = plan.families_at(family, min(family + SAMPLE_FAMILIES, plan.families))
+    family, last = plan.family_range(block)
+    # Those after the block's own fill the lanes; they are not asked for cells.
+    last = min(family + sample, max(last, family + SAMPLE_FAMILIES), plan.families)
+    families = plan.families_at(family, last)
     started = time.perf_counter()
     solution = solve(families, settings)
     solved = time.perf_counter()

@@ -31,11 +31,11 @@ STEP_S = 1.0
 SEND_S_PER_BYTE = 1.6e-8
 # One worker's writes where the table does not hold it back: a batch of 1.3 MB after the other.
 WRITE_BYTES_PER_S = 20e6
-# docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html: environments of one function.
+# Environments of one function: docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html.
 RAMP_ENVIRONMENTS, RAMP_S = 1_000, 10.0
 
-# docs.aws.amazon.com/amazondynamodb: on demand a table takes twice its peak of half an hour ago,
-# up to the quota of a table.
+# On demand a table takes twice its peak of half an hour before, up to the quota of a table:
+# docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html.
 DOUBLING_S, TABLE_UNITS_PER_S = 1_800.0, 40_000.0
 
 # Start-up is at most a third of a chunk, and a few per cent of most.
@@ -186,16 +186,16 @@ def fan_out(
     down to 5 s. Where there is a family for every worker, chunks end between families, so that none
     is solved twice.
     """
-    units = plan.blocks * _units(plan.cells / plan.blocks * measured.packed_bytes_per_cell)
+    units = plan.blocks * units_of(plan.cells / plan.blocks * measured.packed_bytes_per_cell)
     write_s, peak = _writing(units, limits.write_units_per_s)
-    workers = ceil(peak * _busy_s(plan, measured, plan.blocks) / units)
+    workers = ceil(peak * alone_s(plan, measured, plan.blocks) / units)
     workers = max(1, min(workers, limits.concurrency))
     if chunk_blocks is None:
         first_s = workers * units / limits.write_units_per_s
         chunk_blocks = _chunk_blocks(plan, measured, workers, write_s, first_s)
     chunks = len(plan.chunks(chunk_blocks))
     concurrency = min(workers, chunks)
-    busy_s = _busy_s(plan, measured, chunk_blocks)
+    busy_s = alone_s(plan, measured, chunk_blocks)
     waves = ceil(chunks / concurrency)
     work_s = max(waves * busy_s / chunks, write_s)
     ramp_s = RAMP_S * ((concurrency - 1) // RAMP_ENVIRONMENTS)
@@ -253,7 +253,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
 
 
-def _busy_s(plan: Plan, measured: Measured, chunk_blocks: int) -> float:
+def alone_s(plan: Plan, measured: Measured, chunk_blocks: int) -> float:
     """Return what all chunks take one worker that no table holds back."""
     sent = plan.cells * measured.packed_bytes_per_cell
     cell_s = measured.cell_s + measured.pack_s
@@ -276,7 +276,7 @@ def _chunk_blocks(
     plan: Plan, measured: Measured, workers: int, write_s: float, first_s: float
 ) -> int:
     """Cut for `workers` who write for `write_s`, and for `first_s` in all at the first rate."""
-    busy_s = _busy_s(plan, measured, plan.blocks)
+    busy_s = alone_s(plan, measured, plan.blocks)
     part_s = max(busy_s / workers, write_s)
     waves = ceil(part_s / CHUNK_S)
     chunks = max(1, min(workers * waves, int(workers * part_s / SHORT_CHUNK_S)))
@@ -287,7 +287,8 @@ def _chunk_blocks(
     return min(min(ceil(even / whole), longest // whole) * whole, plan.blocks)
 
 
-def _units(content_bytes: float) -> int:
+def units_of(content_bytes: float) -> int:
+    """Return the write units of an item, by the bytes of what it holds."""
     return ceil((content_bytes + ITEM_BYTES) / UNIT_BYTES)
 
 
@@ -309,7 +310,7 @@ def _usage(
         billed_s=billed_s + (concurrency + 2) * START_S + 2 * STEP_S,
         invocations=chunks + 2,
         transitions=TRANSITIONS_A_CHUNK * chunks + PARENT_TRANSITIONS,
-        write_units=block_units + chunks * _units(marker_bytes) + RUN_UNITS,
+        write_units=block_units + chunks * units_of(marker_bytes) + RUN_UNITS,
         table_gb_months=stored / GB * months,
         # The plan and the manifest beside a book's columns, of which a chunk reads its parts.
         s3_puts=len(columns) + 2,
