@@ -235,6 +235,14 @@ def test_an_execution_is_named_by_run_and_attempt_and_told_the_concurrency(
     assert names(deployment) == [("1", "SUCCEEDED"), ("2", "SUCCEEDED")]
 
 
+def test_an_execution_that_ends_at_once_is_not_started_twice(
+    deployment: Deployment, store: DynamoStore
+) -> None:
+    at_once = replace(deployment, state_machine=machine("at-once", {"Type": "Succeed"}))
+    execute(at_once, store)
+    assert names(at_once) == [("1", "SUCCEEDED")]
+
+
 def test_a_run_that_is_going_is_attached_to(deployment: Deployment, store: DynamoStore) -> None:
     threads = [threading.Thread(target=execute, args=(deployment, store)) for _ in range(4)]
     for thread in threads:

@@ -160,15 +160,17 @@ class StepFunctionsExecutor:
         machine = self.deployment.state_machine.replace(":stateMachine:", ":execution:")
         while True:
             taken = store.take(run.run_id, lambda attempt: f"{machine}:{run.run_id}-{attempt}")
-            if taken:
-                self._start(taken, run, store)
+            if taken and self._started(taken, run, store):
+                logger.info("started %s", taken)
+                return taken
             owner = store.owner(run.run_id)
             # Not so where another has just let go, or an execution of this name ended long ago.
             if owner and owner.alive:
-                logger.info("%s %s", "started" if taken else "attached to", owner.owner)
+                logger.info("attached to %s", owner.owner)
                 return owner.owner
 
-    def _start(self, execution: str, run: StoredRun, store: DynamoStore) -> None:
+    def _started(self, execution: str, run: StoredRun, store: DynamoStore) -> bool:
+        """Start an execution; False where there is or was one of this name."""
         name = execution.rpartition(":")[2]
         attempt = int(name.rpartition("-")[2])
         given = {"run": run.run_id, "attempt": attempt, "concurrency": self.workers}
@@ -183,9 +185,11 @@ class StepFunctionsExecutor:
                     input=json.dumps(given),
                 )
         except BaseException as error:
-            if aws.error_code(error) != "ExecutionAlreadyExists":
-                store.release(run.run_id, execution)
-                raise
+            if aws.error_code(error) == "ExecutionAlreadyExists":
+                return False
+            store.release(run.run_id, execution)
+            raise
+        return True
 
 
 def how_to_go_on(run_id: str, stack: str) -> str:
