@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.worker_function import TIMEOUT_S
-
 State = dict[str, Any]
 
 LABEL = "PriceAll"
@@ -24,7 +22,10 @@ def _retry(errors: list[str], attempts: int, first_s: int, most_s: int) -> State
 
 
 # These fail again however often: what was submitted, or what was deployed, must change.
-HOPELESS = {"ErrorEquals": ["PlanError", "KernelError", "RunNotFoundError"], "MaxAttempts": 0}
+HOPELESS: State = {
+    "ErrorEquals": ["PlanError", "KernelError", "RunNotFoundError"],
+    "MaxAttempts": 0,
+}
 # Somebody else has the account's concurrency: a quarter of an hour of patience.
 THROTTLED = _retry(["Lambda.TooManyRequestsException"], 30, 2, 60)
 SERVICE = _retry(
@@ -48,10 +49,10 @@ WRITE = [_retry(["States.TaskFailed", "States.Timeout"], 8, 1, 30)]
 READ = [_retry(["States.ItemReaderFailed"], 3, 1, 30)]
 
 
-def definition(keep_days: int) -> State:
+def definition(keep_days: int, timeout_s: int) -> State:
     """Return the state machine: plan, price all chunks, finish.
 
-    `keep_days` is how long the reason of a failure is kept.
+    `keep_days` is how long the reason of a failure is kept, `timeout_s` what its functions have.
     """
     keep_s = keep_days * 86_400
     caught = _catch("RecordRunFailure")
@@ -60,7 +61,7 @@ def definition(keep_days: int) -> State:
         "StartAt": "Plan",
         "States": {
             "Plan": {
-                **_invoke("${PlanFunction}", {"run.$": "$.run"}),
+                **_invoke("${PlanFunction}", timeout_s, {"run.$": "$.run"}),
                 "ResultSelector": {
                     "key.$": "$.Payload.key",
                     "chunks.$": "$.Payload.chunks",
@@ -76,9 +77,9 @@ def definition(keep_days: int) -> State:
                 ],
                 "Default": LABEL,
             },
-            LABEL: _price_all(keep_s) | {"Catch": caught, "Next": "Finish"},
+            LABEL: _price_all(keep_s, timeout_s) | {"Catch": caught, "Next": "Finish"},
             "Finish": {
-                **_invoke("${FinishFunction}", {"run.$": "$.run"}),
+                **_invoke("${FinishFunction}", timeout_s, {"run.$": "$.run"}),
                 "OutputPath": "$.Payload",
                 "Catch": caught,
                 "Next": "IsComplete",
@@ -110,7 +111,7 @@ def definition(keep_days: int) -> State:
     }
 
 
-def _price_all(keep_s: int) -> State:
+def _price_all(keep_s: int, timeout_s: int) -> State:
     return {
         "Type": "Map",
         "Label": LABEL,
@@ -129,6 +130,7 @@ def _price_all(keep_s: int) -> State:
                 "PriceChunk": {
                     **_invoke(
                         "${PriceFunction}",
+                        timeout_s,
                         {"run.$": "$.run", "first.$": "$.first", "end.$": "$.end"},
                     ),
                     # The outputs of all chunks together must stay under 256 KiB.
@@ -153,13 +155,13 @@ def _price_all(keep_s: int) -> State:
     }
 
 
-def _invoke(function: str, payload: State) -> State:
+def _invoke(function: str, timeout_s: int, payload: State) -> State:
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
         "Parameters": {"FunctionName": function, "Payload": payload},
         # Later than the function's own, which says more.
-        "TimeoutSeconds": TIMEOUT_S + 60,
+        "TimeoutSeconds": timeout_s + 60,
         "Retry": INVOKE,
     }
 

@@ -13,6 +13,7 @@ from constructs import Construct
 
 from infra.definition import LABEL, definition
 from infra.rules import accept
+from infra.worker_function import TIMEOUT_S
 
 if TYPE_CHECKING:
     from aws_cdk import aws_dynamodb as dynamodb
@@ -63,7 +64,9 @@ class RunMachine(Construct):
             self,
             "Machine",
             state_machine_name=name,
-            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition(keep_days))),
+            definition_body=sfn.DefinitionBody.from_string(
+                json.dumps(definition(keep_days, TIMEOUT_S))
+            ),
             definition_substitutions={
                 "PlanFunction": plan.function.function_arn,
                 "PriceFunction": price.function.function_arn,

@@ -9,14 +9,14 @@ from aws_cdk import IgnoreMode
 from aws_cdk import aws_ecr_assets as assets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from constructs import Construct
 
     from infra.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-# Everything else could change without the image.
-CONTEXT = ("infra/Dockerfile", "kernels", "pricer", "requirements/worker.txt")
-EXCLUDE = ["*", *(f"!{path}" for path in CONTEXT), "**/__pycache__"]
+DOCKERFILE = "infra/Dockerfile"
 
 
 class WorkerImage(assets.DockerImageAsset):
@@ -24,13 +24,22 @@ class WorkerImage(assets.DockerImageAsset):
 
     def __init__(self, scope: Construct, construct_id: str, settings: Settings) -> None:
         arm = settings.architecture == "arm64"
+        text = (ROOT / DOCKERFILE).read_text()
         super().__init__(
             scope,
             construct_id,
             directory=str(ROOT),
-            file="infra/Dockerfile",
-            exclude=EXCLUDE,
+            file=DOCKERFILE,
+            exclude=["*", *(f"!{path}" for path in (DOCKERFILE, *_copied(text)))],
             ignore_mode=IgnoreMode.DOCKER,
             platform=assets.Platform.LINUX_ARM64 if arm else assets.Platform.LINUX_AMD64,
             build_args={"BASE_IMAGE": settings.base_image} if settings.base_image else None,
         )
+
+
+def _copied(dockerfile: str) -> Iterator[str]:
+    """Yield what a Dockerfile copies from its context."""
+    for line in dockerfile.replace("\\\n", " ").splitlines():
+        match line.split():
+            case ["COPY", first, *others] if not first.startswith("--"):
+                yield from [first, *others][:-1]
