@@ -44,7 +44,7 @@ def test_where_pricing_takes_no_time_the_table_takes_all() -> None:
 
 
 def test_a_table_doubles_every_half_hour_up_to_its_quota() -> None:
-    work = scale.Work(40, requests=10_000, blocks=25, block_units=4.0, price_s=0.0, send_s=0.0)
+    work = scale.Work(40, requests=1_000, blocks=25, block_units=40.0, price_s=0.0, send_s=0.0)
     line = scale.simulate(work, 8, scale.Table(4_000, most=8_000))
     # Half an hour at 4,000, all the rest at 8,000.
     expected = 1_800 + (40_000_000 - 1_800 * 4_000) / 8_000
