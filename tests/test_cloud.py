@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloud.faults import happened, inject
+from cloud.submitted import call, chunk_events, submitted
 from pricer.aws import client
 from pricer.compiled import kernel_version
 from pricer.errors import StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.executors.stepfunctions import Deployment, StepFunctionsExecutor, cancel
 from pricer.grid import Grid
-from pricer.plan import Chunks, Plan
+from pricer.plan import Plan
 from pricer.run import Run, as_store, submit_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pricer.stores import Store
-    from pricer.stores.dynamodb import DynamoStore
 
 PROGRAM = Path(sys.executable).with_name("pricer")
 FILE = """
@@ -51,18 +50,6 @@ dividend_yield = [0.0, 0.02]
 WAIT_S = 60.0
 
 another = count(1)
-
-
-class Idle:
-    """An executor that prices nothing: what it is given is left as it was submitted."""
-
-    workers = 1
-
-    def own(self, *_: Any) -> Any:
-        return nullcontext(True)
-
-    def execute(self, *_: Any) -> None:
-        """Do nothing."""
 
 
 @pytest.fixture
@@ -87,27 +74,6 @@ def price(
 ) -> Run:
     executor = StepFunctionsExecutor(deployment, at_once, detach=detach)
     return submit_plan(plan, deployment.store(), executor, chunk_blocks=chunk_blocks)
-
-
-def left_as_submitted(deployment: Deployment, plan: Plan, chunk_blocks: int) -> DynamoStore:
-    store = deployment.store()
-    submit_plan(plan, store, Idle(), chunk_blocks=chunk_blocks)
-    return store
-
-
-def chunks_of(plan: Plan, chunk_blocks: int) -> list[dict[str, Any]]:
-    """Return the events of a run's chunks."""
-    return [
-        {"run": plan.run_id, "first": blocks.start, "end": blocks.stop}
-        for blocks in Chunks(plan.blocks, chunk_blocks)
-    ]
-
-
-def call(function: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Return what a function answers to an event."""
-    answer = client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
-    document: dict[str, Any] = json.load(answer["Payload"])
-    return document
 
 
 def stored(store: Store, plan: Plan) -> dict[int, bytes]:
@@ -177,8 +143,8 @@ def test_a_worker_that_is_killed_in_mid_chunk(deployment: Deployment, aws: str, 
 
 
 def test_a_chunk_that_is_delivered_twice(deployment: Deployment, plan: Plan) -> None:
-    store = left_as_submitted(deployment, plan, chunk_blocks=64)
-    first, second = chunks_of(plan, 64)
+    store = submitted(deployment, plan, chunk_blocks=64)
+    first, second = chunk_events(plan, 64)
     with ThreadPoolExecutor(2) as pool:
         at_once = pool.map(call, [deployment.price_function] * 2, [first] * 2)
         assert [answer["cells"] for answer in at_once] == [50_000] * 2
@@ -252,7 +218,7 @@ def test_a_chunk_that_always_fails_stops_no_other(
 def test_a_plan_that_is_missing_or_damaged(
     deployment: Deployment, aws: str, plan: Plan, damage: str
 ) -> None:
-    store = left_as_submitted(deployment, plan, chunk_blocks=64)
+    store = submitted(deployment, plan, chunk_blocks=64)
     at = {"Bucket": deployment.bucket, "Key": plan_key(deployment, plan)}
     whole = client("s3").get_object(**at)["Body"].read()
     match damage:
