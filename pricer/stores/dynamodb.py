@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from pricer.blocks import pack_block, unpack_block
 from pricer.errors import StoreError
@@ -279,6 +279,7 @@ class DynamoStore:
             "expires": int(now + self.keep_days * DAY_S),
         }
         del head["run_id"]
+        self.clear_reasons(run.run_id)
         return head | self._files.keep(run.run_id, head, files)
 
     def _head(self, run_id: str) -> Item:
@@ -311,14 +312,13 @@ class DynamoStore:
 
 def open_dynamodb(url: str) -> DynamoStore:
     """Open the store at ``dynamodb://table?region=...&endpoint=...&bucket=...``."""
-    parts = urlsplit(url)
-    table = parts.netloc
-    if not TABLE_NAME.fullmatch(table) or parts.path.strip("/") or parts.fragment:
+    table, _, query = url.removeprefix(DYNAMODB).partition("?")
+    if not TABLE_NAME.fullmatch(table):
         raise StoreError(
             f"store: must be {DYNAMODB}TABLE, the name 3 to 255 letters, digits, dots, dashes"
             f" and underscores, got {url!r}"
         )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = dict(parse_qsl(query, keep_blank_values=True))
     for name, value in options.items():
         if name not in OPTIONS:
             known = ", ".join(OPTIONS)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]
 
-WRITE_ITEMS, READ_ITEMS = 25, 100
+WRITE_ITEMS = 25
 PATIENCE_S = 60.0
 WAIT_S, LONGEST_WAIT_S = 0.05, 5.0
 # Once more where a connection breaks; to wait is for who knows how much time is left.
