@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 BUDGET_S = 0.5
+GOLDEN_SECTION = 0.618034
 # Families solved together, enough to fill the lanes of the solver; more where they are quick.
 SAMPLE_FAMILIES, MORE_FAMILIES, QUICK_S = 16, 4, 0.05
 # Long enough that starting a chunk costs nothing, short enough to lose.
@@ -138,9 +140,11 @@ def _timed(plan: Plan, block: int, sample: int) -> _Timed:
 
 
 def _spread(count: int) -> Iterator[int]:
-    """Yield the numbers below `count`, each next one far from those before."""
-    bits = (count - 1).bit_length()
-    for i in range(1 << bits):
-        reverse = int(f"{i:0{bits}b}"[::-1], 2) if bits else 0
-        if reverse < count:
-            yield reverse
+    """Yield the numbers below `count`, each next one far from those before.
+
+    Their steps are of the golden section: in step with no axis of a grid.
+    """
+    step = max(1, round(count * GOLDEN_SECTION))
+    while gcd(step, count) > 1:
+        step += 1
+    return (i * step % count for i in range(count))

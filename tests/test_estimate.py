@@ -9,7 +9,7 @@ import pytest
 
 from pricer.book import Book
 from pricer.compiled import kernel_version
-from pricer.estimate import Measured, estimate, measure
+from pricer.estimate import Measured, _spread, estimate, measure
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
 
@@ -91,6 +91,16 @@ def test_packing_is_measured_beside_pricing() -> None:
     # Three numbers and a status take 25 bytes; packed, about four fifths of them.
     assert 15 < measured.packed_bytes_per_cell < 25
     assert 0 < measured.pack_s < 1e-4
+
+
+def test_samples_are_spread_over_a_plan_and_in_step_with_nothing_in_it() -> None:
+    for count in (1, 2, 7, 64, 1_280):
+        numbers = list(_spread(count))
+        assert sorted(numbers) == list(range(count))
+    some = np.array(numbers[:64])
+    assert np.diff(np.sort(some)).max() < 64
+    for axis in (2, 4, 5, 8, 10, 20):
+        assert np.bincount(some % axis, minlength=axis).max() < 2 * len(some) / axis
 
 
 def test_what_is_measured_serves_every_estimate() -> None:
