@@ -19,6 +19,7 @@ import pytest
 from cloud.faults import happened, inject
 from cloud.submitted import call, chunk_events, submitted
 from pricer.aws import client
+from pricer.billing import run_cost
 from pricer.compiled import kernel_version
 from pricer.errors import StoreError
 from pricer.executors.local import LocalExecutor
@@ -135,13 +136,6 @@ def test_the_command_line_prices_on_aws_what_it_prices_here(
     assert pricer("submit", file, "--on", "aws")["priced"] == 0
 
 
-def test_a_worker_that_is_killed_in_mid_chunk(deployment: Deployment, aws: str, plan: Plan) -> None:
-    inject(aws, kill_at_batch=1)
-    run = price(deployment, plan, chunk_blocks=64, at_once=1)
-    assert happened(aws) == {"kill_at_batch": 1}
-    assert_as_priced_here(run, plan)
-
-
 def test_a_chunk_that_is_delivered_twice(deployment: Deployment, plan: Plan) -> None:
     store = submitted(deployment, plan, chunk_blocks=64)
     first, second = chunk_events(plan, 64)
@@ -151,20 +145,6 @@ def test_a_chunk_that_is_delivered_twice(deployment: Deployment, plan: Plan) -> 
     assert call(deployment.price_function, second)["priced"] == 50_000
     assert call(deployment.price_function, second)["priced"] == 0
     assert_as_priced_here(Run(store, store.run(plan.run_id)), plan)
-
-
-def test_a_handler_that_times_out(deployment: Deployment, aws: str, plan: Plan) -> None:
-    function = {"FunctionName": deployment.price_function}
-    timeout = client("lambda").get_function_configuration(**function)["Timeout"]
-    # A store gives up some seconds before its function would.
-    client("lambda").update_function_configuration(**function, Timeout=7)
-    try:
-        inject(aws, slow_batches=1, slow_s=8)
-        run = price(deployment, plan, chunk_blocks=128)
-    finally:
-        client("lambda").update_function_configuration(**function, Timeout=timeout)
-    assert happened(aws) == {"slow_batches": 1}
-    assert_as_priced_here(run, plan)
 
 
 def test_writes_that_are_throttled_and_done_in_part(
@@ -242,6 +222,29 @@ def plan_key(deployment: Deployment, plan: Plan) -> str:
     there = client("s3").list_objects_v2(Bucket=deployment.bucket, Prefix=f"runs/{plan.run_id}/")
     (key,) = [o["Key"] for o in there["Contents"] if o["Key"].endswith("/plan")]
     return str(key)
+
+
+def test_a_worker_that_is_killed_in_mid_chunk(deployment: Deployment, aws: str, plan: Plan) -> None:
+    inject(aws, kill_at_batch=1)
+    run = price(deployment, plan, chunk_blocks=64, at_once=1)
+    assert happened(aws) == {"kill_at_batch": 1}
+    bill = run_cost(deployment, deployment.store(), run.id)
+    assert (bill.source, bill.spare) == ("logs", 1)
+    assert_as_priced_here(run, plan)
+
+
+def test_a_handler_that_times_out(deployment: Deployment, aws: str, plan: Plan) -> None:
+    function = {"FunctionName": deployment.price_function}
+    timeout = client("lambda").get_function_configuration(**function)["Timeout"]
+    # A store gives up some seconds before its function would.
+    client("lambda").update_function_configuration(**function, Timeout=7)
+    try:
+        inject(aws, slow_batches=1, slow_s=8)
+        run = price(deployment, plan, chunk_blocks=128)
+    finally:
+        client("lambda").update_function_configuration(**function, Timeout=timeout)
+    assert happened(aws) == {"slow_batches": 1}
+    assert_as_priced_here(run, plan)
 
 
 def test_a_table_that_is_deleted_meanwhile(deployment: Deployment, aws: str, plan: Plan) -> None:
