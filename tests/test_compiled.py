@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pricer.compiled import TARGETS, kernel_version, kernels, target
-
-READY_S = 10.0
+from pricer.compiled import TARGETS, kernel_version, target
 
 PRICE_VARIED_THINGS = """
 import errno, itertools, tempfile
@@ -123,9 +121,12 @@ def python(
 
 @pytest.fixture(scope="module")
 def ready() -> Path:
-    """Return the folder where this machine's kernels are compiled already."""
-    kernels()
-    return Path(os.environ["NUMBA_CACHE_DIR"])
+    """Return this machine's folder of compiled kernels; compile them if they are not."""
+    done = python(
+        "import os; from pricer.compiled import kernels; kernels();"
+        " print(os.environ['NUMBA_CACHE_DIR'])"
+    )
+    return Path(done.stdout.strip())
 
 
 def files_in(folder: Path) -> set[tuple[str, int]]:
