@@ -124,7 +124,7 @@ def _bootstrap(ssm: Any) -> Check:
     try:
         version = ssm.get_parameter(Name=BOOTSTRAP)["Parameter"]["Value"]
     except ssm.exceptions.ParameterNotFound:
-        fix = "run `cdk bootstrap` before the stack is deployed"
+        fix = "run `make bootstrap` before `make deploy`, as docs/aws.md says"
         return Check("bootstrap", WARN, "this account and region have none", fix)
     return Check("bootstrap", OK, f"version {version}")
 

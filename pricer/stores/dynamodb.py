@@ -177,15 +177,17 @@ class DynamoStore:
 
     def markers(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return the summary of every chunk that is done, in chunk order."""
-        return {chunk: json.loads(item["summary"]) for chunk, item in self._markers(run_id)}
+        return {
+            chunk: json.loads(item["summary"]) for chunk, item in self._markers(run_id, "summary")
+        }
 
     def axes(self, run_id: str) -> Iterator[bytes]:
         """Yield the `axes` of every chunk that is done, in chunk order."""
-        return (item.get("axes", b"") for _, item in self._markers(run_id))
+        return (item.get("axes", b"") for _, item in self._markers(run_id, "axes"))
 
     def usages(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return what pricing took, by chunk."""
-        return {chunk: item["usage"] for chunk, item in self._markers(run_id)}
+        return {chunk: item["usage"] for chunk, item in self._markers(run_id, "usage")}
 
     def reasons(self, run_id: str) -> dict[str, str]:
         """Return why blocks, or the run, could not be priced, as the state machine kept it."""
@@ -303,9 +305,10 @@ class DynamoStore:
             raise not_found(run_id, self.url)
         return {"generation": generation, "expires": head["expires"]}
 
-    def _markers(self, run_id: str) -> Iterator[tuple[int, Item]]:
+    def _markers(self, run_id: str, attribute: str) -> Iterator[tuple[int, Item]]:
+        """Yield the markers in chunk order, each with this attribute of it."""
         generation = self._head(run_id)["generation"]
-        for item in self.table.query(run_id, CHUNK):
+        for item in self.table.query(run_id, CHUNK, ("sk", "generation", attribute)):
             if item["generation"] == generation:
                 yield int(item["sk"].removeprefix(CHUNK)), item
 

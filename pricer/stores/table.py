@@ -131,8 +131,11 @@ class Table:
         """Return a change for `change_both`: delete an item."""
         return {"Delete": {"TableName": self.name, "Key": _key(key)}}
 
-    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
-        """Yield the items of a partition whose `sk` starts with `prefix`, in its order."""
+    def query(self, pk: str, prefix: str = "", attributes: Sequence[str] = ()) -> Iterator[Item]:
+        """Yield the items of a partition whose `sk` starts with `prefix`, in its order.
+
+        They have these attributes alone, or all of them if none is named.
+        """
         condition, values = "pk = :pk", {":pk": pk}
         if prefix:
             condition, values = f"{condition} AND begins_with(sk, :sk)", values | {":sk": prefix}
@@ -141,6 +144,10 @@ class Table:
             "ExpressionAttributeValues": plain_to_item(values),
             "ConsistentRead": True,
         }
+        if attributes:
+            names = {f"#{number}": name for number, name in enumerate(attributes)}
+            request["ProjectionExpression"] = ", ".join(names)
+            request["ExpressionAttributeNames"] = names
         while True:
             response = self._ask("query", **request)
             yield from map(item_to_plain, response["Items"])
