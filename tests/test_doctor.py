@@ -108,7 +108,7 @@ def test_an_account_that_is_not_bootstrapped_says_what_to_do(
         "bootstrap",
         "warn",
         "this account and region have none",
-        "run `cdk bootstrap` before the stack is deployed",
+        "run `make bootstrap` before `make deploy`, as docs/aws.md says",
     )
 
 
