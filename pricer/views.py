@@ -240,7 +240,8 @@ def cost(document: Document) -> View:
     at = f"at the prices of {_prices(document)}"
     yield Text(f"{at}; what a run stores is billed by the day", "dim")
     if document["note"]:
-        yield Text(f"an estimate, by the clocks of the workers: {document['note']}", "yellow")
+        by = "" if document["source"] == "logs" else "an estimate, by the clocks of the workers: "
+        yield Text(f"{by}{document['note']}", "yellow")
 
 
 def doctor(document: Document) -> View:

@@ -43,6 +43,8 @@ cat >"$out/containers.conf" <<END
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "none"
+[network]
+network_backend = "netavark"
 [containers]
 log_driver = "none"
 END
