@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ def run(arguments: list[str], folder: Path) -> str:
         "PRICER_STORE": f"sqlite:///{folder / 'runs.db'}",
         "HOME": str(Path.home()),
         "PATH": "/usr/bin:/bin",
-    }
+    } | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     done = subprocess.run(
         arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -54,8 +55,18 @@ def test_every_command_of_the_readme_works(folder: Path) -> None:
     assert (folder / "prices.csv").read_text().startswith("row,id,")
 
 
+@pytest.mark.usefixtures("aws", "cloud")
+def test_every_command_on_aws_of_the_readme_works(folder: Path) -> None:
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    assert len(commands) >= 5
+    pricer = str(Path(sys.executable).with_name("pricer"))
+    printed = [run([pricer, *command.split()[1:]], folder) for command in commands]
+    _, verdict = blocks("text")
+    assert printed[0].splitlines()[-1] == verdict.strip()
+
+
 def test_the_option_of_the_readme_prints_what_the_readme_says(folder: Path) -> None:
-    (said,) = blocks("text")
+    said, _ = blocks("text")
     pricer = str(Path(sys.executable).with_name("pricer"))
     printed = run([pricer, *blocks("bash")[0].split()[1:]], folder)
     for line in said.splitlines()[:-1]:
