@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,8 +79,10 @@ class Container:
     def kill_runtime(self) -> None:
         """Kill the function's process, as running out of memory would."""
         for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
-            for child in children.read_text().split():
-                os.kill(int(child), signal.SIGKILL)
+            # A thread or a process that ends just now need not be killed.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                for child in children.read_text().split():
+                    os.kill(int(child), signal.SIGKILL)
 
     def stop(self, **_: Any) -> None:
         """Stop the function and the emulator before it."""
