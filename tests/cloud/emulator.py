@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -36,29 +38,35 @@ def running(log: Path, **settings: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"} | settings
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    endpoint = f"http://127.0.0.1:{port}"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
             [sys.executable, "-m", "cloud.emulator"],
             cwd=Path(__file__).parents[1],
             env=environment,
+            stdin=subprocess.PIPE,  # its end tells that this process is gone
             stdout=output,
             stderr=subprocess.STDOUT,
-        )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1).close()
-                break
-            except OSError:
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + START_S
+            while not _answers(f"{endpoint}/_ministack/health"):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the emulator does not start: {log.read_text()}") from None
+                    raise RuntimeError(f"the emulator does not start: {log.read_text()}")
                 time.sleep(0.05)
-        yield endpoint
-    finally:
-        process.terminate()
-        process.wait(START_S)
+            yield endpoint
+        finally:
+            process.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def main() -> None:
@@ -68,6 +76,7 @@ def main() -> None:
     from ministack import app
     from ministack.services import lambda_svc
 
+    threading.Thread(target=stop_with_parent, daemon=True).start()
     saboteur = Saboteur(app.app)
     app.app = saboteur
     run_functions(saboteur)
@@ -78,6 +87,12 @@ def main() -> None:
         app.main()
     finally:
         lambda_svc._pool_clear_all()
+
+
+def stop_with_parent() -> None:
+    """Stop when who started this is gone, be it killed."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_functions(saboteur: Saboteur) -> None:
