@@ -59,6 +59,11 @@ def decode_block(data: bytes, measures: Sequence[str]) -> dict[str, NDArray[Any]
     return columns
 
 
+def blocks_named(first: int, end: int) -> str:
+    """Name the blocks `first` to before `end`, as in ``block 3`` and ``blocks 3 to 5``."""
+    return f"block {first}" if end == first + 1 else f"blocks {first} to {end - 1}"
+
+
 def pack_block(data: bytes) -> bytes:
     """Make a block smaller: its whole words byte by byte, all first bytes first, deflated.
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from . import marginals, pricing
-from .blocks import decode_block
+from .blocks import blocks_named, decode_block
 from .compiled import kernel_version
 from .errors import KernelError, PlanError
 from .executors import price_blocks
@@ -77,7 +77,7 @@ def price_chunk(
     chunks = Chunks(head.blocks, head.chunk_blocks)
     if chunk >= len(chunks) or blocks != chunks[chunk]:
         raise PlanError(
-            f"run {run_id[:SHORT_ID]}: blocks {first} to {end} are no chunk of it; it was deleted"
+            f"run {run_id[:SHORT_ID]}: has no chunk of {blocks_named(first, end)}; it was deleted"
             " and submitted again meanwhile"
         )
     done = store.marker(run_id, chunk)
@@ -114,7 +114,7 @@ def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
     markers = store.markers(run_id)
     total = merge(map(Summary.from_json, markers.values()))
     missing = [
-        f"blocks {blocks.start} to {blocks.stop}"
+        blocks_named(blocks.start, blocks.stop)
         for chunk, blocks in enumerate(Chunks(head.blocks, head.chunk_blocks))
         if chunk not in markers
     ]

@@ -550,12 +550,21 @@ def test_a_damaged_file_beside_a_plan_is_named(
         ("[]", "a plan must be a JSON object, got list"),
         ("{}", "a plan must be of format 1, got None"),
         ('{"format": 1, "kind": "grid"}', "a plan is damaged: KeyError: 'spec'"),
-        ('{"format": 1, "kind": "grid", "name": "", "spec": 3}', "a plan is damaged: TypeError"),
+        ('{"format": 1, "spec": 3, "kernel_version": ""}', "a plan is damaged: TypeError"),
     ],
 )
 def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         Plan.from_json(text)
+
+
+def test_a_plan_that_was_altered_is_not_what_its_id_says() -> None:
+    plan = grid_plan({"spot": 2})
+    text = plan.to_json()
+    altered = text.replace('"auto"', '"analytic"')
+    assert altered != text
+    with pytest.raises(PlanError, match=f"must be what its id {plan.run_id} says, which is "):
+        Plan.from_json(altered)
 
 
 def test_a_book_without_one_of_its_files_is_refused() -> None:

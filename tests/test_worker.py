@@ -245,7 +245,7 @@ def test_the_summary_of_a_run_that_lacks_chunks_names_them(
     assert (finished["state"], finished["missing"]) == ("incomplete", head.chunks - 1)
     summary = store.summary(plan.run_id)
     assert summary
-    assert summary["missing"][:2] == ["blocks 0 to 2", "blocks 4 to 6"]
+    assert summary["missing"][:2] == ["blocks 0 to 1", "blocks 4 to 5"]
     assert summary["missing"][2] == f"and {head.chunks - 3} more"
     assert summary["done"] == plan.block_range(3)[1] - plan.block_range(2)[0]
 
@@ -310,7 +310,7 @@ def test_blocks_that_are_no_chunk_are_refused(store: DynamoStore) -> None:
     plan = planned(GRID)
     create(store, plan)
     for first, end in ((0, 3), (1, 3), (400, 402)):
-        with pytest.raises(PlanError, match=f"blocks {first} to {end} are no chunk of it"):
+        with pytest.raises(PlanError, match=f"has no chunk of blocks {first} to {end - 1};"):
             worker.price_chunk(store, plan.run_id, first, end)
 
 

@@ -82,8 +82,7 @@ class Plan(ABC):
         from .book import BookPlan
         from .grid import GridPlan
 
-        identity = spec.identity()
-        run_id = _digest(identity | {"kernel": kernel_version})
+        run_id = _run_id(spec.identity(), kernel_version)
         block_cells = BLOCK_BYTES // cell_bytes(spec.measures)
         if isinstance(spec, Grid):
             return GridPlan(spec, kernel_version, run_id, block_cells)
@@ -254,6 +253,9 @@ def _parsed(text: str) -> dict[str, Any]:
             f"a plan must be of format {FORMAT}, got {document.get('format')};"
             " another version of pricer wrote it"
         )
+    named = _run_id(document["spec"], document["kernel_version"])
+    if document["run_id"] != named:
+        raise PlanError(f"a plan must be what its id {document['run_id']} says, which is {named}")
     return document
 
 
@@ -261,5 +263,6 @@ def _canonical(document: object) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
-def _digest(document: object) -> str:
-    return hashlib.sha256(_canonical(document).encode()).hexdigest()
+def _run_id(identity: Mapping[str, Any], kernel_version: str) -> str:
+    document = _canonical({**identity, "kernel": kernel_version})
+    return hashlib.sha256(document.encode()).hexdigest()

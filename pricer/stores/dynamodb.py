@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
-from pricer.blocks import pack_block, unpack_block
+from pricer.blocks import blocks_named, pack_block, unpack_block
 from pricer.errors import StoreError
 
 from . import DYNAMODB, StoredRun, not_found
@@ -349,8 +349,7 @@ def _reason(item: Item) -> tuple[str, str]:
     """Return what failed, and why, of an item that the state machine kept."""
     what: str = item["sk"].removeprefix(FAILED)
     if "first" in item:
-        first, last = item["first"], item["end"] - 1
-        what = f"block {first}" if first == last else f"blocks {first} to {last}"
+        what = blocks_named(item["first"], item["end"])
     cause = item.get("cause", "")
     # Lambda's cause is JSON; other services write a sentence.
     with suppress(ValueError, TypeError, KeyError):

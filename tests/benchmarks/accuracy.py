@@ -15,9 +15,8 @@ TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "accuracy.md"
 sys.path.insert(0, str(TESTS))
 
-from test_reference import FILES, cases, columns, truths, values_and_errors  # noqa: E402
-
 from pricer import Status  # noqa: E402
+from test_reference import FILES, cases, columns, truths, values_and_errors  # noqa: E402
 
 HEADER = """\
 | file | options | tolerance | rms error | largest | counted | covered | median | limit |
