@@ -34,11 +34,12 @@ SERVICE = _retry(
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
         "Lambda.ClientExecutionTimeoutException",
-        # An image that was not called for weeks is fetched again, which takes a minute.
+        # An image that was not called for weeks is fetched again, which takes up to two minutes.
         "Lambda.CodeArtifactUserPendingException",
         "Lambda.ResourceNotReadyException",
+        "Lambda.ResourceConflictException",
     ],
-    8,
+    12,
     2,
     60,
 )

@@ -32,6 +32,8 @@ UNKNOWN = (
     *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"),
 )
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+# Their codes are those of wrong credentials.
+SKEWED = ("Signature expired", "Signature not yet current")
 
 
 def region_of(region: str | None = None) -> str | None:
@@ -113,6 +115,8 @@ def explained(where: str = "AWS") -> Iterator[None]:
 
 def _refused(error: botocore.ClientError) -> str:
     code, message = error_code(error), error.response.get("Error", {}).get("Message", "")
+    if code == "RequestTimeTooSkewed" or message.startswith(SKEWED):
+        return "this machine's clock is not that of AWS; set it"
     if code in EXPIRED:
         return "the credentials have expired; get new ones, as with `aws sso login`"
     if code in UNKNOWN:

@@ -13,7 +13,6 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import count
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -197,19 +196,15 @@ def _executions(deployment: Deployment, store: DynamoStore, run_id: str) -> list
     """Ask when the executions of a run ran, in order; those of 90 days are known."""
     states = aws.client("stepfunctions", region=deployment.region)
     machine = deployment.state_machine.replace(":stateMachine:", ":execution:")
-    owner = store.owner(run_id)
-    last = owner.attempt if owner else 0
     found = []
-    for attempt in count(1):
+    for attempt in range(1, store.attempts(run_id) + 1):
         try:
             with aws.explained("Step Functions"):
                 execution = states.describe_execution(executionArn=f"{machine}:{run_id}-{attempt}")
         except AwsError as error:
+            # An attempt may have been that of a process.
             if aws.error_code(error) != "ExecutionDoesNotExist":
                 raise
-            # An attempt may have been that of a process.
-            if attempt > last:
-                break
             continue
         end = execution.get("stopDate")
         end_s = end.timestamp() if end else time.time()

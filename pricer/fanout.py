@@ -34,6 +34,10 @@ WRITE_BYTES_PER_S = 20e6
 # Environments of one function: docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html.
 RAMP_ENVIRONMENTS, RAMP_S = 1_000, 10.0
 
+# Children that a Distributed Map runs at once:
+# docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html.
+MOST_CHILDREN = 10_000
+
 # On demand a table takes twice its peak of half an hour before, up to the quota of a table:
 # docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html.
 DOUBLING_S, TABLE_UNITS_PER_S = 1_800.0, 40_000.0
@@ -189,7 +193,7 @@ def fan_out(
     units = plan.blocks * units_of(plan.cells / plan.blocks * measured.packed_bytes_per_cell)
     write_s, peak = _writing(units, limits.write_units_per_s)
     workers = ceil(peak * alone_s(plan, measured, plan.blocks) / units)
-    workers = max(1, min(workers, limits.concurrency))
+    workers = max(1, min(workers, limits.concurrency, MOST_CHILDREN))
     if chunk_blocks is None:
         first_s = workers * units / limits.write_units_per_s
         chunk_blocks = _chunk_blocks(plan, measured, workers, write_s, first_s)

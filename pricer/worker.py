@@ -159,22 +159,25 @@ def _window(store: DynamoStore, head: StoredRun, blocks: range) -> Window:
 
     try:
         window = Plan.window(text, read, blocks.start, blocks.stop)
+        _check_id(window.plan, run_id)
     except PlanError as error:
+        # Submitted again, the run has another file.
+        _plan_text.cache_clear()
         raise PlanError(
             f"run {run_id[:SHORT_ID]}: {error}; delete the run and submit it again"
         ) from error
     plan = window.plan
-    if plan.run_id != run_id:
-        raise PlanError(
-            f"run {run_id[:SHORT_ID]}: its plan is that of run {plan.run_id[:SHORT_ID]};"
-            " delete the run and submit it again"
-        )
     if plan.kernel_version != kernel_version():
         raise KernelError(
             f"run {run_id[:SHORT_ID]}: needs kernels {plan.kernel_version[:SHORT_ID]}, this image"
             f" has {kernel_version()[:SHORT_ID]}; deploy again with the version that submits"
         )
     return window
+
+
+def _check_id(plan: Plan, run_id: str) -> None:
+    if plan.run_id != run_id:
+        raise PlanError(f"its plan is that of run {plan.run_id[:SHORT_ID]}")
 
 
 def _numbered(summary: Summary, first_cell: int) -> Summary:
@@ -239,8 +242,9 @@ class _AlongAxes:
 
 def _axis_means(store: DynamoStore, head: StoredRun) -> dict[str, Any]:
     """Return the means along each axis of a grid; nothing for a book."""
-    packed = [data for data in store.axes(head.run_id) if data]
-    if not packed:
+    packed = list(store.axes(head.run_id))
+    # Chunks that a process priced into the table have none: the means would be those of the rest.
+    if not packed or not all(packed):
         return {}
     plan = _window(store, head, range(1)).plan
     assert isinstance(plan, GridPlan)

@@ -84,6 +84,19 @@ def test_what_a_service_refuses_is_explained(code: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("InvalidSignatureException", "Signature expired: 20261123T08Z is now earlier than 09Z"),
+        ("SignatureDoesNotMatch", "Signature not yet current: 20261123T10Z is still later"),
+        ("RequestTimeTooSkewed", "The difference between the request time and the current time"),
+    ],
+)
+def test_a_wrong_clock_is_not_taken_for_wrong_credentials(code: str, message: str) -> None:
+    with says("AWS: this machine's clock is not that of AWS; set it"), explained():
+        raise refused(code, message)
+
+
+@pytest.mark.parametrize(
     ("error", "line"),
     [
         (

@@ -109,8 +109,8 @@ class Store:
         assert run_id == RUN
         return self.done
 
-    def owner(self, _: str) -> SimpleNamespace | None:
-        return SimpleNamespace(attempt=self.attempt) if self.attempt else None
+    def attempts(self, _: str) -> int:
+        return self.attempt
 
     def reasons(self, _: str) -> dict[str, str]:
         return self.failures

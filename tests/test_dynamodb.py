@@ -867,6 +867,31 @@ def test_an_execution_that_never_starts_owns_nothing_after_a_while(
     assert store.take(ID, execution_of(machine)) is not None
 
 
+def test_who_takes_a_run_and_does_not_hear_of_it_has_it(store: DynamoStore, machine: str) -> None:
+    def answer(real: Any, request: Any) -> Any:
+        real(**request)
+        # The answer is lost, so the client sends the request again.
+        return real(**request)
+
+    make_faulty(store, "update_item", answer)
+    execution = store.take(ID, execution_of(machine))
+    assert execution is not None
+    assert store.take(ID, execution_of(machine)) is None
+
+
+def test_attempts_are_counted_when_nobody_owns_a_run_any_more(
+    store: DynamoStore, machine: str
+) -> None:
+    assert store.attempts(ID) == 0
+    with store.lock(ID):
+        assert store.attempts(ID) == 1
+    execution = store.take(ID, execution_of(machine))
+    assert execution is not None
+    store.release(ID, execution)
+    assert store.owner(ID) is None
+    assert store.attempts(ID) == 2
+
+
 def test_an_execution_that_has_ended_lets_go_at_once(store: DynamoStore, machine: str) -> None:
     execution = store.take(ID, execution_of(machine))
     states = client("stepfunctions")

@@ -136,6 +136,12 @@ def test_more_than_a_thousand_environments_take_their_time_to_start() -> None:
     )
 
 
+def test_no_more_workers_are_asked_for_than_a_map_has_children() -> None:
+    plan = grid(20_000, 1_000)
+    found = fanned(plan, replace(HARD, solve_s=30.0), concurrency=50_000, write_units_per_s=1e9)
+    assert found.concurrency == 10_000
+
+
 def test_chunks_end_between_families_while_every_worker_has_one() -> None:
     # 40 families of 40 blocks each.
     plan = grid(40, 200, 235)

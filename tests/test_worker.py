@@ -234,6 +234,19 @@ def test_the_summary_has_the_means_along_each_axis(store: DynamoStore) -> None:
             assert row["price"] == pytest.approx(expected, rel=1e-12)
 
 
+def test_there_are_no_means_along_axes_where_a_process_priced_some_chunks(
+    store: DynamoStore,
+) -> None:
+    plan = planned(GRID)
+    create(store, plan)
+    price_all(store, plan.run_id)
+    store.put_marker(plan.run_id, 0, store.markers(plan.run_id)[0])
+    assert worker.finish_run(store, plan.run_id)["state"] == "complete"
+    summary = store.summary(plan.run_id)
+    assert summary
+    assert summary["axes"] == {}
+
+
 def test_the_summary_of_a_run_that_lacks_chunks_names_them(
     store: DynamoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +299,38 @@ def test_a_plan_that_cannot_be_meant_is_refused(
         worker.plan_run(store, good.run_id)
     with pytest.raises(PlanError, match=message):
         worker.price_chunk(store, good.run_id, 0, 2)
+
+
+def test_a_plan_that_was_damaged_is_read_anew_when_its_run_is_submitted_again(
+    store: DynamoStore,
+) -> None:
+    plan = planned(GRID)
+    head = StoredRun(plan.run_id, "", plan.cells, plan.blocks, CHUNK_BLOCKS, "2026-11-23")
+    for damaged in (b"{", planned(BOOK).to_json().encode()):
+        store.create(head, {"plan": damaged})
+        with pytest.raises(PlanError):
+            worker.plan_run(store, plan.run_id)
+        store.delete(plan.run_id)
+    create(store, plan)
+    assert worker.plan_run(store, plan.run_id)["chunks"]
+
+
+def test_a_run_that_is_deleted_while_its_plan_is_read_is_not_found(
+    store: DynamoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(BOOK)
+    create(store, plan)
+    worker.price_chunk(store, plan.run_id, 0, 2)
+    read = store.read
+
+    def delete_first(*args: Any) -> bytes:
+        if store.runs():
+            store.delete(plan.run_id)
+        return read(*args)
+
+    monkeypatch.setattr(store, "read", delete_first)
+    with pytest.raises(RunNotFoundError):
+        worker.price_chunk(store, plan.run_id, 2, 4)
 
 
 def test_a_plan_of_another_number_of_blocks_is_refused(store: DynamoStore) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pricer.blocks import BLOCK_BYTES, cell_bytes
 from pricer.contracts import sort_by_family
-from pricer.errors import PlanError
+from pricer.errors import PlanError, RunNotFoundError
 from pricer.grid import Grid
 
 if TYPE_CHECKING:
@@ -237,6 +237,8 @@ def _whole() -> Iterator[None]:
     """Say of a plan that cannot be rebuilt that it is damaged."""
     try:
         yield
+    except RunNotFoundError:
+        raise
     except (LookupError, TypeError, ValueError) as error:
         raise PlanError(f"a plan is damaged: {type(error).__name__}: {error}") from error
 

@@ -253,6 +253,10 @@ class DynamoStore:
         """Return who owned a run last; None where nobody did, or has let go."""
         return self._owners.owner(run_id)
 
+    def attempts(self, run_id: str) -> int:
+        """Return how many owners a run has had, the one it has included."""
+        return self._owners.attempts(run_id)
+
     def take(self, run_id: str, owner_of: Callable[[int], str]) -> str | None:
         """Let an execution that is about to start own a run, and return its ARN.
 

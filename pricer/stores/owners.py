@@ -59,6 +59,10 @@ class Owners:
         """Return who owned a run last; None where nobody did, or has let go."""
         return _owner(self._read(run_id))
 
+    def attempts(self, run_id: str) -> int:
+        """Return how many owners a run has had."""
+        return int(self._read(run_id).get("attempt", 0))
+
     def take(self, run_id: str, owner_of: Callable[[int], str]) -> str | None:
         """Let an execution that is about to start own a run; see `DynamoStore.take`."""
         return self._own(run_id, START_S, owner_of)
@@ -108,7 +112,9 @@ class Owners:
             condition,
             **values,
         )
-        return owner if taken else None
+        # An answer that is lost is asked for again, and what was done refuses to be done again.
+        ours = taken or self._read(run_id).get("until") == values["end"]
+        return owner if ours else None
 
     def _renew(self, run_id: str, owner: str, stop: Event) -> None:
         """Renew a lease until told to stop, or until another owns the run."""
