@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --python-version 3.11
+# Kernels first, once: each of the processes would compile them.
+TEST := $(BIN)/pricer doctor && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 CDK := $(BIN)/python -m infra.cdk
 
 .PHONY: help setup demo test check e2e bench coverage wheel lock clean bootstrap deploy destroy
@@ -29,7 +31,7 @@ demo: $(VENV)/run.stamp
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest
+	@$(TEST)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -38,7 +40,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	$(BIN)/codespell
-	$(BIN)/python -m pytest
+	$(TEST)
 
 e2e: $(VENV)/dev.stamp
 	@tests/cloud/prepare.sh

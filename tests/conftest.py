@@ -27,6 +27,8 @@ AS_TESTED = {"LAMBDA_ACCOUNT_CONCURRENCY": "2", "SFN_WAIT_SCALE": "0.02"}
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test out of the user's store and out of any AWS account."""
     monkeypatch.setenv("PRICER_STORE", f"sqlite:///{tmp_path / 'runs.db'}")
+    # As wide as a pipe, whatever the terminal that the tests run in.
+    monkeypatch.delenv("COLUMNS", raising=False)
     theirs = ("AWS_", "PRICER_ON", "PRICER_STACK")
     for name in [name for name in os.environ if name.startswith(theirs)]:
         monkeypatch.delenv(name)
