@@ -43,9 +43,11 @@ SERVICE = _retry(
     2,
     60,
 )
-# A store that did not answer in time, a worker that was killed or timed out.
-OTHER = _retry(["States.TaskFailed", "States.Timeout"], 3, 1, 30)
-INVOKE = [HOPELESS, THROTTLED, SERVICE, OTHER]
+# All of its time again is dear, and a chunk that is too long stays so.
+TIMED_OUT = _retry(["Sandbox.Timedout", "States.Timeout"], 1, 1, 30)
+# A store that did not answer in time, a worker that was killed.
+OTHER = _retry(["States.TaskFailed"], 3, 1, 30)
+INVOKE = [HOPELESS, THROTTLED, SERVICE, TIMED_OUT, OTHER]
 WRITE = [_retry(["States.TaskFailed", "States.Timeout"], 8, 1, 30)]
 READ = [_retry(["States.ItemReaderFailed"], 3, 1, 30)]
 

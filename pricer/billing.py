@@ -110,7 +110,12 @@ class Bill:
 def prices() -> Prices:
     """Read the package's table of prices."""
     table = json.loads(files("pricer").joinpath("aws_prices.json").read_text())
-    each = {name: row["usd"] / row["per"] for name, row in table["prices"].items()}
+    # The table has more: what a deployment costs that does nothing.
+    each = {
+        name: row["usd"] / row["per"]
+        for name, row in table["prices"].items()
+        if name in Prices.__dataclass_fields__
+    }
     return Prices(as_of=table["as_of"], region=table["region"], **each)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from . import aws
 from .billing import prices
 from .compiled import kernel_version
-from .errors import PricerError, RunNotFoundError, StoreError
+from .errors import PricerError, RunNotFoundError, SpecError, StoreError
 from .estimate import measure
 from .executors.stepfunctions import STACK, Deployment, StepFunctionsExecutor
 from .fanout import FanOut, Limits, fan_out, money
-from .plan import Plan
+from .plan import BookPlan, Plan
 from .run import COMPLETE, RUNNING, Run, submit_plan
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from .estimate import Measured
     from .grid import Grid
     from .stores.dynamodb import DynamoStore
+
+
+# The outputs of all chunks of a map, `{}` and a comma each, must fit in 256 KiB.
+MOST_CHUNKS = 80_000
+# A worker reads whole the families that its chunk touches: measured, some 96 bytes a row at most.
+WINDOW_ROW_BYTES, WINDOW_SHARE = 100, 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,9 @@ def submit(
         executor = StepFunctionsExecutor(deployment, 1)
         return submit_plan(plan, store, executor, on_progress=on_progress)
     chunk_blocks = known.head.chunk_blocks if known else None
-    fan = fan_out_of(plan, measure(plan), Terms.of(deployment), chunk_blocks, keep_days)
+    terms = Terms.of(deployment)
+    fan = fan_out_of(plan, measure(plan), terms, chunk_blocks, keep_days)
+    _check_fits(plan, fan, terms.limits)
     if max_cost is not None and not (known and known.state == RUNNING):
         done = len(store.markers(plan.run_id)) if known else 0
         _check_cost(fan.total * (1 - done / fan.chunks), max_cost)
@@ -122,6 +132,24 @@ def _known(store: DynamoStore, plan: Plan) -> Run | None:
         return Run(store, store.run(plan.run_id))
     except RunNotFoundError:
         return None
+
+
+def _check_fits(plan: Plan, fan: FanOut, limits: Limits) -> None:
+    """Raise `SpecError` for what could not end there."""
+    if fan.chunks > MOST_CHUNKS:
+        raise SpecError(
+            f"chunks: an execution can have at most {MOST_CHUNKS:,}, this run would have"
+            f" {fan.chunks:,}; submit it in parts"
+        )
+    if isinstance(plan, BookPlan):
+        rows = int(limits.memory_mb * 1e6 * WINDOW_SHARE / WINDOW_ROW_BYTES)
+        largest = int(np.diff(plan.offsets).max())
+        if largest > rows:
+            raise SpecError(
+                f"book: a worker of {limits.memory_mb:,} MB can have at most {rows:,} rows of equal"
+                f" right, exercise, vol, rate and dividend_yield, got {largest:,}; submit it in"
+                " parts, or here"
+            )
 
 
 def _check_cost(dollars: float, most: float) -> None:

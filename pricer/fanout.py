@@ -91,7 +91,6 @@ class Prices:
     lambda_request: float
     transition: float
     write_unit: float
-    read_unit: float
     table_gb_month: float
     pitr_gb_month: float
     s3_put: float
@@ -99,9 +98,6 @@ class Prices:
     s3_gb_month: float
     log_gb: float
     trace: float
-    alarm_month: float
-    dashboard_month: float
-    image_gb_month: float
 
 
 @dataclass(frozen=True, slots=True)

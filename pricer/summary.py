@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .blocks import Priced
 
 
+# Inputs can be wrong in thousands of ways at once, which nobody would read, nor a store hold.
+MOST_REASONS, OTHER_REASONS = 100, "other reasons"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Cells that ended in one way: how, why, how many; the first of them and its inputs."""
@@ -116,7 +120,7 @@ def summarise_parts(
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:
-    """Merge summaries of consecutive cells, in order."""
+    """Merge summaries of consecutive cells, in order; what fails in too many ways in fewer."""
     cells = ok = 0
     failures: dict[tuple[str, str], Failure] = {}
     spreads: dict[str, Spread] = {}
@@ -125,9 +129,11 @@ def merge(summaries: Iterable[Summary]) -> Summary:
         ok += summary.ok
         for new in summary.failures:
             key = (new.status, new.reason)
+            if key not in failures and len(failures) >= MOST_REASONS:
+                key = (new.status, OTHER_REASONS)
             old = failures.get(key)
             count = new.count + (old.count if old else 0)
-            failures[key] = replace(old or new, count=count)
+            failures[key] = replace(old or new, reason=key[1], count=count)
         for name, new_spread in summary.measures.items():
             spreads[name] = _joined(spreads[name], new_spread) if name in spreads else new_spread
     return Summary(cells, ok, tuple(failures.values()), spreads)

@@ -24,7 +24,7 @@ from .stores import SHORT_ID
 from .summary import Summary, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PLAN, MANIFEST = "plan", "manifest.json"
 COMPLETE, INCOMPLETE = "complete", "incomplete"
+# What helps against a damaged plan; the store, where it sees the damage, says so itself.
+AGAIN = "delete the run and submit it again"
 # Blocks of 64 KB that are written together, while as many are priced: what bounds memory.
 WRITE_BLOCKS = 100
 # Blocks that are summed up together: what a core's cache holds.
@@ -132,7 +134,7 @@ def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
         **counts,
         "failures": total.to_json()["failures"],
         "measures": spreads,
-        "axes": _axis_means(store, head),
+        "axes": _axis_means(store, head, markers),
         "missing": named,
         "finished_at": datetime.now(UTC).isoformat(),
     }
@@ -163,9 +165,9 @@ def _window(store: DynamoStore, head: StoredRun, blocks: range) -> Window:
     except PlanError as error:
         # Submitted again, the run has another file.
         _plan_text.cache_clear()
-        raise PlanError(
-            f"run {run_id[:SHORT_ID]}: {error}; delete the run and submit it again"
-        ) from error
+        if AGAIN in str(error):
+            raise
+        raise PlanError(f"run {run_id[:SHORT_ID]}: {error}; {AGAIN}") from error
     plan = window.plan
     if plan.kernel_version != kernel_version():
         raise KernelError(
@@ -240,13 +242,17 @@ class _AlongAxes:
         self.waiting = []
 
 
-def _axis_means(store: DynamoStore, head: StoredRun) -> dict[str, Any]:
-    """Return the means along each axis of a grid; nothing for a book."""
-    packed = list(store.axes(head.run_id))
-    # Chunks that a process priced into the table have none: the means would be those of the rest.
-    if not packed or not all(packed):
-        return {}
+def _axis_means(store: DynamoStore, head: StoredRun, done: Collection[int]) -> dict[str, Any]:
+    """Return the means of the chunks that are done along each axis of a grid; none for a book."""
     plan = _window(store, head, range(1)).plan
-    assert isinstance(plan, GridPlan)
-    parts = (marginals.unpack(data, plan.axes, plan.measures) for data in packed)
-    return marginals.means(plan.axes, plan.measures, marginals.merge(parts))
+    if not isinstance(plan, GridPlan):
+        return {}
+    along_axes = {
+        chunk: marginals.unpack(data, plan.axes, plan.measures)
+        for chunk, data in store.axes(head.run_id)
+        if chunk in done
+    }
+    # Chunks that a process priced into the table have none: the means would be those of the rest.
+    if not done or len(along_axes) < len(done):
+        return {}
+    return marginals.means(plan.axes, plan.measures, marginals.merge(along_axes.values()))

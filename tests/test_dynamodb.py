@@ -433,13 +433,14 @@ def test_axes_and_usages_come_in_chunk_order(store: DynamoStore) -> None:
     usage = {"request": "r-1", "handler_ms": 12.5, "write_units": 300.0}
     store.put_marker(ID, 10, {}, axes=b"ten", usage=usage)
     store.put_marker(ID, 2, {})
-    assert list(store.axes(ID)) == [b"", b"ten"]
-    assert store.usages(ID) == {2: {}, 10: usage}
+    store.put_marker(ID, 3, {}, axes=b"three")
+    assert list(store.axes(ID)) == [(3, b"three"), (10, b"ten")]
+    assert store.usages(ID) == {2: {}, 3: {}, 10: usage}
 
 
 def test_markers_beyond_one_page_all_come_back(store: DynamoStore) -> None:
     for chunk in range(8):
-        store.put_marker(ID, chunk, {"cells": chunk}, axes=os.urandom(300_000))
+        store.put_marker(ID, chunk, {"cells": chunk}, usage={"padding": os.urandom(300_000)})
     assert store.markers(ID) == {chunk: {"cells": chunk} for chunk in range(8)}
 
 

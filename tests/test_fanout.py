@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import date
 from importlib.resources import files
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from pricer.fanout import (
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
 
+ROOT = Path(__file__).parents[1]
 SIX = ("price", "delta", "gamma", "vega", "theta", "rho")
 # As on one core with all measures: 0.4 ms a solve, half a microsecond a cell.
 CHEAP = Measured(solve_s=4e-4, cell_s=5e-7, pack_s=1e-6, packed_bytes_per_cell=45.0)
@@ -287,8 +289,26 @@ def test_what_is_planned_is_json() -> None:
 def test_every_price_has_its_date_and_its_source() -> None:
     table = json.loads(files("pricer").joinpath("aws_prices.json").read_text())
     date.fromisoformat(f"{table['as_of']}-01")
-    assert {f.name for f in fields(Prices)} == {"as_of", "region", *table["prices"]}
+    assert {f.name for f in fields(Prices)} <= {"as_of", "region", *table["prices"]}
     for name, row in table["prices"].items():
         assert row["source"].startswith("https://aws.amazon.com/"), name
         assert row["usd"] > 0
         assert row["per"] >= 1
+
+
+def test_what_the_docs_say_a_deployment_costs_idle_is_at_these_prices() -> None:
+    table = json.loads(files("pricer").joinpath("aws_prices.json").read_text())["prices"]
+    usd = {name: row["usd"] / row["per"] for name, row in table.items()}
+    alarms, image = 4 * usd["alarm_month"], 0.2 * usd["image_gb_month"]
+    docs = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    for row in (
+        f"are free | ${alarms:.2f} |",
+        f"compressed | $0.10 a GB | ${image:.2f} |",
+        f"**nothing stored** | | **${alarms + image:.2f}** |",
+        f"restoring it | ${usd['table_gb_month'] + usd['pitr_gb_month']:.2f} |",
+        f"on S3 | ${usd['s3_gb_month']:.3f} |",
+        f"in the account that is ${alarms + image + usd['dashboard_month']:.2f}.",
+    ):
+        assert row in docs
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"[{100 * (alarms + image):.0f} cents a month](docs/aws.md)" in readme

@@ -328,9 +328,10 @@ def test_calls_are_tried_again_with_jitter_but_not_what_fails_again(templates: P
                 "Lambda.ResourceNotReadyException",
                 "Lambda.ResourceConflictException",
             ],
-            ["States.TaskFailed", "States.Timeout"],
+            ["Sandbox.Timedout", "States.Timeout"],
+            ["States.TaskFailed"],
         ]
-        assert [retry["MaxAttempts"] for retry in retried] == [30, 12, 3]
+        assert [retry["MaxAttempts"] for retry in retried] == [30, 12, 1, 3]
         assert {retry["JitterStrategy"] for retry in retried} == {"FULL"}
         assert all(retry["MaxDelaySeconds"] <= 60 for retry in retried)
         # The function itself gives up first.

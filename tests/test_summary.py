@@ -136,3 +136,14 @@ def test_a_summary_comes_back_from_json_bit_for_bit(price: list[float]) -> None:
     inputs = cells(vol=[0.1 if p >= 0 else np.nan for p in price])
     summary = summarised(prices(price, status), inputs)
     assert Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+
+
+def test_more_ways_to_fail_than_anyone_would_read_become_other_reasons() -> None:
+    failures = [Failure("invalid", f"reason {n}", 2, n, {}) for n in range(150)]
+    total = merge(Summary(2, 0, (failure,)) for failure in failures)
+    *named, others = total.failures
+    assert [failure.reason for failure in named] == [f"reason {n}" for n in range(100)]
+    assert others == Failure("invalid", "other reasons", 100, 100, {})
+    again = merge([total, Summary(1, 0, (failures[149], failures[3]))])
+    assert again.failures[-1].count == 102
+    assert again.failures[3].count == 4

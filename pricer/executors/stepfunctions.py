@@ -184,10 +184,13 @@ class StepFunctionsExecutor:
                     name=name,
                     input=json.dumps(given),
                 )
-        except BaseException as error:
-            if aws.error_code(error) == "ExecutionAlreadyExists":
+        except AwsError as error:
+            refused = aws.error_code(error)
+            if refused == "ExecutionAlreadyExists":
                 return False
-            store.release(run.run_id, execution)
+            # Where nothing was answered it may have started; if not, it owns the run for seconds.
+            if refused:
+                store.release(run.run_id, execution)
             raise
         return True
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .items import Item
 
 HEAD, RUNS, BLOCK, SUMMARY = "head", "runs", "block", "summary"
-CHUNK, FAILED = "chunk#", "failed#"
+CHUNK, AXES, FAILED = "chunk#", "axes#", "failed#"
 READ_BLOCKS = 50
 DAY_S = 86_400
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -160,15 +160,16 @@ class DynamoStore:
 
         `axes` is what they come to along each axis, `usage` what pricing them took.
         """
-        item: Item = {"pk": run_id, "sk": _chunk(chunk), "summary": json.dumps(summary)}
+        item: Item = {"pk": run_id, "sk": _of_chunk(CHUNK, chunk), "summary": json.dumps(summary)}
         item |= {name: summary[name] for name in ("cells", "ok") if name in summary}
+        tag = self._tag(run_id)
         if axes:
-            item["axes"] = axes
-        self.table.put(item | {"usage": dict(usage or {})} | self._tag(run_id))
+            self.table.put({"pk": run_id, "sk": _of_chunk(AXES, chunk), "data": axes} | tag)
+        self.table.put(item | {"usage": dict(usage or {})} | tag)
 
     def marker(self, run_id: str, chunk: int) -> dict[str, Any] | None:
         """Return the summary of a chunk, None where it is not done."""
-        head, marker = (run_id, HEAD), (run_id, _chunk(chunk))
+        head, marker = (run_id, HEAD), (run_id, _of_chunk(CHUNK, chunk))
         found = self.table.get_all([head, marker])
         self._seen(run_id, self._checked(run_id, found.get(head)))
         if marker in found and found[marker]["generation"] == found[head]["generation"]:
@@ -178,16 +179,17 @@ class DynamoStore:
     def markers(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return the summary of every chunk that is done, in chunk order."""
         return {
-            chunk: json.loads(item["summary"]) for chunk, item in self._markers(run_id, "summary")
+            chunk: json.loads(item["summary"])
+            for chunk, item in self._by_chunk(run_id, CHUNK, "summary")
         }
 
-    def axes(self, run_id: str) -> Iterator[bytes]:
-        """Yield the `axes` of every chunk that is done, in chunk order."""
-        return (item.get("axes", b"") for _, item in self._markers(run_id, "axes"))
+    def axes(self, run_id: str) -> Iterator[tuple[int, bytes]]:
+        """Yield the `axes` of every chunk that has some, with its number, in chunk order."""
+        return ((chunk, item["data"]) for chunk, item in self._by_chunk(run_id, AXES, "data"))
 
     def usages(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return what pricing took, by chunk."""
-        return {chunk: item["usage"] for chunk, item in self._markers(run_id, "usage")}
+        return {chunk: item["usage"] for chunk, item in self._by_chunk(run_id, CHUNK, "usage")}
 
     def reasons(self, run_id: str) -> dict[str, str]:
         """Return why blocks, or the run, could not be priced, as the state machine kept it."""
@@ -309,12 +311,12 @@ class DynamoStore:
             raise not_found(run_id, self.url)
         return {"generation": generation, "expires": head["expires"]}
 
-    def _markers(self, run_id: str, attribute: str) -> Iterator[tuple[int, Item]]:
-        """Yield the markers in chunk order, each with this attribute of it."""
+    def _by_chunk(self, run_id: str, kind: str, attribute: str) -> Iterator[tuple[int, Item]]:
+        """Yield the items of a kind in chunk order, each with this attribute of it."""
         generation = self._head(run_id)["generation"]
-        for item in self.table.query(run_id, CHUNK, ("sk", "generation", attribute)):
+        for item in self.table.query(run_id, kind, ("sk", "generation", attribute)):
             if item["generation"] == generation:
-                yield int(item["sk"].removeprefix(CHUNK)), item
+                yield int(item["sk"].removeprefix(kind)), item
 
 
 def open_dynamodb(url: str) -> DynamoStore:
@@ -345,8 +347,8 @@ def _stored_run(run_id: str, head: Item) -> StoredRun:
     return StoredRun(run_id, *(head[name] for name in names))
 
 
-def _chunk(chunk: int) -> str:
-    return f"{CHUNK}{chunk:010d}"
+def _of_chunk(kind: str, chunk: int) -> str:
+    return f"{kind}{chunk:010d}"
 
 
 def _reason(item: Item) -> tuple[str, str]:
