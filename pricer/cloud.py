@@ -155,6 +155,6 @@ def _check_fits(plan: Plan, fan: FanOut, limits: Limits) -> None:
 def _check_cost(dollars: float, most: float) -> None:
     if dollars > most:
         raise PricerError(
-            f"max cost: is {money(most)}, but what is left to price would cost some"
-            f" {money(dollars)}; nothing is started"
+            f"max cost: what is left to price would cost {money(dollars)}, more than the"
+            f" ${most:,.10g} allowed; nothing is started"
         )

@@ -238,7 +238,10 @@ class Run:
         """Delete the run and all its blocks from the store."""
         with self.store.lock(self.id) as owned:
             if not owned:
-                raise StoreError(f"run {self.id[:SHORT_ID]}: is being priced; stop that first")
+                raise StoreError(
+                    f"run {self.id[:SHORT_ID]}: is being priced; stop that first, on AWS by"
+                    " `pricer cancel`"
+                )
             self.store.delete(self.id)
 
     @property

@@ -252,7 +252,7 @@ def test_a_plan_on_this_machine_says_nothing_of_aws(grid: Path) -> None:
 def test_nothing_is_started_that_costs_more_than_allowed(deployed: str, grid: Path) -> None:
     message = error("submit", grid, "--max-cost", "0.000001")
     assert re.fullmatch(
-        r"max cost: is under \$0\.01, but what is left to price would cost some under \$0\.01;"
+        r"max cost: what is left to price would cost under \$0\.01, more than the \$1e-06 allowed;"
         " nothing is started",
         message,
     )

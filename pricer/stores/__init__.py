@@ -133,7 +133,7 @@ def find_run(store: Store, name: str) -> StoredRun:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise RunNotFoundError(f"run {name!r}: is not in {store.url}")
+        raise RunNotFoundError(f"run {name!r}: is not in {store.url}; see `pricer runs`")
     ids = ", ".join(run.run_id[:SHORT_ID] for run in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     raise RunNotFoundError(f"run {name!r}: could be {ids}{more}; give more of it")
