@@ -23,6 +23,8 @@ BUDGET_S = 0.5
 GOLDEN_SECTION = 0.618034
 # Families solved together, enough to fill the lanes of the solver; more where they are quick.
 SAMPLE_FAMILIES, MORE_FAMILIES, QUICK_S = 16, 4, 0.05
+# Of these families, the blocks of which cells are made.
+SAMPLE_BLOCKS = 8
 # Long enough that starting a chunk costs nothing, short enough to lose.
 CHUNK_S = 1.0
 LONG_CHUNK_S = 60.0
@@ -109,42 +111,47 @@ class _Timed:
 
 
 def _timed(plan: Plan, block: int, sample: int) -> _Timed:
-    """Time the solves of the first `sample` families of `block`, what makes cells, and packing."""
+    """Time the solves of the first `sample` families of `block`, what makes cells, and packing.
+
+    The blocks after it count too, as far as these families reach: cells differ in how well they
+    pack.
+    """
     settings = Settings(plan.method, plan.tolerance, plan.measures)
-    first, end = plan.block_range(block)
     family, last = plan.family_range(block)
-    # Those after the block's own fill the lanes; they are not asked for cells.
+    # Those after the block's own fill the lanes.
     last = min(family + sample, max(last, family + SAMPLE_FAMILIES), plan.families)
     families = plan.families_at(family, last)
     started = time.perf_counter()
     solution = solve(families, settings)
-    solved = time.perf_counter()
-    cells, offsets = plan.cells_at(first, end)
-    # The families of the sample may begin fewer or more families than the block has.
-    offsets = offsets[: len(families) + 1]
-    offsets = np.append(offsets, np.full(len(families) + 1 - len(offsets), offsets[-1]))
-    prices = evaluate(solution, cells[: offsets[-1]], offsets)
-    summarise(prices, plan.measures, first, plan.cells_of)
-    data = encode_block(prices, plan.measures)
-    evaluated = time.perf_counter()
-    packed = pack_block(data)
-    ended = time.perf_counter()
-    return _Timed(
-        families=len(families),
-        cells=int(offsets[-1]),
-        packed_bytes=len(packed),
-        solve_s=solved - started,
-        cell_s=evaluated - solved,
-        pack_s=ended - evaluated,
-    )
+    solve_s = time.perf_counter() - started
+    cells = packed_bytes = 0
+    cell_s = pack_s = 0.0
+    for number in range(block, min(block + SAMPLE_BLOCKS, plan.blocks)):
+        if number > block and plan.family_range(number)[1] > last:
+            break
+        started = time.perf_counter()
+        inputs, offsets = plan.cells_at(*plan.block_range(number))
+        # Families of the sample before and after those of the block have no cells in it.
+        before = plan.family_range(number)[0] - family
+        offsets = offsets[np.clip(np.arange(len(families) + 1) - before, 0, len(offsets) - 1)]
+        prices = evaluate(solution, inputs[: offsets[-1]], offsets)
+        summarise(prices, plan.measures, plan.block_range(number)[0], plan.cells_of)
+        data = encode_block(prices, plan.measures)
+        evaluated = time.perf_counter()
+        packed_bytes += len(pack_block(data))
+        cells += int(offsets[-1])
+        cell_s += evaluated - started
+        pack_s += time.perf_counter() - evaluated
+    return _Timed(len(families), cells, packed_bytes, solve_s, cell_s, pack_s)
 
 
 def _spread(count: int) -> Iterator[int]:
     """Yield the numbers below `count`, each next one far from those before.
 
-    Their steps are of the golden section: in step with no axis of a grid.
+    Their steps are of the golden section: in step with no axis of a grid. The first is not 0, the
+    corner of a grid, where cells are the least like the others.
     """
     step = max(1, round(count * GOLDEN_SECTION))
     while gcd(step, count) > 1:
         step += 1
-    return (i * step % count for i in range(count))
+    return (i * step % count for i in range(1, count + 1))
