@@ -31,5 +31,6 @@ class ResultsTable(Construct):
             ),
             time_to_live_attribute="expires",
             warm_throughput=warm,
+            deletion_protection=True,
             removal_policy=RemovalPolicy.RETAIN,
         )

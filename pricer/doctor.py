@@ -166,5 +166,5 @@ def _table(deployment: Deployment) -> Check:
     if table.status != "ACTIVE":
         return Check("table", FAIL, found, "wait until it is ACTIVE")
     if not (table.recovery and table.ttl):
-        return Check("table", WARN, found, "deploy the stack again")
+        return Check("table", WARN, found, "switch them on in the console, as the stack has them")
     return Check("table", OK, found)

@@ -263,7 +263,7 @@ class Run:
         if missing:
             raise StoreError(
                 f"run {self.id[:SHORT_ID]}: is incomplete, {missing} of {self.head.chunks} chunks"
-                " are not priced yet; submit it again to finish it"
+                f" are not priced yet; {self._how_to_finish()}"
             )
 
     def _columns(self, measures: Sequence[str] | None) -> tuple[str, ...]:
@@ -296,9 +296,13 @@ class Run:
         if position:
             raise StoreError(
                 f"run {self.id[:SHORT_ID]}: {len(position)} of the {len(needed)} blocks that this"
-                " needs are not priced yet; submit it again to finish it"
+                f" needs are not priced yet; {self._how_to_finish()}"
             )
         return out
+
+    def _how_to_finish(self) -> str:
+        running = self.store.running(self.id)
+        return "wait for it" if running else "submit it again to finish it"
 
     def _decode(self, block: int, data: bytes) -> tuple[int, Mapping[str, NDArray[Any]]]:
         """Return the first cell of a block and its columns."""

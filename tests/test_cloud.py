@@ -252,6 +252,7 @@ def test_a_table_that_is_deleted_meanwhile(deployment: Deployment, aws: str, pla
     table = dynamodb.describe_table(TableName=deployment.table)["Table"]
     inject(aws, slow_batches=1, slow_s=2)
     run = price(deployment, plan, chunk_blocks=64, detach=True)
+    dynamodb.update_table(TableName=deployment.table, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=deployment.table)
     try:
         with pytest.raises(StoreError, match=deployment.table):

@@ -179,6 +179,7 @@ def test_table_is_on_demand_recoverable_and_forgets(templates: Path) -> None:
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
     (replica,) = table["Replicas"]
     assert replica["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert replica["DeletionProtectionEnabled"]
     assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
     # Encrypted all the same, with the key that DynamoDB owns.
     assert table["SSESpecification"] == {"SSEEnabled": False}
