@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from cloud.deploy import deploy
 from cloud.emulator import running
 from cloud.templates import synthesise
 from pricer.aws import _client
+
+_clients = cache(_client.__wrapped__)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +59,8 @@ def point_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    _client.cache_clear()
+    # Clients of their own, which no test without an AWS gets: making one takes long.
+    monkeypatch.setattr("pricer.aws._client", _clients)
 
 
 @pytest.fixture(scope="session")
