@@ -179,7 +179,7 @@ def gaussian(x: float) -> float:
 
 @kernel
 def erfcx(x: float) -> float:
-    """Return exp(x*x) erfc(x), for x > -26: within 4 ulp for x >= 0.
+    """Return exp(x*x) erfc(x), for x > -26: within 5 ulp for x >= 0.
 
     A polynomial in (x - 3.75) / (x + 3.75) over 1 + 2x (Shepherd and Laframboise 1981).
     """

@@ -26,6 +26,11 @@ settings.load_profile("pricer")
 AS_TESTED = {"LAMBDA_ACCOUNT_CONCURRENCY": "2", "SFN_WAIT_SCALE": "0.02"}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that at the end no process waits for it."""
+    items.sort(key=lambda item: item.path.name != "test_wheel.py")
+
+
 @pytest.fixture(autouse=True)
 def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test out of the user's store and out of any AWS account."""
