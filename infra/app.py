@@ -16,9 +16,10 @@ from pricer.errors import SpecError
 def main() -> None:
     """Synthesise the deployment that the context describes; what breaks a rule raises."""
     app = App()
-    context = {name: app.node.try_get_context(name) for name in Settings.names()}
+    # CDK's own have colons and slashes in their names.
+    context = {n: str(v) for n, v in app.node.get_all_context().items() if n.isidentifier()}
     try:
-        settings = Settings.of({name: str(text) for name, text in context.items() if text})
+        settings = Settings.of(context)
     except SpecError as error:
         sys.exit(f"Error: -c {error}")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))

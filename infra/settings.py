@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from pricer.contracts import suggest
 from pricer.errors import SpecError
 
 if TYPE_CHECKING:
@@ -52,17 +53,16 @@ class Settings:
 
     @classmethod
     def of(cls, context: Mapping[str, str]) -> Settings:
-        """Read what the context gives as text; what it does not give has its default."""
-        given: dict[str, Any] = dict(context)
+        """Read what the context gives as text; what it gives empty, or not, has its default."""
+        names = [f.name for f in fields(cls)]
+        for name in context:
+            if name not in names:
+                raise SpecError(f"{name}: must be one of {', '.join(names)}{suggest(name, names)}")
+        given: dict[str, Any] = {name: text for name, text in context.items() if text}
         for name in NUMBERS:
             if name in given:
                 given[name] = _number(name, given[name])
         return cls(**given)
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Name all there is to choose."""
-        return [f.name for f in fields(cls)]
 
 
 def _number(name: str, text: str) -> int:

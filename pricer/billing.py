@@ -129,7 +129,7 @@ def run_cost(deployment: Deployment, store: DynamoStore, run_id: str) -> Bill:
         executions = _executions(deployment, store, run_id)
         calls = _calls(deployment, run_id, executions)
         if not executions:
-            note = "no execution of it is known; Step Functions forgets them after 90 days"
+            note = "no execution is known: a process priced it, or it ended more than 90 days ago"
         elif not calls:
             note = f"log group {deployment.log_group}: has nothing of this run, or no longer"
     except AwsError as error:

@@ -238,7 +238,7 @@ def test_what_a_process_priced_into_the_table_costs_its_writes(
     store = Store({0: {}}, attempt=0)
     monkeypatch.setattr(States, "describe_execution", _forgotten)
     found = bill(monkeypatch, Logs(), store)
-    assert found.note == "no execution of it is known; Step Functions forgets them after 90 days"
+    assert found.note.startswith("no execution is known: a process priced it, or it ended more")
     assert (found.usage.invocations, found.usage.transitions) == (0, 0)
     assert found.total == pytest.approx(RUN_UNITS * prices().write_unit)
 

@@ -459,6 +459,7 @@ def test_everything_that_can_be_chosen_is_deployed(second: Path) -> None:
         ({"warm_write_units": "many"}, "warm_write_units: must be a whole number, got 'many'"),
         ({"warm_write_units": "100"}, "warm_write_units: must be at least 4000"),
         ({"keep_days": "0"}, "keep_days: must be at least 1, got 0"),
+        ({"keep_day": "9"}, "keep_day: must be one of .*; did you mean 'keep_days'"),
     ],
 )
 def test_choice_that_cannot_be_meant_is_refused(context: dict[str, str], message: str) -> None:
