@@ -164,6 +164,7 @@ def test_a_run_that_is_cancelled_half_way_is_finished_by_the_next_submit(
     deadline = time.monotonic() + WAIT_S
     while len(run.store.markers(run.id)) < 3:
         assert time.monotonic() < deadline
+        time.sleep(0.01)
     cancel(run.head, run.store)
     inject(aws)
     done = run.status().done
@@ -244,6 +245,9 @@ def test_a_handler_that_times_out(deployment: Deployment, aws: str, plan: Plan) 
     finally:
         client("lambda").update_function_configuration(**function, Timeout=timeout)
     assert happened(aws) == {"slow_batches": 1}
+    bill = run_cost(deployment, deployment.store(), run.id)
+    assert bill.spare == 1
+    assert bill.spare_s >= 7
     assert_as_priced_here(run, plan)
 
 

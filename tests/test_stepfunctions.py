@@ -155,14 +155,14 @@ def test_a_stack_that_is_not_there_says_in_which_region(
 
 @pytest.fixture
 def deployment(aws: str) -> Iterator[Deployment]:
-    """Deploy a table, a bucket, and a state machine whose executions last a second."""
+    """Deploy a table, a bucket, and a state machine whose executions last half a second."""
     with new_table() as table, new_bucket() as bucket:
         yield Deployment(
             stack="Pricer",
             region="us-east-1",
             table=table,
             bucket=bucket,
-            state_machine=machine("brief", {"Type": "Wait", "Seconds": 1, "End": True}),
+            state_machine=machine("brief", wait(0.5)),
             plan_function="",
             price_function="",
             finish_function="",
@@ -173,6 +173,12 @@ def deployment(aws: str) -> Iterator[Deployment]:
             memory_mb=1769,
             keep_days=90,
         )
+
+
+def wait(seconds: float) -> dict[str, Any]:
+    """Return a state that takes this long."""
+    # The emulator waits a fiftieth as long: conftest.AS_TESTED.
+    return {"Type": "Wait", "Seconds": round(50 * seconds), "End": True}
 
 
 def machine(name: str, state: dict[str, Any]) -> str:
@@ -187,9 +193,8 @@ def machine(name: str, state: dict[str, Any]) -> str:
 
 @pytest.fixture
 def long(deployment: Deployment) -> Deployment:
-    """Deploy a state machine whose executions last until they are stopped."""
-    wait = {"Type": "Wait", "Seconds": 600, "End": True}
-    return replace(deployment, state_machine=machine("long", wait))
+    """Deploy a state machine whose executions last longer than a test."""
+    return replace(deployment, state_machine=machine("long", wait(20)))
 
 
 @pytest.fixture
@@ -272,14 +277,14 @@ def test_a_name_that_was_used_before_is_not_used_again(
 
 
 def test_what_cannot_be_started_leaves_the_run_to_others(
-    deployment: Deployment, store: DynamoStore
+    long: Deployment, store: DynamoStore
 ) -> None:
-    gone = replace(deployment, state_machine=f"{deployment.state_machine}-gone")
+    gone = replace(long, state_machine=f"{long.state_machine}-gone")
     with pytest.raises(AwsError, match=rf"^execution {RUN.run_id}-1: StartExecution: StateMachine"):
         execute(gone, store)
     assert not store.running(RUN.run_id)
-    execute(deployment, store, detach=True)
-    assert names(deployment) == [("2", "RUNNING")]
+    execute(long, store, detach=True)
+    assert names(long) == [("2", "RUNNING")]
 
 
 def test_a_run_that_a_process_prices_is_not_executed(

@@ -45,7 +45,6 @@ class Container:
             "--log-level=error",
         ]
         self.ports = {"8080/tcp": [{"HostPort": str(port)}]}
-        self.event: Any = None  # what is being handled
         self.name = f"pricer-{uuid.uuid4().hex[:12]}" if image else ""
         if image:
             command = _podman(self.name, image, environment, memory_mb)
