@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --python-version 3.11
 # Kernels first, once: each of the processes would compile them.
-TEST := $(BIN)/pricer doctor && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+TEST := $(BIN)/pricer doctor --store memory: && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 CDK := $(BIN)/python -m infra.cdk
 
 .PHONY: help setup demo test check e2e bench coverage wheel lock clean bootstrap deploy destroy

@@ -16,9 +16,6 @@ from .errors import KernelError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What the alarm of a deployment looks for in the log.
-MISS = "kernel cache miss"
-
 
 class ReadyLocator(UserProvidedCacheLocator):
     """Finds the cache in numba's CACHE_DIR, also where that cannot be written."""
@@ -31,7 +28,7 @@ class _NeverCompile(event.Listener):
     def on_start(self, compiling: Any) -> None:
         kernel, types = compiling.data["dispatcher"], compiling.data["args"]
         raise KernelError(
-            f"{MISS}: {kernel.py_func.__module__}.{kernel.py_func.__name__}"
+            f"kernel cache miss: {kernel.py_func.__module__}.{kernel.py_func.__name__}"
             f"({', '.join(map(str, types))}) is not among those compiled; build and deploy again"
         )
 
