@@ -378,7 +378,11 @@ def test_alarms_are_on_failed_runs_throttles_errors_and_missing_kernels(template
     ]
     assert {alarm["TreatMissingData"] for alarm in alarms} == {"notBreaching"}
     assert {alarm["Statistic"] for alarm in alarms} == {"Sum"}
-    assert only(template, "Logs::MetricFilter")["FilterPattern"] == '"KernelError"'
+    kernel_errors = only(template, "Logs::MetricFilter")
+    assert kernel_errors["FilterPattern"] == '"KernelError"'
+    # A metric is billed for each value of its dimensions: a run's id must not be one.
+    (metric,) = kernel_errors["MetricTransformations"]
+    assert "Dimensions" not in metric
     assert only(template, "CloudWatch::Dashboard")
 
 
