@@ -179,7 +179,9 @@ def check_processor() -> None:
     features = get_host_cpu_features()
     missing = [name for name in ("avx2", "fma", "bmi2") if not features.get(name)]
     if target() == "x86-64-v3" and missing:
-        raise PricerError(f"processor: must have AVX2, FMA and BMI2; lacks {', '.join(missing)}")
+        raise PricerError(
+            f"processor: lacks {', '.join(missing)}; price on one with AVX2, FMA and BMI2"
+        )
 
 
 def check_workers(workers: object) -> int:

@@ -43,10 +43,10 @@ def test_a_machine_that_prices_is_ready(tmp_path: Path) -> None:
 
 def test_a_processor_that_lacks_something_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
     def lack() -> None:
-        raise PricerError("processor: must have AVX2; lacks it")
+        raise PricerError("processor: lacks avx2; price on one with it")
 
     monkeypatch.setattr(doctor, "check_processor", lack)
-    assert here()["processor"] == Check("processor", "fail", "must have AVX2", "lacks it")
+    assert here()["processor"] == Check("processor", "fail", "lacks avx2", "price on one with it")
 
 
 def test_a_store_that_is_not_there_says_why(tmp_path: Path) -> None:

@@ -145,10 +145,10 @@ class StepFunctionsExecutor:
         """
         del plan
         there = _on_aws(store)
-        execution = self._going(run, there)
-        if self.detach:
-            return
         try:
+            execution = self._going(run, there)
+            if self.detach:
+                return
             while (owner := there.owner(run.run_id)) and owner.alive and owner.owner == execution:
                 wake()
                 time.sleep(POLL_S)

@@ -95,7 +95,10 @@ def check_image() -> None:
     shown = subprocess.run(
         ["podman", "image", "inspect", IMAGE], check=True, capture_output=True, text=True
     )
-    size_mb = json.loads(shown.stdout)[0]["Size"] / 1e6
+    image = json.loads(shown.stdout)[0]
+    user = image["Config"]["User"]
+    check("user", user not in ("", "root", "0"), f"{user}, not root")
+    size_mb = image["Size"] / 1e6
     check("image", size_mb <= MOST_IMAGE_MB, f"{size_mb:.0f} MB, at most {MOST_IMAGE_MB}")
     starts = sorted(map(seconds_to_first_price, range(STARTS)))
     text = f"{', '.join(f'{s:.2f}' for s in starts)} s, the best at most {MOST_START_S}"
