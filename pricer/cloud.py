@@ -15,7 +15,8 @@ from .estimate import measure
 from .executors.stepfunctions import STACK, Deployment, StepFunctionsExecutor
 from .fanout import FanOut, Limits, fan_out, money
 from .plan import BookPlan, Plan
-from .run import COMPLETE, RUNNING, Run, submit_plan
+from .run import Run, submit_plan
+from .stores import COMPLETE, RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +48,10 @@ class Terms:
         functions = aws.client("lambda", region=deployment.region)
         with aws.explained(f"Lambda in {deployment.region}"):
             account = functions.get_account_settings()["AccountLimit"]
-        table = deployment.store().table_status()
+        write_units_s = deployment.store().table.write_units_s()
         limits = Limits(
             concurrency=max(1, account["UnreservedConcurrentExecutions"]),
-            write_units_per_s=table.write_units_s or Limits().write_units_per_s,
+            write_units_per_s=write_units_s or Limits().write_units_per_s,
             memory_mb=deployment.memory_mb,
             architecture=deployment.architecture,
         )

@@ -20,7 +20,19 @@ from .estimate import estimate
 from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, Plan
 from .selection import axis_values, book_columns, select_cells, select_rows
-from .stores import LATEST, SHORT_ID, SQLITE, Store, StoredRun, find_run, open_store
+from .stores import (
+    COMPLETE,
+    INCOMPLETE,
+    LATEST,
+    PLAN,
+    RUNNING,
+    SHORT_ID,
+    SQLITE,
+    Store,
+    StoredRun,
+    find_run,
+    open_store,
+)
 from .summary import Failure, Spread, Summary, merge
 
 if TYPE_CHECKING:
@@ -37,8 +49,6 @@ if TYPE_CHECKING:
     Table = dict[str, NDArray[Any]]
 
 STORE = "PRICER_STORE"
-PLAN = "plan"
-COMPLETE, INCOMPLETE, RUNNING = "complete", "incomplete", "running"
 RESULTS = ("error", "status")
 # Rows of a batch: large enough for Parquet's row groups, 10 MB with every measure.
 BATCH_CELLS = 131_072
@@ -75,10 +85,7 @@ class RunStatus:
             {"status": f.status, "reason": f.reason, "count": f.count, "example": dict(f.example)}
             for f in self.failures
         ]
-        document["measures"] = {
-            name: {"min": spread.min, "mean": spread.mean, "max": spread.max}
-            for name, spread in self.measures.items()
-        }
+        document["measures"] = {name: spread.shown() for name, spread in self.measures.items()}
         document["reasons"] = dict(self.reasons)
         return document
 

@@ -50,6 +50,10 @@ class Spread:
         """The mean value."""
         return self.sum / self.count
 
+    def shown(self) -> dict[str, float]:
+        """Return what people are told of it."""
+        return {"min": self.min, "mean": self.mean, "max": self.max}
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

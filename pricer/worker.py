@@ -20,7 +20,7 @@ from .compiled import kernel_version
 from .errors import KernelError, PlanError
 from .executors import price_blocks
 from .plan import Chunks, GridPlan, Plan, Window
-from .stores import SHORT_ID
+from .stores import COMPLETE, INCOMPLETE, PLAN, SHORT_ID
 from .summary import Summary, merge
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     Columns = dict[str, NDArray[Any]]
 
-PLAN, MANIFEST = "plan", "manifest.json"
-COMPLETE, INCOMPLETE = "complete", "incomplete"
+MANIFEST = "manifest.json"
 # What helps against a damaged plan; the store, where it sees the damage, says so itself.
 AGAIN = "delete the run and submit it again"
 # Blocks of 64 KB that are written together, while as many are priced: what bounds memory.
@@ -52,14 +51,12 @@ def plan_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
     if window.first_block + window.plan.blocks != head.blocks:
         raise PlanError(
             f"run {run_id[:SHORT_ID]}: must have {head.blocks} blocks, its plan has"
-            f" {window.first_block + window.plan.blocks}; delete the run and submit it again"
+            f" {window.first_block + window.plan.blocks}; {AGAIN}"
         )
     store.clear_reasons(run_id)
-    done = store.markers(run_id)
     items = [
         {"run": run_id, "first": blocks.start, "end": blocks.stop}
-        for chunk, blocks in enumerate(Chunks(head.blocks, head.chunk_blocks))
-        if chunk not in done
+        for blocks in _not_done(head, store.markers(run_id))
     ]
     key = store.write(run_id, MANIFEST, json.dumps(items).encode())
     return {"run": run_id, "bucket": store.bucket, "key": key, "chunks": len(items)}
@@ -115,31 +112,29 @@ def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
     head = store.run(run_id)
     markers = store.markers(run_id)
     total = merge(map(Summary.from_json, markers.values()))
-    missing = [
-        blocks_named(blocks.start, blocks.stop)
-        for chunk, blocks in enumerate(Chunks(head.blocks, head.chunk_blocks))
-        if chunk not in markers
-    ]
+    missing = [blocks_named(blocks.start, blocks.stop) for blocks in _not_done(head, markers)]
     named = missing[:MOST_MISSING]
     if len(missing) > len(named):
         named.append(f"and {len(missing) - len(named)} more")
     state = INCOMPLETE if missing else COMPLETE
     counts = {"cells": head.cells, "done": total.cells, "ok": total.ok}
-    spreads = {
-        name: {"min": spread.min, "mean": spread.mean, "max": spread.max}
-        for name, spread in total.measures.items()
-    }
     document = {
         "state": state,
         **counts,
         "failures": total.to_json()["failures"],
-        "measures": spreads,
+        "measures": {name: spread.shown() for name, spread in total.measures.items()},
         "axes": _axis_means(store, head, markers),
         "missing": named,
         "finished_at": datetime.now(UTC).isoformat(),
     }
     store.put_summary(run_id, document)
     return {"run": run_id, "state": state, "missing": len(missing), **counts}
+
+
+def _not_done(head: StoredRun, markers: Collection[int]) -> Iterator[range]:
+    """Yield the blocks of each chunk without a marker."""
+    chunks = enumerate(Chunks(head.blocks, head.chunk_blocks))
+    return (blocks for chunk, blocks in chunks if chunk not in markers)
 
 
 @lru_cache(maxsize=8)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 LATEST = "latest"
+# The file that says what a run is, and how far a run can be.
+PLAN = "plan"
+COMPLETE, INCOMPLETE, RUNNING = "complete", "incomplete", "running"
 SHORT_ID = 12
 SQLITE = "sqlite:///"
 DYNAMODB = "dynamodb://"

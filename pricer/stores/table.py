@@ -183,6 +183,10 @@ class Table:
             self._patiently(read, f"reading {len(keys)} items")
         return found
 
+    def write_units_s(self) -> int | None:
+        """Return the write units a second that it takes at once, None where not told."""
+        return _write_units_s(self._ask("describe_table")["Table"])
+
     def status(self) -> TableStatus:
         """Describe the table."""
         table = self._ask("describe_table")["Table"]
@@ -192,7 +196,7 @@ class Table:
         return TableStatus(
             status=table["TableStatus"],
             billing=table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED"),
-            write_units_s=table.get("WarmThroughput", {}).get("WriteUnitsPerSecond"),
+            write_units_s=_write_units_s(table),
             items=table.get("ItemCount", 0),
             bytes=table.get("TableSizeBytes", 0),
             recovery=recovery.get("PointInTimeRecoveryStatus") == "ENABLED",
@@ -280,6 +284,11 @@ class Table:
         units = sum(part["CapacityUnits"] for part in parts)
         with self._mutex:
             self.write_units += units
+
+
+def _write_units_s(described: Mapping[str, Any]) -> int | None:
+    units: int | None = described.get("WarmThroughput", {}).get("WriteUnitsPerSecond")
+    return units
 
 
 def _key(key: Key) -> Item:
