@@ -1,6 +1,8 @@
-"""What is owed (`Vanilla`), the state of the world (`Market`), and the flat cells they become.
+"""What is owed (`Vanilla`, `Barrier`, ...) and the state of the world (`Market`).
 
 Times are years, rates and yields continuously compounded per year, vol per square root of a year.
+A field is a scalar or an array; fields broadcast. A scalar that no option can have raises
+`SpecError`; in an array it marks its own cells invalid and leaves the others alone.
 """
 
 from __future__ import annotations
@@ -8,10 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from enum import IntEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .dated import Curve, Dates, Dividends, Table
 from .errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,20 +23,203 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    Floats = NDArray[np.float64]
     Words = str | Iterable[str] | NDArray[np.str_]
+    # Tables of one kind: one for every cell, or one a cell.
+    DatesLike = Dates | Iterable[Dates | None] | None
+    DividendsLike = Dividends | Iterable[Dividends | None] | None
+    CurveLike = ArrayLike | Curve | Iterable[Curve | float]
 
 MEASURES = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho")
 METHODS = ("auto", "analytic", "finite_difference")
 DEFAULT_TOLERANCE = 1e-5
 
-RIGHTS = {"call": 1, "put": -1}
-EXERCISES = {"european": 0, "american": 1}
-WORDS = {"right": RIGHTS, "exercise": EXERCISES}
-NUMBERS = ("spot", "strike", "expiry", "vol", "rate", "dividend_yield")
-INPUTS = (*WORDS, *NUMBERS)
-DEFAULTS: dict[str, str | float] = {"exercise": "european", "dividend_yield": 0.0}
-NOT_NEGATIVE = ("spot", "strike", "expiry", "vol")
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vanilla:
+    """A call or a put: European, American, or Bermudan on `exercise_dates` and at expiry."""
+
+    right: Words
+    strike: ArrayLike
+    expiry: ArrayLike
+    exercise: Words = "european"
+    exercise_dates: DatesLike = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Digital:
+    """Pays at expiry if it ends in the money.
+
+    `payoff` is ``cash_or_nothing`` (`cash`), ``asset_or_nothing`` (the spot) or ``gap`` (the spot
+    less `payoff_strike`, or the reverse for a put).
+    """
+
+    right: Words
+    strike: ArrayLike
+    expiry: ArrayLike
+    payoff: Words = "cash_or_nothing"
+    cash: ArrayLike = 1.0
+    payoff_strike: ArrayLike = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Barrier:
+    """An option that one barrier knocks out or in: ``down_out``, ``down_in``, ``up_out``, ``up_in``.
+
+    The barrier is watched continuously, or on `monitoring_dates` alone. `rebate` is paid when the
+    option is knocked out (`payment` ``at_hit``) or at expiry; by a knock-in at expiry, if it never
+    came in. `payoff` may also be ``cash_or_nothing`` or ``asset_or_nothing``.
+    """
+
+    right: Words
+    strike: ArrayLike
+    expiry: ArrayLike
+    barrier: ArrayLike
+    barrier_type: Words
+    rebate: ArrayLike = 0.0
+    payment: Words = "at_hit"
+    exercise: Words = "european"
+    payoff: Words = "vanilla"
+    cash: ArrayLike = 1.0
+    exercise_dates: DatesLike = None
+    monitoring_dates: DatesLike = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DoubleBarrier:
+    """An option that either of two barriers knocks out or in: ``knock_out`` or ``knock_in``.
+
+    The rest is as for `Barrier`.
+    """
+
+    right: Words
+    strike: ArrayLike
+    expiry: ArrayLike
+    lower_barrier: ArrayLike
+    upper_barrier: ArrayLike
+    barrier_type: Words
+    rebate: ArrayLike = 0.0
+    payment: Words = "at_hit"
+    exercise: Words = "european"
+    payoff: Words = "vanilla"
+    cash: ArrayLike = 1.0
+    exercise_dates: DatesLike = None
+    monitoring_dates: DatesLike = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Touch:
+    """Pays if a barrier is touched (``one_touch``) or if it never is (``no_touch``).
+
+    `direction` is where the barrier lies, ``up`` or ``down``; a barrier already passed is touched.
+    `payoff` is ``cash_or_nothing`` (`cash`) or ``asset_or_nothing``; `payment` of a one-touch is
+    ``at_hit`` or ``at_expiry``, of a no-touch always at expiry.
+    """
+
+    direction: Words
+    expiry: ArrayLike
+    barrier: ArrayLike
+    touch_type: Words = "one_touch"
+    payoff: Words = "cash_or_nothing"
+    cash: ArrayLike = 1.0
+    payment: Words = "at_hit"
+    monitoring_dates: DatesLike = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DoubleTouch:
+    """Pays if one of two barriers is touched (``one_touch``), or neither is (``no_touch``).
+
+    ``lower_first`` pays if the lower one is touched before the upper one (knock-in, knock-out:
+    KIKO), ``upper_first`` if the upper one is first (KOKI). The rest is as for `Touch`.
+    """
+
+    expiry: ArrayLike
+    lower_barrier: ArrayLike
+    upper_barrier: ArrayLike
+    touch_type: Words = "one_touch"
+    payoff: Words = "cash_or_nothing"
+    cash: ArrayLike = 1.0
+    payment: Words = "at_hit"
+    monitoring_dates: DatesLike = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """The state of a Black-Scholes world.
+
+    `vol`, `rate` and `dividend_yield` are numbers or a `Curve`. `cash_dividends` are paid in cash
+    at their times; by ``spot`` (`dividend_model`) the spot drops by them and is lognormal between,
+    by ``escrowed`` the spot less their present value is lognormal. `proportional_dividends` are
+    fractions of the spot.
+    """
+
+    spot: ArrayLike
+    vol: CurveLike
+    rate: CurveLike
+    dividend_yield: CurveLike = 0.0
+    cash_dividends: DividendsLike = None
+    proportional_dividends: DividendsLike = None
+    dividend_model: Words = "spot"
+
+
+Contract = Vanilla | Digital | Barrier | DoubleBarrier | Touch | DoubleTouch
+CONTRACTS: dict[str, type[Contract]] = {
+    "vanilla": Vanilla,
+    "digital": Digital,
+    "barrier": Barrier,
+    "double_barrier": DoubleBarrier,
+    "touch": Touch,
+    "double_touch": DoubleTouch,
+}
+TYPES = {name: code for code, name in enumerate(CONTRACTS)}
+WORDS = {
+    "type": TYPES,
+    "right": {"call": 1, "put": -1},
+    "exercise": {"european": 0, "american": 1, "bermudan": 2},
+    "payoff": {"vanilla": 0, "cash_or_nothing": 1, "asset_or_nothing": 2, "gap": 3},
+    "barrier_type": {
+        "down_out": 0, "down_in": 1, "up_out": 2, "up_in": 3, "knock_out": 4, "knock_in": 5,
+    },
+    "direction": {"down": 0, "up": 1},
+    "touch_type": {"one_touch": 0, "no_touch": 1, "lower_first": 2, "upper_first": 3},
+    "payment": {"at_hit": 0, "at_expiry": 1},
+    "dividend_model": {"spot": 0, "escrowed": 1},
+}  # fmt: skip
+# The words that a contract of some type can have, where not all can be meant.
+ALLOWED = {
+    ("digital", "payoff"): ("cash_or_nothing", "asset_or_nothing", "gap"),
+    ("barrier", "barrier_type"): ("down_out", "down_in", "up_out", "up_in"),
+    ("barrier", "payoff"): ("vanilla", "cash_or_nothing", "asset_or_nothing"),
+    ("double_barrier", "barrier_type"): ("knock_out", "knock_in"),
+    ("double_barrier", "payoff"): ("vanilla", "cash_or_nothing", "asset_or_nothing"),
+    ("touch", "touch_type"): ("one_touch", "no_touch"),
+    ("touch", "payoff"): ("cash_or_nothing", "asset_or_nothing"),
+    ("double_touch", "payoff"): ("cash_or_nothing", "asset_or_nothing"),
+}
+NUMBERS = (
+    "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "barrier", "lower_barrier",
+    "upper_barrier", "rebate", "cash", "payoff_strike",
+)  # fmt: skip
+TABLES: dict[str, type[Table]] = {
+    "exercise_dates": Dates,
+    "monitoring_dates": Dates,
+    "cash_dividends": Dividends,
+    "proportional_dividends": Dividends,
+}
+CURVES = ("vol", "rate", "dividend_yield")  # numbers that may also be a `Curve`
+NOT_NEGATIVE = (
+    "spot", "strike", "expiry", "vol", "barrier", "lower_barrier", "upper_barrier", "rebate",
+    "cash", "payoff_strike",
+)  # fmt: skip
+# What a number is where it is not given.
+NUMBER_DEFAULTS = {"dividend_yield": 0.0, "rebate": 0.0, "cash": 1.0, "payoff_strike": 0.0}
+# Every input, in the order in which tables show them.
+INPUTS = (
+    "right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "direction",
+    "touch_type", "barrier_type", "barrier", "lower_barrier", "upper_barrier", "rebate", "payoff",
+    "cash", "payoff_strike", "payment", "exercise_dates", "monitoring_dates", "cash_dividends",
+    "proportional_dividends", "dividend_model",
+)  # fmt: skip
 
 
 class Status(IntEnum):
@@ -42,6 +229,24 @@ class Status(IntEnum):
     invalid = 1
     tolerance = 2
     unsupported = 3
+
+
+@cache
+def inputs_of(kind: str) -> tuple[str, ...]:
+    """Name the inputs of a contract of this type and its market, in the order of `INPUTS`."""
+    names = {f.name for part in (CONTRACTS[kind], Market) for f in fields(part)}
+    return tuple(name for name in INPUTS if name in names)
+
+
+@cache
+def defaults_of(kind: str) -> dict[str, str | float | None]:
+    """Return what the inputs of a contract of this type are where they are not given."""
+    return {
+        f.name: f.default
+        for part in (CONTRACTS[kind], Market)
+        for f in fields(part)
+        if isinstance(f.default, str | float | None)
+    }
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -96,30 +301,6 @@ def check_tolerance(tolerance: object) -> float:
     return float(tolerance)
 
 
-def _codes(field: str, words: Words) -> NDArray[np.int8]:
-    array = np.asarray(words)
-    if array.dtype.kind not in "UT" and not all(isinstance(word, str) for word in array.flat):
-        got = " ".join(repr(words).split())
-        raise SpecError(f"{field}: must be a word or an array of words, got {got[:80]}")
-    unique, inverse = np.unique(array.astype(np.str_), return_inverse=True)
-    codes = np.array([code_of(field, word) for word in unique.tolist()], dtype=np.int8)
-    return codes[inverse].reshape(array.shape)
-
-
-def _numbers(field: str, values: ArrayLike) -> Floats:
-    try:
-        array: Any = np.ma.asanyarray(values)
-    except ValueError:  # a ragged list
-        array = np.ma.asanyarray("")
-    if array.dtype.kind not in "iuf":
-        got = " ".join(repr(values).split())
-        raise SpecError(f"{field}: must be a number or an array of numbers, got {got[:80]}")
-    numbers: Floats = np.asarray(array.astype(np.float64).filled(np.nan))
-    if numbers.ndim == 0:
-        check_number(field, float(numbers))
-    return numbers
-
-
 def check_number(field: str, value: float) -> None:
     """Raise `SpecError` if no cell can have this value."""
     if reason := number_reason(field, value):
@@ -135,176 +316,3 @@ def number_reason(field: str, value: float) -> str:
     if field in NOT_NEGATIVE and value < 0:
         return f"must not be negative, got {value}"
     return ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Vanilla:
-    """A call or a put, European or American. Fields are scalars or arrays that broadcast.
-
-    A scalar that no option can have raises `SpecError`; in an array it marks its own cells
-    invalid and leaves the others alone.
-    """
-
-    right: Words
-    strike: ArrayLike
-    expiry: ArrayLike
-    exercise: Words = "european"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Market:
-    """The state of a Black-Scholes world. Fields are scalars or arrays that broadcast."""
-
-    spot: ArrayLike
-    vol: ArrayLike
-    rate: ArrayLike
-    dividend_yield: ArrayLike = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """Flat inputs of n cells, every field of shape (n,). A missing number is NaN."""
-
-    right: NDArray[np.int8]
-    exercise: NDArray[np.int8]
-    spot: Floats
-    strike: Floats
-    expiry: Floats
-    vol: Floats
-    rate: Floats
-    dividend_yield: Floats
-
-    def __len__(self) -> int:
-        """Return the number of cells."""
-        return len(self.spot)
-
-    def __getitem__(self, index: Any) -> Cells:
-        """Return the cells that a NumPy index of the first dimension selects."""
-        return Cells(*(np.atleast_1d(getattr(self, f.name)[index]) for f in fields(self)))
-
-    def valid(self) -> NDArray[np.bool_]:
-        """Tell which cells can be priced, shape (n,)."""
-        good = np.ones(len(self), dtype=bool)
-        for name in NUMBERS:
-            values = getattr(self, name)
-            good &= np.isfinite(values)
-            if name in NOT_NEGATIVE:
-                good &= values >= 0
-        return good
-
-    def reason(self, index: int) -> str:
-        """Say why the cell at `index` cannot be priced; empty if its inputs can be."""
-        reasons = ((n, number_reason(n, float(getattr(self, n)[index]))) for n in NUMBERS)
-        return "; ".join(f"{name} {reason}" for name, reason in reasons if reason)
-
-
-def broadcast(contract: Vanilla, market: Market) -> tuple[Cells, tuple[int, ...]]:
-    """Broadcast every field by NumPy's rules; return the flat cells and their common shape."""
-    given = {f.name: getattr(part, f.name) for part in (contract, market) for f in fields(part)}
-    arrays: dict[str, Any] = {
-        name: _codes(name, given[name]) if name in WORDS else _numbers(name, given[name])
-        for name in INPUTS
-    }
-    try:
-        shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
-    except ValueError:
-        shapes = ", ".join(f"{n} {a.shape}" for n, a in arrays.items() if a.ndim)
-        raise SpecError(f"fields: shapes must broadcast, got {shapes}") from None
-    flat = {n: np.broadcast_to(a, shape).reshape(-1) for n, a in arrays.items()}
-    return Cells(**flat), shape
-
-
-@dataclass(frozen=True, slots=True)
-class Families:
-    """What one solve must know of each of F families, as the whole file defines it.
-
-    A family is the set of cells with equal right, exercise, vol, rate and dividend yield.
-    `expiries` holds each family's positive expiries, increasing, family after family;
-    family f owns ``expiries[expiry_offsets[f]:expiry_offsets[f + 1]]``. `moneyness_low` and
-    `moneyness_high` bound spot / strike over its valid cells with positive spot, strike and
-    expiry (both 1 where there is none); a quotient, since NumPy's log has other bits on other
-    machines. A family that cannot be priced has a NaN among its keys.
-    """
-
-    right: NDArray[np.int8]
-    exercise: NDArray[np.int8]
-    vol: Floats
-    rate: Floats
-    dividend_yield: Floats
-    moneyness_low: Floats
-    moneyness_high: Floats
-    expiry_offsets: NDArray[np.int64]
-    expiries: Floats
-
-    def __len__(self) -> int:
-        """Return the number of families."""
-        return len(self.vol)
-
-    def __getitem__(self, index: slice) -> Families:
-        """Return a contiguous range of families."""
-        start, stop, _ = index.indices(len(self))
-        offsets = self.expiry_offsets[start : stop + 1]
-        return Families(
-            self.right[start:stop],
-            self.exercise[start:stop],
-            self.vol[start:stop],
-            self.rate[start:stop],
-            self.dividend_yield[start:stop],
-            self.moneyness_low[start:stop],
-            self.moneyness_high[start:stop],
-            offsets - offsets[0],
-            self.expiries[offsets[0] : offsets[-1]],
-        )
-
-
-def sort_by_family(cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Order cells by family, then expiry.
-
-    Returns the permutation, shape (n,), and the offsets, shape (F + 1,), of the families in it.
-    Cells that cannot be priced come last and form one family of their own.
-    """
-    valid = cells.valid()
-    keys = (cells.dividend_yield, cells.rate, cells.vol, cells.exercise, cells.right)
-    order = np.lexsort((cells.expiry, *keys, ~valid))
-    if not len(order):
-        return order, np.zeros(1, dtype=np.int64)
-    sorted_valid = valid[order]
-    change = sorted_valid[1:] != sorted_valid[:-1]
-    for key in keys:
-        column = key[order]
-        change |= (column[1:] != column[:-1]) & sorted_valid[1:]
-    offsets = np.concatenate(([0], np.flatnonzero(change) + 1, [len(order)]))
-    return order, offsets.astype(np.int64)
-
-
-def families_of(cells: Cells, offsets: NDArray[np.int64]) -> Families:
-    """Describe the families of `cells`, which `sort_by_family` ordered and `offsets` delimit."""
-    first = offsets[:-1]
-    count = len(first)
-    family = np.repeat(np.arange(count), np.diff(offsets))
-    valid = cells.valid()
-    live = valid & (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    with np.errstate(over="ignore", under="ignore"):
-        moneyness = cells.spot[live] / cells.strike[live]
-    np.minimum.at(low, family[live], moneyness)
-    np.maximum.at(high, family[live], moneyness)
-    low[low == np.inf] = 1.0
-    high[high == -np.inf] = 1.0
-    owner, expiry = family[live], cells.expiry[live]
-    new = np.ones(len(expiry), dtype=bool)
-    new[1:] = (expiry[1:] != expiry[:-1]) | (owner[1:] != owner[:-1])
-    owner, expiry = owner[new], expiry[new]
-    expiry_offsets = np.searchsorted(owner, np.arange(count + 1))
-    priced = np.where(valid[first], 1.0, np.nan)
-    return Families(
-        right=cells.right[first],
-        exercise=cells.exercise[first],
-        vol=cells.vol[first] * priced,
-        rate=cells.rate[first],
-        dividend_yield=cells.dividend_yield[first],
-        moneyness_low=low,
-        moneyness_high=high,
-        expiry_offsets=expiry_offsets.astype(np.int64),
-        expiries=expiry,
-    )

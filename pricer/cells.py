@@ -1,0 +1,306 @@
+"""Flat cells: the inputs of n options as columns, and what may be wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .contracts import (
+    ALLOWED,
+    CONTRACTS,
+    CURVES,
+    INPUTS,
+    NOT_NEGATIVE,
+    NUMBERS,
+    NUMBER_DEFAULTS,
+    TABLES,
+    TYPES,
+    WORDS,
+    Contract,
+    Market,
+    check_number,
+    code_of,
+    inputs_of,
+)
+from .dated import Curve, Table
+from .errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    Column = NDArray[Any]
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+NO_TABLE = -1
+ABOVE_ZERO = ("barrier", "lower_barrier", "upper_barrier")
+
+
+class Fault(NamedTuple):
+    """Cells whose input `name` breaks a rule: where, shape (n,)."""
+
+    name: str
+    rule: str
+    where: Booleans
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Flat inputs of n cells: `columns` by name, each of shape (n,).
+
+    Words are int8 codes (`contracts.WORDS`), numbers float64 with NaN where one is missing, tables
+    int32 places in `tables`, -1 where there is none. An input that may be a curve has a second
+    column, ``vol_curve``, where any is one; its number is 0 there. A column that is not given reads
+    as the first word, a missing number or its default, or no table.
+    """
+
+    columns: Mapping[str, Column]
+    tables: tuple[Table, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(next(iter(self.columns.values())))
+
+    def __getattr__(self, name: str) -> Column:
+        """Return the column of one input."""
+        if name in self.columns:
+            return self.columns[name]
+        if name in WORDS:
+            return np.broadcast_to(np.int8(0), len(self))
+        if name in NUMBERS:
+            return np.broadcast_to(NUMBER_DEFAULTS.get(name, np.nan), len(self))
+        if name in TABLES or name in CURVE_COLUMNS:
+            return np.broadcast_to(np.int32(NO_TABLE), len(self))
+        raise AttributeError(name)
+
+    def __getitem__(self, index: Any) -> Cells:
+        """Return the cells that a NumPy index of the first dimension selects."""
+        count = len(np.atleast_1d(np.broadcast_to(False, len(self))[index]))
+        return Cells({n: _take(c, index, count) for n, c in self.columns.items()}, self.tables)
+
+    def kinds(self) -> Iterator[tuple[str, Booleans]]:
+        """Yield each type of contract that is there, and where, shape (n,)."""
+        codes = self.columns.get("type")
+        present = (0,) if codes is None else _distinct(codes)
+        for code in present:
+            yield tuple(TYPES)[code], self.type == code
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with inputs of some cells, in the order of `INPUTS`."""
+        for kind, here in self.kinds():
+            for name in inputs_of(kind):
+                for rule, where in self._broken(kind, name):
+                    if (where := where & here).any():
+                        yield Fault(name, rule, where)
+
+    def _broken(self, kind: str, name: str) -> Iterator[tuple[str, Booleans]]:
+        column = getattr(self, name)
+        if allowed := ALLOWED.get((kind, name)):
+            codes = [WORDS[name][word] for word in allowed]
+            yield f"must be {' or '.join(allowed)}", ~np.isin(column, codes)
+        elif name in NUMBERS and (name in self.columns or name not in NUMBER_DEFAULTS):
+            number = column if name not in CURVES else np.where(self._curved(name), 0.0, column)
+            yield "is missing", np.isnan(number)
+            yield "must be finite", np.isinf(number)
+            if name in ABOVE_ZERO:
+                yield "must be above 0", number <= 0
+            elif name in NOT_NEGATIVE:
+                yield "must not be negative", number < 0
+            if name == "upper_barrier":
+                yield "must be above the lower barrier", number <= self.lower_barrier
+        elif name == "exercise_dates":
+            dated = self.exercise == WORDS["exercise"]["bermudan"]
+            yield "is missing", dated & (column == NO_TABLE)
+        elif name == "proportional_dividends" and name in self.columns:
+            high = [max(getattr(t, "amounts", ()), default=0.0) >= 1.0 for t in self.tables]
+            yield "must be below 1", np.array([*high, False])[column]
+
+    def _curved(self, name: str) -> Booleans:
+        curved: Booleans = getattr(self, f"{name}_curve") != NO_TABLE
+        return curved
+
+    def valid(self) -> Booleans:
+        """Tell which cells can be priced, shape (n,)."""
+        good = np.ones(len(self), dtype=bool)
+        for fault in self.faults():
+            good &= ~fault.where
+        return good
+
+    def reason(self, index: int) -> str:
+        """Say why the cell at `index` cannot be priced; empty if its inputs can be."""
+        reasons = []
+        for fault in self[index].faults():
+            got = "" if fault.rule == "is missing" else f", got {self.shown(fault.name, index)}"
+            reasons.append(f"{fault.name} {fault.rule}{got}")
+        return "; ".join(reasons)
+
+    def shown(self, name: str, index: int) -> str | float | None:
+        """Return one input as JSON can hold it: a word, a number, a table's label, or None."""
+        value = getattr(self, name)[index].item()
+        if name in WORDS:
+            return next(word for word, code in WORDS[name].items() if code == value)
+        if name in TABLES:
+            return None if value == NO_TABLE else self.tables[value].called
+        if name in CURVES and (place := getattr(self, f"{name}_curve")[index]) != NO_TABLE:
+            return self.tables[place].called
+        if np.isfinite(value):
+            return float(value)
+        return None if np.isnan(value) else str(value)
+
+
+CURVE_COLUMNS = tuple(f"{name}_curve" for name in CURVES)
+
+
+def _take(column: Column, index: Any, count: int) -> Column:
+    """Index a column; one that repeats a value goes on doing so without memory."""
+    if column.strides == (0,) and len(column):
+        return np.broadcast_to(column[0], count)
+    return np.atleast_1d(column[index])
+
+
+def _distinct(codes: Column) -> tuple[int, ...]:
+    if codes.strides == (0,):
+        return tuple(codes[:1].tolist())
+    return tuple(np.unique(codes).tolist())
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
+
+
+class Tables:
+    """Numbers the tables of some cells, each once."""
+
+    def __init__(self) -> None:
+        self._places: dict[Table, int] = {}
+
+    def place(self, name: str, table: object) -> int:
+        """Return where `table`, an input `name`, is; -1 for None."""
+        if table is None:
+            return NO_TABLE
+        kind = TABLES.get(name, Curve)
+        if not isinstance(table, kind):
+            raise SpecError(f"{name}: must be {kind.__name__}, got {table!r:.60}")
+        if kind is Curve and name == "vol" and min(table.values) < 0:  # type: ignore[attr-defined]
+            raise SpecError(f"vol: must not be negative, got {min(table.values)}")  # type: ignore[attr-defined]
+        return self._places.setdefault(table, len(self._places))  # type: ignore[arg-type]
+
+    def all(self) -> tuple[Table, ...]:
+        """Return the tables in the order of their places."""
+        return tuple(self._places)
+
+
+def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...]]:
+    """Broadcast every field by NumPy's rules; return the flat cells and their common shape."""
+    kind = next(name for name, its_class in CONTRACTS.items() if type(contract) is its_class)
+    tables = Tables()
+    arrays: dict[str, Column] = {}
+    for part in (contract, market):
+        for name in _fields(type(part)):
+            arrays |= _arrays(kind, name, getattr(part, name), tables)
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
+    except ValueError:
+        shapes = ", ".join(f"{n} {a.shape}" for n, a in arrays.items() if a.ndim)
+        raise SpecError(f"fields: shapes must broadcast, got {shapes}") from None
+    count = int(np.prod(shape))
+    flat = {
+        name: np.broadcast_to(a.reshape(()) if a.size == 1 else a, shape).reshape(-1)
+        if a.size > 1
+        else np.broadcast_to(a.reshape(()), count)
+        for name, a in arrays.items()
+    }
+    flat["type"] = np.broadcast_to(np.int8(TYPES[kind]), count)
+    cells = Cells(
+        {n: flat[n] for n in ("type", *INPUTS, *CURVE_COLUMNS) if n in flat}, tables.all()
+    )
+    if not shape and (reason := cells.reason(0)):
+        name, _, rule = reason.partition("; ")[0].partition(" ")
+        raise SpecError(f"{name}: {rule}")
+    return cells, shape
+
+
+def _arrays(kind: str, name: str, value: Any, tables: Tables) -> dict[str, Column]:
+    """Return the columns of one field; nothing for a table that is not given."""
+    if name in WORDS:
+        codes = _codes(name, value)
+        if (kind, name) in ALLOWED and codes.ndim == 0:
+            _check_allowed(kind, name, int(codes))
+        return {name: codes}
+    if name in TABLES:
+        if value is None:
+            return {}
+        return {name: _places(name, value, tables)}
+    if name in CURVES and _has_table(value):
+        numbers = np.zeros(np.shape(_objects(value)))
+        curves = np.full(numbers.shape, NO_TABLE, np.int32)
+        for at, one in np.ndenumerate(_objects(value)):
+            if isinstance(one, Curve) and not one.flat:
+                curves[at] = tables.place(name, one)
+            else:
+                numbers[at] = _numbers(name, one.values[0] if isinstance(one, Curve) else one)
+        return {name: numbers, f"{name}_curve": curves}
+    return {name: _numbers(name, value)}
+
+
+def _check_allowed(kind: str, name: str, code: int) -> None:
+    words = ALLOWED[kind, name]
+    if code not in [WORDS[name][word] for word in words]:
+        got = next(word for word, its_code in WORDS[name].items() if its_code == code)
+        raise SpecError(f"{name}: must be {' or '.join(words)} here, got {got!r}")
+
+
+def _has_table(value: Any) -> bool:
+    if isinstance(value, Curve):
+        return True
+    return isinstance(value, list | tuple | np.ndarray) and any(
+        isinstance(one, Curve) for one in np.asarray(_objects(value)).flat
+    )
+
+
+def _objects(value: Any) -> NDArray[np.object_]:
+    if isinstance(value, np.ndarray):
+        return value.astype(object)
+    if not isinstance(value, list | tuple):
+        array = np.empty((), object)
+        array[()] = value
+        return array
+    array = np.empty(len(value), object)
+    array[:] = value
+    return array
+
+
+def _places(name: str, value: Any, tables: Tables) -> Column:
+    objects = _objects(value)
+    places = [tables.place(name, table) for table in objects.flat]
+    return np.array(places, np.int32).reshape(objects.shape)
+
+
+def _codes(field: str, words: Any) -> NDArray[np.int8]:
+    array = np.asarray(words)
+    if array.dtype.kind not in "UT" and not all(isinstance(word, str) for word in array.flat):
+        got = " ".join(repr(words).split())
+        raise SpecError(f"{field}: must be a word or an array of words, got {got[:80]}")
+    unique, inverse = np.unique(array.astype(np.str_), return_inverse=True)
+    codes = np.array([code_of(field, word) for word in unique.tolist()], dtype=np.int8)
+    return codes[inverse].reshape(array.shape)
+
+
+def _numbers(field: str, values: Any) -> Floats:
+    try:
+        array: Any = np.ma.asanyarray(values)
+    except ValueError:  # a ragged list
+        array = np.ma.asanyarray("")
+    if array.dtype.kind not in "iuf":
+        got = " ".join(repr(values).split())
+        raise SpecError(f"{field}: must be a number or an array of numbers, got {got[:80]}")
+    numbers: Floats = np.asarray(array.astype(np.float64).filled(np.nan))
+    if numbers.ndim == 0:
+        check_number(field, float(numbers))
+    return numbers
