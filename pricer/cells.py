@@ -14,8 +14,8 @@ from .contracts import (
     CURVES,
     INPUTS,
     NOT_NEGATIVE,
-    NUMBERS,
     NUMBER_DEFAULTS,
+    NUMBERS,
     TABLES,
     TYPES,
     WORDS,
@@ -216,6 +216,8 @@ def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...
         else np.broadcast_to(a.reshape(()), count)
         for name, a in arrays.items()
     }
+    if "cash_dividends" not in flat:
+        del flat["dividend_model"]
     flat["type"] = np.broadcast_to(np.int8(TYPES[kind]), count)
     cells = Cells(
         {n: flat[n] for n in ("type", *INPUTS, *CURVE_COLUMNS) if n in flat}, tables.all()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -63,9 +63,9 @@ class Digital:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Barrier:
-    """An option that one barrier knocks out or in: ``down_out``, ``down_in``, ``up_out``, ``up_in``.
+    """An option that a barrier knocks out or in.
 
-    The barrier is watched continuously, or on `monitoring_dates` alone. `rebate` is paid when the
+    `barrier_type` is ``down_out``, ``down_in``, ``up_out`` or ``up_in``. The barrier is watched continuously, or on `monitoring_dates` alone. `rebate` is paid when the
     option is knocked out (`payment` ``at_hit``) or at expiry; by a knock-in at expiry, if it never
     came in. `payoff` may also be ``cash_or_nothing`` or ``asset_or_nothing``.
     """

@@ -67,9 +67,8 @@ def _keys(cells: Cells) -> list[NDArray[Any]]:
         return keys
     claims = claims_of(cells)
     relative = claims.relative()
-    for field in fields(relative):
-        if field.name not in ("unit", "scale"):
-            keys.append(getattr(relative, field.name))
+    names = (field.name for field in fields(relative) if field.name not in ("unit", "scale"))
+    keys += [getattr(relative, name) for name in names]
     keys += [getattr(cells, name) for name in CURVE_COLUMNS]
     keys += [getattr(cells, name) for name in TABLES if name != "exercise_dates"]
     keys.append(np.where(bermudan(cells), cells.exercise_dates, -1))
