@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .book import Book
-    from .contracts import MEASURES, METHODS, Market, Status, Vanilla
+    from .contracts import (
+        MEASURES,
+        METHODS,
+        Barrier,
+        Digital,
+        DoubleBarrier,
+        DoubleTouch,
+        Market,
+        Status,
+        Touch,
+        Vanilla,
+    )
+    from .dated import Curve, Dates, Dividends
     from .errors import (
         MissingDependencyError,
         PricerError,
@@ -19,14 +31,27 @@ if TYPE_CHECKING:
         StoreError,
     )
     from .grid import Grid
-    from .pricing import Prices, price
+    from .prices import Prices
+    from .pricing import price
     from .run import Run, open_run, submit
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "book": ("Book",),
-    "contracts": ("MEASURES", "METHODS", "Market", "Status", "Vanilla"),
+    "contracts": (
+        "MEASURES",
+        "METHODS",
+        "Barrier",
+        "Digital",
+        "DoubleBarrier",
+        "DoubleTouch",
+        "Market",
+        "Status",
+        "Touch",
+        "Vanilla",
+    ),
+    "dated": ("Curve", "Dates", "Dividends"),
     "errors": (
         "MissingDependencyError",
         "PricerError",
@@ -35,7 +60,8 @@ _HOMES = {
         "StoreError",
     ),
     "grid": ("Grid",),
-    "pricing": ("Prices", "price"),
+    "prices": ("Prices",),
+    "pricing": ("price",),
     "run": ("Run", "open_run", "submit"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -43,7 +69,14 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "MEASURES",
     "METHODS",
+    "Barrier",
     "Book",
+    "Curve",
+    "Dates",
+    "Digital",
+    "Dividends",
+    "DoubleBarrier",
+    "DoubleTouch",
     "Grid",
     "Market",
     "MissingDependencyError",
@@ -54,6 +87,7 @@ __all__ = [
     "SpecError",
     "Status",
     "StoreError",
+    "Touch",
     "Vanilla",
     "open_run",
     "price",

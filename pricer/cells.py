@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -141,16 +140,21 @@ class Cells:
 
     def shown(self, name: str, index: int) -> str | float | None:
         """Return one input as JSON can hold it: a word, a number, a table's label, or None."""
-        value = getattr(self, name)[index].item()
+        value: float = getattr(self, name)[index].item()
         if name in WORDS:
-            return next(word for word, code in WORDS[name].items() if code == value)
+            return words_by_code(name)[int(value)]
         if name in TABLES:
-            return None if value == NO_TABLE else self.tables[value].called
+            return None if value == NO_TABLE else self.tables[int(value)].called
         if name in CURVES and (place := getattr(self, f"{name}_curve")[index]) != NO_TABLE:
             return self.tables[place].called
         if np.isfinite(value):
             return float(value)
         return None if np.isnan(value) else str(value)
+
+
+def words_by_code(name: str) -> dict[int, str]:
+    """Return the words of an input by their codes."""
+    return {code: word for word, code in WORDS[name].items()}
 
 
 CURVE_COLUMNS = tuple(f"{name}_curve" for name in CURVES)
@@ -169,11 +173,6 @@ def _distinct(codes: Column) -> tuple[int, ...]:
     return tuple(np.unique(codes).tolist())
 
 
-@cache
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
-
-
 class Tables:
     """Numbers the tables of some cells, each once."""
 
@@ -187,9 +186,9 @@ class Tables:
         kind = TABLES.get(name, Curve)
         if not isinstance(table, kind):
             raise SpecError(f"{name}: must be {kind.__name__}, got {table!r:.60}")
-        if kind is Curve and name == "vol" and min(table.values) < 0:  # type: ignore[attr-defined]
-            raise SpecError(f"vol: must not be negative, got {min(table.values)}")  # type: ignore[attr-defined]
-        return self._places.setdefault(table, len(self._places))  # type: ignore[arg-type]
+        if isinstance(table, Curve) and name == "vol" and min(table.values) < 0:
+            raise SpecError(f"vol: must not be negative, got {min(table.values)}")
+        return self._places.setdefault(table, len(self._places))
 
     def all(self) -> tuple[Table, ...]:
         """Return the tables in the order of their places."""
@@ -202,8 +201,8 @@ def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...
     tables = Tables()
     arrays: dict[str, Column] = {}
     for part in (contract, market):
-        for name in _fields(type(part)):
-            arrays |= _arrays(kind, name, getattr(part, name), tables)
+        for field in fields(part):
+            arrays |= _arrays(kind, field.name, getattr(part, field.name), tables)
     try:
         shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
     except ValueError:
@@ -254,7 +253,7 @@ def _arrays(kind: str, name: str, value: Any, tables: Tables) -> dict[str, Colum
 def _check_allowed(kind: str, name: str, code: int) -> None:
     words = ALLOWED[kind, name]
     if code not in [WORDS[name][word] for word in words]:
-        got = next(word for word, its_code in WORDS[name].items() if its_code == code)
+        got = words_by_code(name)[code]
         raise SpecError(f"{name}: must be {' or '.join(words)} here, got {got!r}")
 
 
@@ -273,9 +272,9 @@ def _objects(value: Any) -> NDArray[np.object_]:
         array = np.empty((), object)
         array[()] = value
         return array
-    array = np.empty(len(value), object)
-    array[:] = value
-    return array
+    several = np.empty(len(value), object)
+    several[:] = value
+    return several
 
 
 def _places(name: str, value: Any, tables: Tables) -> Column:

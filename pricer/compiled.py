@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,15 @@ logger = logging.getLogger("pricer")
 
 TARGETS = {"x86_64": "x86-64-v3", "amd64": "x86-64-v3", "aarch64": "generic", "arm64": "generic"}
 MOST_WORKERS = 256
-COMPILE_S = 20  # about, on one core; what the message promises
+# The modules that callers use, and how long they take to compile, about, on one core.
+COMPILE_S = {
+    "black_scholes": 5,
+    "finite_difference": 15,
+    "averages": 1,
+    "knock": 10,
+    "scheduled": 30,
+}
+MODULES = tuple(COMPILE_S)
 READY = "PRICER_KERNELS"
 
 # Two threads that import numba at once would see it half imported.
@@ -75,17 +84,20 @@ def _cache_folder() -> Path:
     return folder
 
 
-def kernels() -> tuple[ModuleType, ModuleType]:
-    """Return the modules `black_scholes` and `finite_difference`, compiled or from the cache."""
+def kernels(*names: str) -> tuple[ModuleType, ...]:
+    """Return these modules of kernels, compiled or from the cache; by default those of vanillas."""
     with _lock:
-        return _load()
+        _prepare()
+        return tuple(_load(name) for name in names or MODULES[:2])
 
 
 @cache
-def _load() -> tuple[ModuleType, ModuleType]:
+def _prepare() -> Path | None:
+    """Set numba up, once; return the folder of its cache, None where kernels stand ready."""
     ready = os.environ.get(READY, "").strip()
     if ready:
-        return _load_ready(Path(ready))
+        _use_ready(Path(ready))
+        return None
     folder = _cache_folder()
     poisoned = _built_for_another()
     if poisoned:
@@ -93,22 +105,32 @@ def _load() -> tuple[ModuleType, ModuleType]:
         folder = folder.with_name(f"{folder.name}-host")
         folder.mkdir(exist_ok=True)
     _set_numba({"CACHE_DIR": str(folder)} if poisoned else _fixed(folder))
+    return folder
+
+
+@cache
+def _load(name: str) -> ModuleType:
+    folder = _prepare()
+    if not folder:
+        return _import(name)
     # numba keeps apart what it compiled for each folder of sources.
     place = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()
-    marker = folder / f"compiled-{place[:16]}"
-    if not marker.exists():
-        logger.warning("compiling kernels, once (%d s)", COMPILE_S)
-        check_processor()
-    from .kernels import black_scholes, finite_difference
-
-    if not marker.exists():
-        black_scholes.warm_up()
-        finite_difference.warm_up()
-        marker.touch()
-    return black_scholes, finite_difference
+    marker = folder / f"compiled-{place[:16]}-{name}"
+    if marker.exists():
+        return _import(name)
+    logger.warning("compiling kernels of %s, once (%d s)", name, COMPILE_S[name])
+    check_processor()
+    module = _import(name)
+    module.warm_up()
+    marker.touch()
+    return module
 
 
-def _load_ready(folder: Path) -> tuple[ModuleType, ModuleType]:
+def _import(name: str) -> ModuleType:
+    return import_module(f".kernels.{name}", __package__)
+
+
+def _use_ready(folder: Path) -> None:
     if not folder.is_dir():
         raise KernelError(f"{READY}: must be a folder of compiled kernels, got {str(folder)!r}")
     check_processor()
@@ -118,9 +140,6 @@ def _load_ready(folder: Path) -> tuple[ModuleType, ModuleType]:
     from .kernelcache import never_compile
 
     never_compile()
-    from .kernels import black_scholes, finite_difference
-
-    return black_scholes, finite_difference
 
 
 def _fixed(folder: Path) -> dict[str, str]:
@@ -147,16 +166,17 @@ def build(folder: Path) -> None:
     folder.mkdir(parents=True)
     check_processor()
     _set_numba(_fixed(folder))
-    from .kernels import black_scholes, finite_difference
-
-    black_scholes.warm_up()
-    finite_difference.warm_up()
+    for name in MODULES:
+        _import(name).warm_up()
     from .kernelcache import missing
 
     if lacking := missing():
         raise KernelError(f"{folder}: lacks {', '.join(lacking)}")
     # Another process, which may not compile, finds all of it.
-    again = f"from {__package__}.compiled import kernels; [each.warm_up() for each in kernels()]"
+    again = (
+        f"from {__package__}.compiled import MODULES, kernels;"
+        " [each.warm_up() for each in kernels(*MODULES)]"
+    )
     subprocess.run([sys.executable, "-c", again], env=os.environ | {READY: str(folder)}, check=True)
 
 

@@ -65,9 +65,10 @@ class Digital:
 class Barrier:
     """An option that a barrier knocks out or in.
 
-    `barrier_type` is ``down_out``, ``down_in``, ``up_out`` or ``up_in``. The barrier is watched continuously, or on `monitoring_dates` alone. `rebate` is paid when the
-    option is knocked out (`payment` ``at_hit``) or at expiry; by a knock-in at expiry, if it never
-    came in. `payoff` may also be ``cash_or_nothing`` or ``asset_or_nothing``.
+    `barrier_type` is ``down_out``, ``down_in``, ``up_out`` or ``up_in``. The barrier is watched
+    continuously, or on `monitoring_dates` alone. `rebate` is paid when the option is knocked out
+    (`payment` ``at_hit``) or at expiry; by a knock-in at expiry, if it never came in. `payoff` may
+    also be ``cash_or_nothing`` or ``asset_or_nothing``.
     """
 
     right: Words

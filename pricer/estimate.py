@@ -11,7 +11,7 @@ import numpy as np
 
 from .blocks import encode_block, pack_block
 from .compiled import check_workers, kernels
-from .pricing import Settings, evaluate, solve
+from .engines import Settings, evaluate, solve
 from .summary import summarise
 
 if TYPE_CHECKING:

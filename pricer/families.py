@@ -58,6 +58,21 @@ class Families:
             self.expiries[offsets[0] : offsets[-1]],
         )
 
+    def take(self, chosen: Indices) -> Families:
+        """Return the families at these places, increasing."""
+        owner = np.repeat(np.arange(len(self)), np.diff(self.expiry_offsets))
+        kept = np.zeros(len(self), dtype=bool)
+        kept[chosen] = True
+        counts = np.diff(self.expiry_offsets)[chosen]
+        return Families(
+            self.cells[chosen],
+            self.priced[chosen],
+            self.moneyness_low[chosen],
+            self.moneyness_high[chosen],
+            np.concatenate(([0], np.cumsum(counts))),
+            self.expiries[kept[owner]],
+        )
+
 
 def _keys(cells: Cells) -> list[NDArray[Any]]:
     """Return the columns of which a family's cells have equal values, the outermost last."""

@@ -1,0 +1,378 @@
+"""What prices families: closed forms and solvers, called with the arrays that kernels take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .claims import OUT, claims_of
+from .compiled import kernels
+from .contracts import DEFAULT_TOLERANCE, MEASURES, Status
+from .methods import (
+    ANALYTIC,
+    CLOSED,
+    FINITE_DIFFERENCE,
+    INVALID,
+    LEAST_VOL,
+    SCHEDULED,
+    SWEPT,
+    UNSUPPORTED,
+    methods_of,
+    special_of,
+)
+from .prices import Prices
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .cells import Cells
+    from .claims import Claims
+    from .families import Families
+
+    Floats = NDArray[np.float64]
+    Codes = NDArray[np.uint8]
+    Booleans = NDArray[np.bool_]
+    Indices = NDArray[np.int64]
+
+SWEPT_KIND = 2  # for `black_scholes.closed_form`
+LEAST_DEVIATION, MOST_DEVIATION = 1e-6, 1e4  # vol sqrt(T) that doubles resolve on a mesh
+SCHEDULED_WEIGHT = 8  # slices of the shared march that one through a schedule is worth, in memory
+PAYOFF_FIELDS = (
+    "theta", "alpha", "beta", "kink", "knock", "lower", "upper", "lower_rebate", "upper_rebate",
+    "timing",
+)  # fmt: skip
+CLAIM_FIELDS = (*PAYOFF_FIELDS, "american", "continuous", "escrowed")
+LEAST_RATIO, MOST_RATIO = 1e-100, 1e100  # of spot to strike that a mesh reaches for
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to price, whatever is priced."""
+
+    method: str = "auto"
+    tolerance: float = DEFAULT_TOLERANCE
+    measures: tuple[str, ...] = MEASURES
+
+
+@dataclass(frozen=True, slots=True)
+class Marched:
+    """Families that one kernel solved: what it was given, and gave.
+
+    `place`, shape (F,), is where each family is among them, -1 where it is not.
+    """
+
+    place: Indices
+    options: Any
+    surfaces: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What the solves of F families left behind; `codes` says how each is priced, shape (F,).
+
+    `world` has what the curves and dividends of each family come to, shape (7, F), as
+    `kernels.averages.ROWS`; `now` its first vol, rate and dividend yield, shape (3, F).
+    """
+
+    settings: Settings
+    codes: Codes
+    shared: Marched | None
+    scheduled: Marched | None
+    world: Floats
+    now: Floats
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def slices_of(families: Families, settings: Settings) -> Indices:
+    """Count the expiries to solve before each family and after the last, shape (F + 1,)."""
+    codes = methods_of(families, settings.method)
+    weight = np.where(codes == SCHEDULED, SCHEDULED_WEIGHT, codes == FINITE_DIFFERENCE)
+    return np.concatenate(([0], np.cumsum(np.diff(families.expiry_offsets) * weight)))
+
+
+def solve(families: Families, settings: Settings) -> Solution:
+    """Solve every family that needs it: one partial differential equation each."""
+    codes = methods_of(families, settings.method)
+    cells = families.cells
+    world = np.zeros((7, len(families)))
+    world[:3] = cells.rate, cells.dividend_yield, cells.vol
+    world[3:5] = 1.0
+    now = np.array([cells.vol, cells.rate, cells.dividend_yield])
+    greeks = not {"vega", "rho", "dividend_rho"}.isdisjoint(settings.measures)
+    scheduled = None
+    special = np.isin(codes, (CLOSED, SCHEDULED)) & (np.diff(families.expiry_offsets) > 0)
+    if special.any():
+        chosen = np.flatnonzero(special)
+        some = families.take(chosen)
+        described = special_of(some)
+        segments, events = described.segments, described.events
+        now[:, chosen] = [
+            part[segments.offsets[:-1]]
+            for part in (segments.vol, segments.rate, segments.dividend_yield)
+        ]
+        (averages,) = kernels("averages")
+        part = np.empty((len(world), len(some)))
+        averages.averages(
+            segments.offsets, segments.ends, segments.rate, segments.dividend_yield, segments.vol,
+            events.offsets, events.times, events.cash, events.proportional,
+            some.expiries[some.expiry_offsets[1:] - 1], part,
+        )  # fmt: skip
+        world[:, chosen] = part
+        marched = codes[chosen] == SCHEDULED
+        if marched.any():
+            kept = np.flatnonzero(marched)
+            place = np.full(len(families), -1)
+            place[chosen[kept]] = np.arange(len(kept))
+            scheduled = _march_schedules(families.take(chosen[kept]), place, settings, greeks)
+    return Solution(settings, codes, _march_shared(families, codes, settings, greeks), scheduled,
+                    world, now)  # fmt: skip
+
+
+def _march_shared(
+    families: Families, codes: Codes, settings: Settings, greeks: bool
+) -> Marched | None:
+    """Solve plain vanillas: one march prices every spot, strike and expiry of a family."""
+    cells = families.cells
+    owner = np.repeat(np.arange(len(families)), np.diff(families.expiry_offsets))
+    keep = (codes[owner] == FINITE_DIFFERENCE) & _resolved(cells.vol[owner], families.expiries)
+    counts = np.bincount(owner[keep], minlength=len(families))
+    chosen = np.flatnonzero(counts)
+    if not len(chosen):
+        return None
+    place = np.full(len(families), -1)
+    place[chosen] = np.arange(len(chosen))
+    _, finite_difference = kernels()
+    options = finite_difference.Options(
+        theta=_plain(cells.right[chosen]),
+        american=_plain(cells.exercise[chosen]),
+        sigma=_plain(cells.vol[chosen]),
+        r=_plain(cells.rate[chosen]),
+        q=_plain(cells.dividend_yield[chosen]),
+        low=np.clip(families.moneyness_low[chosen], LEAST_RATIO, MOST_RATIO),
+        high=np.clip(families.moneyness_high[chosen], LEAST_RATIO, MOST_RATIO),
+        expiry_offsets=np.concatenate(([0], np.cumsum(counts[chosen]))),
+        expiries=families.expiries[keep],
+    )
+    return Marched(place, options, finite_difference.solve(options, settings.tolerance, greeks))
+
+
+def _march_schedules(
+    families: Families, place: Indices, settings: Settings, greeks: bool
+) -> Marched:
+    """Solve everything else: barriers, dates, dividends, curves."""
+    (scheduled,) = kernels("scheduled")
+    described = special_of(families)
+    claims, segments, events = described.claims, described.segments, described.events
+    contracts = scheduled.Contracts(
+        **{name: _plain(getattr(claims, name)) for name in CLAIM_FIELDS},
+        low=np.clip(families.moneyness_low, LEAST_RATIO, MOST_RATIO),
+        high=np.clip(families.moneyness_high, LEAST_RATIO, MOST_RATIO),
+        expiry_offsets=families.expiry_offsets,
+        expiries=_plain(families.expiries),
+        segment_offsets=segments.offsets,
+        segment_ends=segments.ends,
+        r=segments.rate,
+        q=segments.dividend_yield,
+        sigma=segments.vol,
+        event_offsets=events.offsets,
+        event_times=events.times,
+        event_exercise=events.exercise,
+        event_monitor=events.monitor,
+        event_cash=events.cash,
+        event_proportional=events.proportional,
+    )
+    return Marched(place, contracts, scheduled.solve(contracts, settings.tolerance, greeks))
+
+
+def _resolved(vol: Floats, expiry: Floats) -> NDArray[np.bool_]:
+    """Tell where a mesh can resolve the spread of the spot at expiry."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        deviation = vol * np.sqrt(expiry)
+    return (deviation >= LEAST_DEVIATION) & (deviation <= MOST_DEVIATION)
+
+
+def evaluate(solution: Solution, cells: Cells, offsets: Indices) -> Prices:
+    """Price cells of solved families; `offsets`, shape (F + 1,), delimits each family's cells."""
+    black_scholes, _ = kernels()
+    settings = solution.settings
+    family = np.repeat(np.arange(len(solution.codes)), np.diff(offsets))
+    codes = solution.codes[family]
+    valid = cells.valid()
+    out = np.full((len(MEASURES) + 1, len(cells)), np.nan)
+    method = np.zeros(len(cells), np.uint8)
+    status = np.zeros(len(cells), np.uint8)
+    special = np.isin(codes, (CLOSED, SCHEDULED))
+    if special.any():
+        _price_special(solution, cells, family, special & valid, out, method, status)
+    if not special.all():
+        _price_plain(solution, cells, family, ~special & valid, out, method, status)
+    failed = ~np.isfinite(out[0] + out[-1])
+    if failed.any():
+        out[:, failed] = np.nan
+        status[failed] = Status.invalid
+        status[valid & failed & np.isin(codes, (UNSUPPORTED, SCHEDULED))] = Status.unsupported
+        method[failed] = INVALID
+    rows = zip(black_scholes.ROWS, out, strict=True)
+    asked = (*settings.measures, "error")
+    values = {name: row if name in asked else None for name, row in rows}
+    return Prices(**values, status=status, method=method)  # type: ignore[arg-type]
+
+
+def _price_plain(
+    solution: Solution,
+    cells: Cells,
+    family: Indices,
+    valid: Booleans,
+    out: Floats,
+    method: Codes,
+    status: Codes,
+) -> None:
+    """Price the `valid` cells, vanillas of constant rate, yield and vol, of which each is random.
+
+    Or a limit: expiry, vol, spot or strike 0.
+    """
+    codes, tolerance = solution.codes[family], solution.settings.tolerance
+    pde = (codes == FINITE_DIFFERENCE) & valid
+    random = valid & (cells.spot > 0) & (cells.strike > 0) & (cells.expiry > 0)
+    random &= cells.vol >= LEAST_VOL
+    pde &= random
+    pde[pde] = _resolved(cells.vol[pde], cells.expiry[pde])
+    exact = valid & ~pde & (codes != UNSUPPORTED)
+    rough = exact & (cells.exercise > 0) & ((codes == SWEPT) | (codes == FINITE_DIFFERENCE))
+    kinds = np.where(rough, SWEPT_KIND, cells.exercise).astype(np.int8)
+    _closed_form(cells, kinds, exact, out)
+    method[exact] = ANALYTIC
+    error = out[-1]
+    status[rough & random & (error > tolerance * cells.strike)] = Status.tolerance
+    if not pde.any():
+        return
+    _, finite_difference = kernels()
+    _read_off(finite_difference, solution.shared, cells, cells.strike, family, pde, out)
+    method[pde] = FINITE_DIFFERENCE
+    late = pde & (error > tolerance * cells.strike)
+    if late.any():
+        status[late] = Status.tolerance
+        # Beyond the work limit the closed form for a strong drift may know better.
+        limit = np.full_like(out, np.inf)
+        kinds[:] = SWEPT_KIND
+        _closed_form(cells, kinds, late & (cells.exercise > 0), limit)
+        better = limit[-1] < error
+        out[:, better] = limit[:, better]
+        status[better & (error <= tolerance * cells.strike)] = Status.ok
+        method[better] = ANALYTIC
+
+
+def _price_special(
+    solution: Solution,
+    cells: Cells,
+    family: Indices,
+    valid: Booleans,
+    out: Floats,
+    method: Codes,
+    status: Codes,
+) -> None:
+    """Price the `valid` cells of claims with barriers, dates, dividends or curves."""
+    claims = claims_of(cells)
+    codes = solution.codes[family]
+    spot, expiry = cells.spot, cells.expiry
+    ended = (spot <= claims.lower) | (spot >= claims.upper)
+    ended &= (claims.knock == OUT) & (claims.continuous > 0)
+    marched = valid & (codes == SCHEDULED) & ~ended & (expiry > 0) & (spot > 0)
+    closed = valid & (~marched) & ((codes == CLOSED) | ended | (expiry == 0))
+    if closed.any():
+        _closed_claims(solution, cells, claims, family, closed, out)
+        method[closed] = ANALYTIC
+    if marched.any():
+        (scheduled,) = kernels("scheduled")
+        _read_off(scheduled, solution.scheduled, cells, claims.unit, family, marched, out)
+        out[:, marched] *= (claims.scale / claims.unit)[marched]
+        method[marched] = FINITE_DIFFERENCE
+    largest = solution.settings.tolerance * np.maximum(claims.unit, claims.scale)
+    status[valid & (out[-1] > largest)] = Status.tolerance
+
+
+def _closed_claims(
+    solution: Solution,
+    cells: Cells,
+    claims: Claims,
+    family: Indices,
+    where: Booleans,
+    out: Floats,
+) -> None:
+    """Write the closed form of the claims `where` to their columns of `out`, shape (8, n).
+
+    With curves and dividends the spot at expiry is lognormal all the same: of their averages, and
+    of the spot less what is paid until then. Its derivatives follow by the chain rule, theta from
+    the differential equation.
+    """
+    (knock,) = kernels("knock")
+    rate, dividend_yield, vol, vol_slope, left, paid, paid_slope = solution.world[:, family[where]]
+    now_vol, now_rate, now_yield = solution.now[:, family[where]]
+    spot, expiry, unit = (a[where] for a in (cells.spot, cells.expiry, claims.unit))
+    live = expiry > 0.0
+    state = np.where(live, left * spot - paid * unit, spot)
+    part = np.empty((len(out), len(spot)))
+    knock.closed_form(
+        *(_plain(getattr(claims, name)[where]) for name in PAYOFF_FIELDS),
+        *(_plain(a) for a in (state, expiry, rate, dividend_yield, vol)),
+        part,
+    )
+    part[:, state < 0.0] = np.nan
+    moved = live & ((paid != 0.0) | (left != 1.0) | (vol_slope != 1.0))
+    moved |= live & ((now_vol != vol) | (now_rate != rate) | (now_yield != dividend_yield))
+    price, delta, gamma = part[0], part[1].copy(), part[2].copy()
+    theta = now_rate * price - (now_rate - now_yield) * state * delta
+    theta -= 0.5 * now_vol * now_vol * state * state * gamma + delta * now_rate * paid * unit
+    part[4] = np.where(moved, theta, part[4])
+    part[1] = np.where(live, left, 1.0) * delta
+    part[2] = np.where(live, left * left, 1.0) * gamma
+    part[3] *= vol_slope
+    part[5] += np.where(live, delta * paid_slope * unit, 0.0)
+    out[:, where] = part
+
+
+def _closed_form(
+    cells: Cells, kinds: NDArray[np.int8], where: NDArray[np.bool_], out: Floats
+) -> None:
+    """Write the closed form of the cells `where` to their columns of `out`, shape (8, n)."""
+    if not where.any():
+        return
+    black_scholes, _ = kernels()
+    # An American option with less vol than this has none: its European price is not its limit.
+    vol = np.where((cells.exercise > 0) & (cells.vol < LEAST_VOL), 0.0, cells.vol)
+    inputs = (cells.spot, cells.strike, cells.expiry, cells.rate, cells.dividend_yield, vol)
+    part = np.empty((len(out), int(where.sum())))
+    black_scholes.closed_form(
+        _plain(cells.right[where]), _plain(kinds[where]), *(_plain(a[where]) for a in inputs), part
+    )
+    out[:, where] = part
+
+
+def _read_off(
+    kernel: Any,
+    marched: Marched | None,
+    cells: Cells,
+    unit: Floats,
+    family: Indices,
+    where: Booleans,
+    out: Floats,
+) -> None:
+    """Write what the marched families say of the cells `where` to `out`, as `_closed_form`."""
+    assert marched
+    part = np.empty((len(out), int(where.sum())))
+    place = marched.place[family][where]
+    count = len(marched.options.theta)
+    kernel.evaluate(
+        marched.options,
+        marched.surfaces,
+        np.searchsorted(place, np.arange(count + 1)),
+        *(_plain(a[where]) for a in (cells.spot, unit, cells.expiry)),
+        part,
+    )
+    out[:, where] = part

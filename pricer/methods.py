@@ -1,0 +1,135 @@
+"""Which method prices each family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .cells import NO_TABLE
+from .claims import Claims, bermudan, claims_of, curved, dated
+from .contracts import CURVES, TABLES
+from .schedules import Events, Segments, events_of, segments_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .cells import Cells
+    from .families import Families
+
+    Booleans = NDArray[np.bool_]
+    Codes = NDArray[np.uint8]
+
+# How a family is priced; the first three are places in METHODS. A plain one by the closed form of
+# European options, by the march that every expiry shares, or by a closed form for strong drift; any
+# other by the closed form of claims with barriers, or by a march through its schedule.
+INVALID, ANALYTIC, FINITE_DIFFERENCE, UNSUPPORTED, SWEPT, CLOSED, SCHEDULED = range(7)
+LEAST_VOL = 1e-9  # below it an American option's price and its limit at vol 0 do not differ
+SWEPT_RATIO = 150.0  # of drift to diffusion, |r - q| sqrt(T) / vol, that no mesh resolves
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """What the F families that are not plain vanillas owe, per unit, and what happens to them."""
+
+    claims: Claims
+    segments: Segments
+    events: Events
+
+
+def plain_cells(cells: Cells) -> Booleans:
+    """Tell which cells are European or American vanillas on which nothing depends on a date."""
+    where: Booleans = cells.type == 0
+    if set(cells.columns) & {"exercise_dates", *TABLES, *(f"{name}_curve" for name in CURVES)}:
+        where = where & ~dated(cells)
+    elif "exercise" in cells.columns:
+        where = where & ~bermudan(cells)
+    return where
+
+
+def special_of(families: Families) -> Special:
+    """Describe families with at least one positive expiry each."""
+    claims = claims_of(families.cells)
+    return Special(claims.relative(), segments_of(families), events_of(families, claims))
+
+
+def methods_of(families: Families, method: str) -> Codes:
+    """Choose how each family is priced, shape (F,)."""
+    codes = _plain_methods(families, method)
+    special = ~plain_cells(families.cells) | (codes == UNSUPPORTED)
+    if special.any():
+        codes[special] = CLOSED
+        live = special & (np.diff(families.expiry_offsets) > 0) & families.priced
+        if live.any():
+            chosen = families.take(np.flatnonzero(live))
+            codes[live] = _special_methods(special_of(chosen), chosen, method)
+    codes[~families.priced] = INVALID
+    return codes
+
+
+def _plain_methods(families: Families, method: str) -> Codes:
+    """Choose for vanillas of constant rate, yield and vol.
+
+    A put is never exercised early if r <= 0 and r <= q, a call if q <= 0 and q <= r: the European
+    price is exact then. Between, with q < r <= 0 for a put and r < q <= 0 for a call, there are
+    two exercise boundaries (Battauz, De Donno and Sbuelz 2015), which this march does not have:
+    unsupported here. Where the drift sweeps diffusion aside the mesh would have to be finer than
+    it may be.
+    """
+    cells = families.cells
+    put = cells.right < 0
+    cost = np.where(put, cells.rate, cells.dividend_yield)
+    gain = np.where(put, cells.dividend_yield, cells.rate)
+    american = cells.exercise > 0
+    still = cells.vol < LEAST_VOL
+    exact = ~american | ((cost <= 0) & (cost <= gain))
+    if method == "finite_difference":
+        exact[:] = False
+    codes = np.where(exact | still, ANALYTIC, FINITE_DIFFERENCE)
+    longest = np.zeros(len(families))
+    some = np.diff(families.expiry_offsets) > 0
+    longest[some] = families.expiries[families.expiry_offsets[1:][some] - 1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        drift = np.abs(cells.rate - cells.dividend_yield) * np.sqrt(longest)
+        swept = drift > SWEPT_RATIO * cells.vol
+    codes[american & ~exact & ~still & swept] = SWEPT
+    codes[american & (cost < 0) & (cost > gain) & ~still] = UNSUPPORTED
+    return codes.astype(np.uint8)
+
+
+def _special_methods(special: Special, families: Families, method: str) -> Codes:
+    """Choose for everything else: the closed form where it is exact."""
+    claims, segments, events = special.claims, special.segments, special.events
+    flat = np.diff(segments.offsets) == 1
+    exercised = _any(events.exercise, events.offsets) | (claims.american > 0)
+    cash, proportional = (_any(p, events.offsets) for p in (events.cash, events.proportional))
+    watched = claims.knock > 0
+    undisturbed = flat & ~cash & ~proportional & (claims.continuous > 0)
+    closed = ~exercised & np.where(watched, undisturbed, ~cash | (claims.escrowed > 0))
+    still = np.minimum.reduceat(segments.vol, segments.offsets[:-1]) < LEAST_VOL
+    impossible = (claims.escrowed > 0) & (watched | proportional)
+    impossible |= exercised & (np.abs(claims.alpha) * claims.kink != np.abs(claims.beta))
+    codes = np.where(closed & ((method != "finite_difference") | still), CLOSED, SCHEDULED)
+    open_ = codes == SCHEDULED
+    codes[open_ & (impossible | still | (method == "analytic"))] = UNSUPPORTED
+    return codes.astype(np.uint8)
+
+
+def _any(values: NDArray[np.generic], offsets: NDArray[np.int64]) -> Booleans:
+    """Tell which families have a value that is not 0 among theirs, shape (F,)."""
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.bincount(owner[values != 0], minlength=len(offsets) - 1) > 0
+
+
+def unsupported_reason(cells: Cells) -> str:
+    """Say why no method here prices the first of `cells`."""
+    one = cells[:1]
+    claims = claims_of(one)
+    if claims.escrowed[0] and (claims.knock[0] or one.proportional_dividends[0] != NO_TABLE):
+        return "has escrowed dividends, which go neither with barriers nor with proportional ones"
+    if one.exercise[0] and abs(claims.alpha[0]) * claims.kink[0] != abs(claims.beta[0]):
+        return "can be exercised early only with a vanilla payoff"
+    if not curved(one)[0] and one.vol[0] < LEAST_VOL:
+        return "has no vol, and dates or barriers that need one"
+    return "has no closed form; use auto or finite_difference"

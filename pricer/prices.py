@@ -1,0 +1,73 @@
+"""What options are worth, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .contracts import METHODS, Status
+from .errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What options are worth: arrays of one shape. A measure not asked for is None.
+
+    `delta` and `gamma` are per unit of spot, `vega` per 1.00 of vol, `theta` per year (negative
+    is decay), `rho` and `dividend_rho` per 1.00 of rate. `error` is the estimated absolute error
+    of the price, `status` a `Status` as uint8, `method` an index into `METHODS` (0 where a cell
+    was not priced; its values are NaN).
+    """
+
+    price: Floats | None
+    delta: Floats | None
+    gamma: Floats | None
+    vega: Floats | None
+    theta: Floats | None
+    rho: Floats | None
+    dividend_rho: Floats | None
+    error: Floats
+    status: Codes
+    method: Codes
+
+    def __getitem__(self, index: Any) -> Prices:
+        """Return the part of every array that a NumPy index selects."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {n: None if a is None else a[index] for n, a in arrays.items()}
+        return Prices(**parts)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays there are, flat, by name; status and method as words."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        columns = {name: a.reshape(-1) for name, a in arrays.items() if a is not None}
+        columns["status"] = np.array([s.name for s in Status])[columns["status"]]
+        columns["method"] = np.array(("", *METHODS[1:]))[columns["method"]]
+        return columns
+
+    def to_arrow(self) -> Any:
+        """Return a `pyarrow.Table`, one row a cell, in C order."""
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise MissingDependencyError(
+                "to_arrow: needs pyarrow: pip install 'pricer[parquet]'"
+            ) from None
+        return pa.table(self.columns())
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`, one row a cell, in C order."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingDependencyError(
+                "to_pandas: needs pandas: pip install 'pricer[pandas]'"
+            ) from None
+        return pd.DataFrame(self.columns())

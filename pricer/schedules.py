@@ -1,0 +1,138 @@
+"""What happens to a family until it expires, as kernels take it: segments of curves, and events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .cells import NO_TABLE
+from .claims import bermudan
+from .contracts import CURVES
+from .dated import Curve, Dividends
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .claims import Claims
+    from .dated import Table
+    from .families import Families
+
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
+SAME = 1e-9  # relative difference of times that are one
+
+
+class Segments(NamedTuple):
+    """Constant vol, rate and yield from one time to the next; family after family.
+
+    Family f owns those from ``offsets[f]`` to ``offsets[f + 1]``, shape (F + 1,); `ends` are years
+    from now, the last not before the family's last expiry.
+    """
+
+    offsets: Indices
+    ends: Floats
+    rate: Floats
+    dividend_yield: Floats
+    vol: Floats
+
+
+class Events(NamedTuple):
+    """What happens at increasing times up to expiry; family after family, as in `Segments`.
+
+    Whether it may be exercised, whether barriers are watched, the cash paid per unit of spot and
+    the fraction of the spot paid.
+    """
+
+    offsets: Indices
+    times: Floats
+    exercise: NDArray[np.int8]
+    monitor: NDArray[np.int8]
+    cash: Floats
+    proportional: Floats
+
+
+def segments_of(families: Families) -> Segments:
+    """Merge the curves of each family up to its last expiry."""
+    cells = families.cells
+    known: dict[tuple[Any, ...], tuple[Floats, ...]] = {}
+    parts = []
+    columns = [(getattr(cells, name), getattr(cells, f"{name}_curve")) for name in CURVES]
+    for f in range(len(families)):
+        last = float(families.expiries[families.expiry_offsets[f + 1] - 1])
+        key = (last, *(column[f].item() for pair in columns for column in pair))
+        if key not in known:
+            known[key] = _merged(
+                [_at(cells.tables, *(c[f] for c in pair)) for pair in columns], last
+            )
+        parts.append(known[key])
+    offsets = np.cumsum([0, *(len(part[0]) for part in parts)])
+    ends, vol, rate, dividend_yield = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    return Segments(offsets, ends, rate, dividend_yield, vol)
+
+
+def _at(tables: tuple[Table, ...], number: float, place: int) -> Curve:
+    if place == NO_TABLE:
+        return Curve((1.0,), (float(number),))
+    curve = tables[place]
+    assert isinstance(curve, Curve)
+    return curve
+
+
+def _merged(curves: list[Curve], last: float) -> tuple[Floats, ...]:
+    # The last value of a curve goes on, so that its last time ends nothing.
+    cuts = sorted({t for curve in curves for t in curve.times[:-1] if t < last})
+    ends = np.array([*cuts, last])
+    rows = [ends]
+    for curve in curves:
+        place = np.searchsorted(np.array(curve.times[:-1]), ends)
+        rows.append(np.array(curve.values)[place])
+    return tuple(rows)
+
+
+def events_of(families: Families, claims: Claims) -> Events:
+    """Merge what happens to each family up to its last expiry."""
+    cells = families.cells
+    may_exercise = bermudan(cells)
+    known: dict[tuple[Any, ...], NDArray[Any]] = {}
+    parts = []
+    for f in range(len(families)):
+        begin, end = families.expiry_offsets[f : f + 2]
+        key = (
+            float(families.expiries[end - 1]) if end > begin else 0.0,
+            int(cells.exercise_dates[f]) if may_exercise[f] else NO_TABLE,
+            int(cells.monitoring_dates[f]) if claims.knock[f] else NO_TABLE,
+            int(cells.cash_dividends[f]),
+            int(cells.proportional_dividends[f]),
+        )
+        if key not in known:
+            known[key] = _happening(cells.tables, *key)
+        parts.append(known[key])
+    offsets = np.cumsum([0, *map(len, parts)])
+    rows = np.concatenate(parts) if parts else np.empty((0, 5))
+    unit = np.repeat(claims.unit, np.diff(offsets))
+    return Events(
+        offsets=offsets,
+        times=np.ascontiguousarray(rows[:, 0]),
+        exercise=rows[:, 1].astype(np.int8),
+        monitor=rows[:, 2].astype(np.int8),
+        cash=rows[:, 3] / unit,
+        proportional=np.ascontiguousarray(rows[:, 4]),
+    )
+
+
+def _happening(tables: tuple[Table, ...], last: float, *places: int) -> Floats:
+    """Return time, exercise, monitoring, cash and proportion of each event up to `last`."""
+    rows: dict[float, list[float]] = {}
+    for column, place in enumerate(places):
+        if place == NO_TABLE:
+            continue
+        table = tables[place]
+        amounts = table.amounts if isinstance(table, Dividends) else (1.0,) * len(table.times)
+        for time, amount in zip(table.times, amounts, strict=True):
+            # A date that is the expiry but for rounding is the expiry.
+            when = last if abs(time - last) <= SAME * last else time
+            if when <= last and amount:
+                rows.setdefault(when, [0.0] * len(places))[column] += amount
+    return np.array([[time, *rows[time]] for time in sorted(rows)]).reshape(-1, 1 + len(places))
