@@ -24,7 +24,8 @@ class Prices:
     `delta` and `gamma` are per unit of spot, `vega` per 1.00 of vol, `theta` per year (negative
     is decay), `rho` and `dividend_rho` per 1.00 of rate. `error` is the estimated absolute error
     of the price, `status` a `Status` as uint8, `method` an index into `METHODS` (0 where a cell
-    was not priced; its values are NaN).
+    was not priced; its values are NaN). `dividend_model` is the model of each cell's cash dividends,
+    ``spot`` or ``escrowed``; None where no cell has any.
     """
 
     price: Floats | None
@@ -37,6 +38,7 @@ class Prices:
     error: Floats
     status: Codes
     method: Codes
+    dividend_model: NDArray[np.str_] | None = None
 
     def __getitem__(self, index: Any) -> Prices:
         """Return the part of every array that a NumPy index selects."""

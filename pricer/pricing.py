@@ -13,6 +13,7 @@ from .contracts import (
     CONTRACTS,
     DEFAULT_TOLERANCE,
     MEASURES,
+    WORDS,
     Contract,
     Market,
     check_measures,
@@ -73,8 +74,7 @@ def price(
     cells, shape = broadcast(contract, market)
     if settings.method == "analytic" and cells.exercise.any():
         raise SpecError(
-            "method: analytic has no closed form for American options; use auto or"
-            " finite_difference"
+            "method: analytic has no closed form for early exercise; use auto or finite_difference"
         )
     threads = check_workers(workers)
     order, offsets = sort_by_family(cells)
@@ -109,7 +109,15 @@ def price(
         name: table[row].reshape(shape) if name in asked else None
         for row, name in enumerate((*MEASURES, "error"))
     }
-    return Prices(**values, status=status.reshape(shape), method=codes.reshape(shape))  # type: ignore[arg-type]
+    model = None
+    if "cash_dividends" in cells.columns:
+        names = np.array(tuple(WORDS["dividend_model"]))
+        model = np.empty(len(cells), names.dtype)
+        model[order] = names[cells.dividend_model]
+        model = model.reshape(shape)
+    return Prices(  # type: ignore[arg-type]
+        **values, status=status.reshape(shape), method=codes.reshape(shape), dividend_model=model
+    )
 
 
 def _batch_end(slices: NDArray[np.int64], start: int) -> int:

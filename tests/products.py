@@ -130,6 +130,6 @@ def cases(file: str) -> tuple[Case, ...]:
                 unit,
                 case["expected"] if better is None else better,
                 case["tolerance"] if better is None else 0.0,
-            )  # fmt: skip
+            )
         )
     return tuple(found)

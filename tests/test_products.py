@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from products import FILES, Case, cases
 
 import pricer
 from pricer import Status
+from products import FILES, Case, cases
 
 
 def priced(of: tuple[Case, ...], **settings: object) -> list[pricer.Prices]:
