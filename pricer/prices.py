@@ -24,8 +24,8 @@ class Prices:
     `delta` and `gamma` are per unit of spot, `vega` per 1.00 of vol, `theta` per year (negative
     is decay), `rho` and `dividend_rho` per 1.00 of rate. `error` is the estimated absolute error
     of the price, `status` a `Status` as uint8, `method` an index into `METHODS` (0 where a cell
-    was not priced; its values are NaN). `dividend_model` is the model of each cell's cash dividends,
-    ``spot`` or ``escrowed``; None where no cell has any.
+    was not priced; its values are NaN). `dividend_model` is the model of each cell's cash
+    dividends, ``spot`` or ``escrowed``; None where no cell has any.
     """
 
     price: Floats | None

@@ -206,7 +206,7 @@ def test_shapes_that_do_not_broadcast_are_named() -> None:
 
 
 def test_there_is_no_closed_form_of_an_american_option() -> None:
-    with pytest.raises(SpecError, match="analytic has no closed form for American options"):
+    with pytest.raises(SpecError, match="analytic has no closed form for early exercise"):
         pricer.price(PUT, MARKET, method="analytic")
 
 
