@@ -68,18 +68,21 @@ class Claims:
     def relative(self) -> Claims:
         """Return the claims per unit of spot and of value: those of a family are equal."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            for name in ("kink", "lower", "upper"):
-                given[name] = given[name] / self.unit
-            given["alpha"] = given["alpha"] * (self.unit / self.scale)
-            given["beta"] = given["beta"] / self.scale
-            shares = self.timing >= ASSET_AT_HIT
-            of_value = np.where(shares, self.unit / self.scale, 1.0 / self.scale)
-            for name in ("lower_rebate", "upper_rebate"):
-                given[name] = np.where(given[name] == 0.0, 0.0, given[name] * of_value)
-                exact = ~shares & (given[name] != 0.0)
-                given[name][exact] = getattr(self, name)[exact] / self.scale[exact]
+        of_value = np.where(self.timing >= ASSET_AT_HIT, self.scale / self.unit, self.scale)
+        for name in ("kink", "lower", "upper"):
+            given[name] = _ratio(given[name], self.unit)
+        given["alpha"] = _ratio(given["alpha"], self.scale / self.unit)
+        given["beta"] = _ratio(given["beta"], self.scale)
+        for name in ("lower_rebate", "upper_rebate"):
+            given[name] = _ratio(given[name], of_value)
         return Claims(**given)
+
+
+def _ratio(a: Floats, b: Floats) -> Floats:
+    """Return a / b to 46 bits, so that ratios which are equal but for rounding are equal."""
+    mantissa, exponent = np.frexp(a / b)
+    ratio: Floats = np.ldexp(np.rint(mantissa * 2.0**46), exponent - 46)
+    return ratio
 
 
 def claims_of(cells: Cells) -> Claims:
