@@ -16,7 +16,6 @@ import numpy as np
 from .columns import number_hint
 from .contracts import (
     DEFAULT_TOLERANCE,
-    DEFAULTS,
     INPUTS,
     MEASURES,
     NOT_NEGATIVE,
@@ -33,6 +32,8 @@ from .errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+DEFAULTS: dict[str, str | float] = {"exercise": "european", "dividend_yield": 0.0}
+INPUTS = INPUTS[:8]
 CONTRACT_TYPES = ("vanilla",)
 CONTRACT_INPUTS = ("right", "exercise", "strike", "expiry")
 MAX_AXIS_VALUES = 1_000_000

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from pricer.blocks import BLOCK_BYTES, cell_bytes
-from pricer.contracts import sort_by_family
 from pricer.errors import PlanError, RunNotFoundError
+from pricer.families import sort_by_family
 from pricer.grid import Grid
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pricer.book import Book
-    from pricer.contracts import Cells, Families
+    from pricer.cells import Cells
+    from pricer.families import Families
 
     Indices = NDArray[np.int64]
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pricer.contracts import INPUTS, WORDS, Cells, Families
-from pricer.grid import Grid
+from pricer.cells import Cells
+from pricer.contracts import WORDS
+from pricer.families import Families
+from pricer.grid import INPUTS, Grid
 
 from .base import FAMILY_KEYS, Plan, part_cells
 
@@ -141,7 +143,7 @@ class GridPlan(Plan):
         for name in INPUTS:
             if name not in given:
                 given[name] = self._values[name].repeat(len(cells))
-        return Cells(**given)
+        return Cells(given)
 
     def cells_at(self, first: int, end: int) -> tuple[Cells, Indices]:
         """Return the cells `first` to `end`, and the offsets that delimit families in them."""
@@ -175,7 +177,8 @@ class GridPlan(Plan):
                 given[name] = self._values[name].repeat(count)
         low, high = self._window
         return Families(
-            **given,
+            cells=Cells(given),
+            priced=np.ones(count, bool),
             moneyness_low=np.full(count, low),
             moneyness_high=np.full(count, high),
             expiry_offsets=np.arange(count + 1, dtype=np.int64) * len(self._expiries),
