@@ -19,7 +19,7 @@ from .dated import Curve, Dates, Dividends, Table
 from .errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -250,23 +250,44 @@ def defaults_of(kind: str) -> dict[str, str | float | None]:
     }
 
 
+def shown_of(kinds: Iterable[str], given: Collection[str]) -> tuple[str, ...]:
+    """Name the inputs of contracts of these types that outputs show, in the order of `INPUTS`.
+
+    Those are the given ones, those without a default, the exercise and the dividend yield, and
+    beside cash dividends the model that they follow.
+    """
+    always = {"exercise", "dividend_yield"}
+    if "cash_dividends" in given:
+        always.add("dividend_model")
+    shown = {
+        name
+        for kind in kinds
+        for name in inputs_of(kind)
+        if name in given or name in always or name not in defaults_of(kind)
+    }
+    return tuple(name for name in INPUTS if name in shown)
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for a near miss of a known word, or nothing."""
     near = get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def code_of(field: str, word: object) -> int:
-    """Turn one word of `field` into its code; `right` also takes c and p, in any case."""
-    codes = WORDS[field]
+def code_of(field: str, word: object, words: Iterable[str] = ()) -> int:
+    """Turn one word of `field` into its code; `right` also takes c and p, in any case.
+
+    `words` are those that can be meant, where not all can.
+    """
+    known = tuple(words) or tuple(WORDS[field])
     if isinstance(word, str):
         lower = word.strip().lower()
         if field == "right":
             lower = {"c": "call", "p": "put"}.get(lower, lower)
-        if lower in codes:
-            return codes[lower]
-    hint = suggest(word, codes) if isinstance(word, str) else ""
-    raise SpecError(f"{field}: must be {' or '.join(codes)}, got {word!r}{hint}")
+        if lower in known:
+            return WORDS[field][lower]
+    hint = suggest(word, known) if isinstance(word, str) else ""
+    raise SpecError(f"{field}: must be {' or '.join(known)}, got {word!r}{hint}")
 
 
 def check_measures(measures: Iterable[str]) -> tuple[str, ...]:
