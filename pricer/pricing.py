@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .cells import Cells
     from .families import Families
     from .plan import Plan
 
@@ -76,6 +77,17 @@ def price(
         raise SpecError(
             "method: analytic has no closed form for early exercise; use auto or finite_difference"
         )
+    return price_cells(cells, settings, workers, shape)
+
+
+def price_cells(
+    cells: Cells,
+    settings: Settings,
+    workers: int | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Prices:
+    """Price n flat cells, of any types of contracts; arrays have `shape`, (n,) by default."""
+    shape = (len(cells),) if shape is None else shape
     threads = check_workers(workers)
     order, offsets = sort_by_family(cells)
     cells = cells[order]
