@@ -6,54 +6,52 @@ import hashlib
 import json
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from difflib import SequenceMatcher
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import (
-    Column,
-    check_types,
-    parse_date,
-    read_csv,
-    read_numbers,
-    read_table,
-    read_texts,
-    read_words,
-    read_years,
-    words_of,
-)
+from .columns import Column, parse_date, read_csv, read_table, read_texts, words_of
 from .contracts import (
     DEFAULT_TOLERANCE,
-    DEFAULTS,
     INPUTS,
     MEASURES,
-    WORDS,
-    Cells,
     check_measures,
     check_method,
     check_tolerance,
-    code_of,
+    defaults_of,
+    inputs_of,
+    shown_of,
     suggest,
 )
+from .dated import Curve, Dates, Dividends
 from .errors import SpecError
-from .grid import CONTRACT_TYPES, check_closed_form, exact
+from .grid import check_closed_form, exact
+from .inputs import Inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from .cells import Cells
+    from .dated import Table
 
     Texts = NDArray[np.object_]
 
 KNOWN_COLUMNS = ("type", *INPUTS, "expiry_date")
 RESULT_COLUMNS = (*MEASURES, "error", "status", "method", "reason", "row")
 
-_NEAR_MISS = 0.7
+_TABLES: dict[str, Callable[..., Table]] = {"curve": Curve, "dates": Dates, "dividends": Dividends}
+# How like an input a column must be to be a misspelling: one that must be there, and any other.
+_NEAR_MISS, _NEARER_MISS = 0.7, 0.81
+# No vanilla has one of these, nor would a book call anything else so.
+_TELLING = (
+    "barrier", "lower_barrier", "upper_barrier", "barrier_type", "touch_type", "monitoring_dates",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,12 +60,13 @@ class Book:
 
     `cells` holds the inputs, NaN where one is missing: such a row is invalid and the others are
     priced. `texts` holds the columns that only pass through, as text of shape (n,). `columns`
-    names both kinds in the order of the file, then the inputs that the file left to defaults.
+    names what outputs show of both kinds, in the order of the file, then the inputs that the file
+    left to defaults; the inputs of `cells` where none are named.
     """
 
     cells: Cells
     texts: Mapping[str, Texts] = field(default_factory=dict)
-    columns: tuple[str, ...] = INPUTS
+    columns: tuple[str, ...] = ()
     name: str = ""
     valuation_date: date | None = None
     method: str = "auto"
@@ -77,6 +76,8 @@ class Book:
     def __post_init__(self) -> None:
         if not len(self.cells):
             raise SpecError("must have at least one row below its header")
+        shown = self.columns or (n for n in ("type", *INPUTS) if n in self.cells.columns)
+        object.__setattr__(self, "columns", tuple(shown))
         object.__setattr__(self, "method", check_method(self.method))
         object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
         object.__setattr__(self, "measures", check_measures(self.measures))
@@ -147,31 +148,51 @@ class Book:
     ) -> Book:
         valued = _valuation_date(valuation_date)
         first = next(parts)
-        meanings = _meanings([column.name for column in first], mapped or {}, valued)
-        cells, texts = _assemble(chain([first], parts), meanings, valued)
-        names = list(dict.fromkeys(m for m in meanings if m))
+        header = [column.name for column in first]
+        meanings = _meanings(header, mapped or {}, valued)
+        typed = "type" in meanings
+        if not typed:
+            _check_untyped(meanings, mapped or {})
+            _check_given(meanings, header, valued, ("vanilla",))
+        inputs, texts = _read(chain([first], parts), meanings, valued)
+        if typed:
+            _check_given(meanings, header, valued, inputs.kinds)
+        names = [name for name in meanings if name]
         if "expiry" not in names:
             names.insert(names.index("expiry_date"), "expiry")
-        names += [name for name in INPUTS if name not in names]
+        names += [name for name in shown_of(inputs.kinds, names) if name not in names]
         file = source.rpartition("/")[2]
-        return cls(cells, texts, tuple(names), file, valued, **settings)
+        return cls(inputs.cells(), texts, tuple(names), file, valued, **settings)
 
     def identity(self) -> dict[str, Any]:
         """Return what of this book decides its values, as JSON can hold it."""
         digest = hashlib.sha256()
-        for name in INPUTS:
-            digest.update(getattr(self.cells, name).tobytes())
+        for column in self.cells.columns.values():
+            digest.update(column.tobytes())
         for name in sorted(self.texts):
             digest.update(json.dumps([name, self.texts[name].tolist()]).encode())
         return {
-            "contract": {"type": "vanilla"},
             "book": digest.hexdigest(),
             "columns": list(self.columns),
+            "inputs": list(self.cells.columns),
+            "tables": [_exact(table) for table in self.cells.tables],
             "valuation_date": self.valuation_date and self.valuation_date.isoformat(),
             "method": self.method,
             "tolerance": exact(self.tolerance),
             "measures": sorted(self.measures),
         }
+
+
+def table_of(exact_table: Sequence[Any]) -> Table:
+    """Rebuild a table from what `Book.identity` says of it."""
+    name, *columns = exact_table
+    return _TABLES[name](*(tuple(map(float.fromhex, column)) for column in columns))
+
+
+def _exact(table: Table) -> list[Any]:
+    name = type(table).__name__.lower()
+    columns = (getattr(table, f.name) for f in fields(table) if f.compare)
+    return [name, *([exact(number) for number in column] for column in columns)]
 
 
 def pack_texts(texts: Texts) -> bytes:
@@ -184,39 +205,23 @@ def unpack_texts(data: bytes) -> Texts:
     return np.array(json.loads(zlib.decompress(data)), dtype=object)
 
 
-def _assemble(
+def _read(
     parts: Iterable[list[Column]], meanings: Sequence[str], valued: date | None
-) -> tuple[Cells, dict[str, Texts]]:
+) -> tuple[Inputs, dict[str, Texts]]:
     """Read the columns, some rows at a time; return the inputs and what passes through."""
-    numbers: dict[str, list[NDArray[Any]]] = {m: [] for m in meanings if m in INPUTS}
-    texts: dict[str, list[str]] = {m: [] for m in meanings if m and m not in INPUTS}
+    known = ("type", *INPUTS) if "type" in meanings else inputs_of("vanilla")
+    given = [name for name in meanings if name in known]
+    inputs = Inputs(given + ["expiry"] * bool(valued), valued)
+    texts: dict[str, list[str]] = {m: [] for m in meanings if m and m not in known}
     shared: dict[str, dict[str, str]] = {name: {} for name in texts}
-    if valued:
-        numbers["expiry"] = []
     for part in parts:
-        for meaning, column in zip(meanings, part, strict=True):
-            if meaning in WORDS:
-                numbers[meaning].append(read_words(column, meaning))
-            elif meaning in INPUTS:
-                numbers[meaning].append(read_numbers(column))
-            elif meaning:
-                texts[meaning] += read_texts(column, shared[meaning])
-            if meaning == "type":
-                check_types(column, CONTRACT_TYPES)
-            if meaning == "expiry_date" and valued:
-                numbers["expiry"].append(read_years(column, valued))
-    count = sum(map(len, numbers["right"]))
-    if not count:
+        columns = dict(zip(meanings, part, strict=True))
+        for name in texts:
+            texts[name] += read_texts(columns[name], shared[name])
+        inputs.add(columns)
+    if not len(inputs):
         raise SpecError("must have at least one row below its header, got none")
-    inputs = {name: np.concatenate(arrays) for name, arrays in numbers.items()}
-    for name, value in DEFAULTS.items():
-        if name not in inputs:
-            inputs[name] = (
-                np.full(count, code_of(name, value), dtype=np.int8)
-                if name in WORDS
-                else np.full(count, float(value))
-            )
-    return Cells(**inputs), {name: np.array(words, dtype=object) for name, words in texts.items()}
+    return inputs, {name: np.array(words, dtype=object) for name, words in texts.items()}
 
 
 def _valuation_date(value: date | str | None) -> date | None:
@@ -243,7 +248,6 @@ def _meanings(header: list[str], mapped: Mapping[str, str], valued: date | None)
     meanings = [targets.get(name, "" if name in mapped else name) for name in header]
     if valued and "expiry" in meanings:
         meanings[meanings.index("expiry")] = ""
-    _check_given(meanings, header, valued)
     names = [f"book_{name}" if name in RESULT_COLUMNS else name for name in meanings]
     for name in names:
         if name and names.count(name) > 1:
@@ -271,20 +275,38 @@ def _check_mapped(mapped: Mapping[str, str], header: Sequence[str]) -> None:
             raise SpecError(f"column {target}={name}: each column can be one input only")
 
 
-def _check_given(meanings: Sequence[str], header: Sequence[str], valued: date | None) -> None:
+def _check_untyped(meanings: Sequence[str], mapped: Mapping[str, str]) -> None:
+    """Raise `SpecError` for what only another contract than a vanilla can mean."""
+    vanilla = (*inputs_of("vanilla"), "expiry_date")
+    for name in meanings:
+        if name in _TELLING or (name in mapped and name not in vanilla):
+            raise SpecError(
+                f"column {name!r} is no input of a vanilla; a column 'type' says what each row is"
+            )
+
+
+def _check_given(
+    meanings: Sequence[str], header: Sequence[str], valued: date | None, kinds: Sequence[str]
+) -> None:
     """Raise `SpecError` for a near miss of an input that is not given, or one that must be."""
-    wanted = [name for name in INPUTS if name not in meanings]
+    needed = {n for kind in kinds for n in inputs_of(kind) if n not in defaults_of(kind)}
+    needed.add("expiry_date")
+    has = {"type", *needed, *(name for kind in kinds for name in inputs_of(kind))}
+    wanted = [name for name in ("type", *INPUTS) if name in has and name not in meanings]
     if valued or "expiry_date" in meanings:
         wanted = [name for name in wanted if name != "expiry"]
     if (valued or "expiry" not in meanings) and "expiry_date" not in meanings:
         wanted.append("expiry_date")
+    firm = needed | {"exercise", "dividend_yield"}
     others = [name for name in meanings if name and name not in KNOWN_COLUMNS]
     for name in others:
-        nearest = max(wanted, key=partial(_likeness, name), default=name)
-        if nearest != name and _likeness(name, nearest) >= _NEAR_MISS:
+        likeness = {known: _likeness(name, known) for known in wanted}
+        near = [n for n in wanted if likeness[n] >= (_NEAR_MISS if n in firm else _NEARER_MISS)]
+        if near:
+            nearest = max(near, key=likeness.__getitem__)
             raise SpecError(f"column {name!r} is not known; did you mean {nearest!r}?")
     for name in wanted:
-        if name not in DEFAULTS:
+        if name in needed:
             use = "; a valuation date needs it" if name == "expiry_date" else ""
             raise SpecError(
                 f"there is no column {name!r}{use}{suggest(name, others)};"

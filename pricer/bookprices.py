@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Column, parse_number, read_numbers, words_of
-from .contracts import INPUTS, WORDS, Market, Status, Vanilla
+from .columns import Column, parse_number, read_numbers
+from .contracts import Status
+from .engines import Settings
 from .errors import SpecError
-from .pricing import price
+from .pricing import price_cells
 from .selection import book_columns
 from .summary import summarise
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .book import Book
-    from .pricing import Prices
+    from .prices import Prices
     from .summary import Failure
 
     Floats = NDArray[np.float64]
@@ -51,16 +52,8 @@ class BookPrices:
 
 def price_book(book: Book, workers: int | None = None) -> BookPrices:
     """Price every row of `book`; families are those of the whole book."""
-    given = {name: getattr(book.cells, name) for name in INPUTS}
-    given |= {name: words_of(name, given[name]) for name in WORDS}
-    prices = price(
-        Vanilla(**{f.name: given[f.name] for f in fields(Vanilla)}),
-        Market(**{f.name: given[f.name] for f in fields(Market)}),
-        method=book.method,
-        tolerance=book.tolerance,
-        measures=book.measures,
-        workers=workers,
-    )
+    settings = Settings(book.method, book.tolerance, book.measures)
+    prices = price_cells(book.cells, settings, workers)
     summary = summarise(prices, (), 0, lambda rows: book.cells[rows])
     reasons = _reasons(book, prices, summary.failures)
     quoted, inside = _quoted(book, prices)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import DEFAULTS, WORDS, code_of, suggest
+from .contracts import WORDS
 from .errors import SpecError
 
 if TYPE_CHECKING:
@@ -172,19 +172,6 @@ def _number(column: Column, index: int, value: object) -> float:
         raise column.error(index, str(error)) from None
 
 
-def read_words(column: Column, field: str) -> NDArray[np.int8]:
-    """Read words of `field` as their codes; where one is blank, the default if there is one."""
-    known: dict[Any, int] = {}
-    for word in dict.fromkeys(column.values):
-        try:
-            blank = word is None or not str(word).strip()
-            known[word] = code_of(field, DEFAULTS.get(field, word) if blank else word)
-        except SpecError as error:
-            rule = str(error).partition(": ")[2]
-            raise column.error(column.values.index(word), rule) from None
-    return np.array([known[word] for word in column.values], dtype=np.int8)
-
-
 def words_of(name: str, codes: NDArray[np.int8]) -> NDArray[np.str_]:
     """Return the words of an input that is stored as codes."""
     by_code = sorted((code, word) for word, code in WORDS[name].items())
@@ -219,15 +206,6 @@ def read_texts(column: Column, known: dict[str, str]) -> list[str]:
     if len(known) > _SHARED_TEXTS:
         return words
     return [known.setdefault(word, word) for word in words]
-
-
-def check_types(column: Column, types: Sequence[str]) -> None:
-    """Raise `SpecError` where a row is a contract of none of these types."""
-    for value in dict.fromkeys(column.values):
-        if str(value).strip().lower() not in types:
-            hint = suggest(str(value), types)
-            rule = f"must be {' or '.join(types)}, got {_show(value)}{hint}"
-            raise column.error(column.values.index(value), rule)
 
 
 def _is_missing(value: object) -> bool:

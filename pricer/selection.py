@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from .cells import NO_TABLE
 from .columns import parse_number, words_of
-from .contracts import INPUTS, WORDS, code_of, suggest
+from .contracts import TABLES, TYPES, WORDS, code_of, inputs_of, suggest
 from .errors import SpecError
 
 if TYPE_CHECKING:
@@ -95,12 +96,12 @@ def select_rows(
     for name, selected in selection.items():
         if name == ROW:
             kept &= _equal(name, np.arange(1.0, len(book) + 1), selected, nearest=nearest)
-        elif name in INPUTS:
-            kept &= _equal(name, _column(book, name), selected, nearest=nearest)
-        elif name in book.texts:
-            kept &= _equal_texts(name, book.texts[name], selected)
-        else:
+        elif name not in book.columns:
             _refuse(name, "a column", [ROW, *book.columns])
+        elif name in book.texts or _has_tables(book, name):
+            kept &= _equal_texts(name, _column(book, name), selected)
+        else:
+            kept &= _equal(name, _column(book, name), selected, nearest=nearest)
     rows = np.flatnonzero(kept)[: None if limit is None else _checked(limit)]
     return book_columns(book, rows), plan.rows[rows]
 
@@ -117,12 +118,35 @@ def book_columns(book: Book, rows: Indices | slice) -> Table:
 
 
 def _column(book: Book, name: str) -> NDArray[Any]:
+    """Return a column as outputs show it: numbers, words, or texts where there may be tables."""
     if name in book.texts:
         return book.texts[name]
-    column: NDArray[Any] = getattr(book.cells, name)
+    cells = book.cells
+    column: NDArray[Any] = getattr(cells, name)
+    if name in TABLES:
+        called = np.array([*(table.called for table in cells.tables), ""], dtype=object)
+        texts: NDArray[Any] = called[column]
+        return texts
+    if _has_tables(book, name):
+        curves = getattr(cells, f"{name}_curve")
+        texts = np.array(["" if np.isnan(v) else repr(v) for v in column.tolist()], dtype=object)
+        for row in np.flatnonzero(curves != NO_TABLE).tolist():
+            texts[row] = cells.tables[curves[row]].called
+        return texts
     if name not in WORDS:
         return column
-    return words_of(name, column)
+    has = np.array([name == "type" or name in inputs_of(kind) for kind in TYPES])
+    if "type" not in cells.columns or has.all():
+        return words_of(name, column)
+    there = has[cells.type]
+    words = np.full(len(column), "", dtype=object)
+    words[there] = words_of(name, column[there])
+    return words
+
+
+def _has_tables(book: Book, name: str) -> bool:
+    """Tell whether cells of a column may be tables, which are known by their text."""
+    return name in TABLES or f"{name}_curve" in book.cells.columns
 
 
 def _positions(

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import words_of
-from .contracts import INPUTS, NOT_NEGATIVE, NUMBERS, WORDS, Cells, Status
+from .contracts import TYPES, Status, inputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,10 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .blocks import Priced
+    from .cells import Cells
 
 
 # Inputs can be wrong in thousands of ways at once, which nobody would read, nor a store hold.
 MOST_REASONS, OTHER_REASONS = 100, "other reasons"
+_FAULTS_AT_ONCE = 16  # each doubles the numbers that tell faults apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,36 +167,30 @@ def _failures(
 
 
 def _faults(cells: Cells) -> NDArray[np.int64]:
-    """Tell what is wrong with the inputs of each cell: a number with one digit, of 4, a field."""
-    faults = np.zeros(len(cells), dtype=np.int64)
-    for name in NUMBERS:
-        values = getattr(cells, name)
-        fault = np.where(np.isnan(values), 1, np.where(np.isinf(values), 2, 0))
-        if name in NOT_NEGATIVE:
-            fault[np.isfinite(values) & (values < 0)] = 3
-        faults = faults * 4 + fault
-    return faults
+    """Tell what is wrong with the inputs of each cell: equal numbers, equal faults."""
+    groups = np.zeros(len(cells), dtype=np.int64)
+    for number, fault in enumerate(cells.faults(), start=1):
+        groups = 2 * groups + fault.where
+        if number % _FAULTS_AT_ONCE == 0:
+            _, groups = np.unique(groups, return_inverse=True)
+    return groups
 
 
 def _example(cell: Cells) -> dict[str, str | float | None]:
     """Return the inputs of a cell as JSON can hold them: words, numbers, None where missing."""
-    example: dict[str, str | float | None] = {}
-    for name in INPUTS:
-        column = getattr(cell, name)
-        if name in WORDS:
-            example[name] = words_of(name, column).item(0)
-        else:
-            value = column.item(0)
-            example[name] = value if np.isfinite(value) else None if np.isnan(value) else str(value)
-    return example
+    ((kind, _),) = cell.kinds()
+    names = [name for name in inputs_of(kind) if name in cell.columns]
+    if TYPES[kind]:
+        names.insert(0, "type")
+    return {name: cell.shown(name, 0) for name in names}
 
 
 def _reason(status: Status, cell: Cells) -> str:
     match status:
         case Status.invalid:
             # The value itself is in the example; without it, equal faults are one reason.
-            parts = (part.partition(", got ")[0] for part in cell.reason(0).split("; "))
-            return "; ".join(filter(None, parts)) or "has no finite price"
+            parts = (f"{fault.name} {fault.rule}" for fault in cell.faults())
+            return "; ".join(parts) or "has no finite price"
         case Status.tolerance:
             return "not reached within the work limit"
         case Status.unsupported:

@@ -119,7 +119,7 @@ def test_a_number_no_option_can_have_makes_its_own_row_invalid(
         ("vol", "x" * 100, f"must be a number, got '{'x' * 57}...'"),
         ("right", "cal", "must be call or put, got 'cal'; did you mean 'call'?"),
         ("right", "", "must be call or put, got ''"),
-        ("exercise", "Asian", "must be european or american, got 'Asian'"),
+        ("exercise", "Asian", "must be european or american or bermudan, got 'Asian'"),
     ],
 )
 def test_what_cannot_be_read_is_an_error_with_row_line_and_column(
@@ -181,7 +181,8 @@ def test_rows_are_counted_through_a_long_book() -> None:
         ),
         (
             book_of(HEADER + ",type", ROW + ",vanila"),
-            "row 1 (line 2), column 'type': must be vanilla, got 'vanila'; did you mean 'vanilla'?",
+            "row 1 (line 2), column 'type': must be vanilla or digital or barrier or double_barrier"
+            " or touch or double_touch, got 'vanila'; did you mean 'vanilla'?",
         ),
         (
             book_of(HEADER + ",price,book_price", ROW + ",1,2"),
@@ -214,7 +215,6 @@ def test_other_columns_pass_through_as_they_are_written() -> None:
     book = Book.parse(book_of(header, row))
     assert {name: texts.tolist() for name, texts in book.texts.items()} == {
         "id": ["A-1"],
-        "type": ["Vanilla"],
         "date": ["06/06/2014"],
         "volume": ["1_000 "],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer.contracts import NUMBERS, WORDS, Cells, Status
+from pricer.cells import Cells
+from pricer.contracts import Status
+from pricer.dated import Dividends
 from pricer.summary import Failure, Spread, Summary, merge, summarise
 
 if TYPE_CHECKING:
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 OK, INVALID, TOLERANCE = Status.ok, Status.invalid, Status.tolerance
 
 
+NUMBERS = ("spot", "strike", "expiry", "vol", "rate", "dividend_yield")
+
+
 def cells(**given_: list[float]) -> Cells:
     count = len(next(iter(given_.values())))
-    inputs: dict[str, Any] = {name: np.ones(count) for name in NUMBERS}
-    inputs |= {name: np.ones(count, dtype=np.int8) for name in WORDS}
-    return Cells(**(inputs | {name: np.array(column) for name, column in given_.items()}))
+    inputs: dict[str, Any] = {name: np.ones(count, dtype=np.int8) for name in ("right", "exercise")}
+    inputs |= {name: np.ones(count) for name in NUMBERS}
+    return Cells(inputs | {name: np.array(column) for name, column in given_.items()})
 
 
 def prices(price: list[float], status: Sequence[int] | None = None, **more: list[float]) -> Any:
@@ -89,6 +95,50 @@ def test_a_cell_with_two_faults_is_a_reason_of_its_own() -> None:
     failures = summarised(prices([np.nan] * 2, [INVALID] * 2), inputs).failures
     reasons = [failure.reason for failure in failures]
     assert reasons == ["spot must not be negative; vol is missing", "vol is missing"]
+
+
+def test_faults_are_those_of_the_type_of_the_contract() -> None:
+    barrier = {
+        "type": [0, 2, 2, 2, 4],
+        "barrier": [np.nan, np.nan, 0.0, 90.0, 90.0],
+        "strike": [1.0, 1.0, 1.0, 1.0, np.nan],
+        "payoff": [0, 0, 0, 3, 0],
+    }
+    failures = summarised(prices([np.nan] * 5, [INVALID] * 5), cells(**barrier)).failures
+    assert [(f.reason, f.cell) for f in failures] == [
+        ("has no finite price", 0),
+        ("barrier is missing", 1),
+        ("barrier must be above 0", 2),
+        ("payoff must be vanilla or cash_or_nothing or asset_or_nothing", 3),
+        ("payoff must be cash_or_nothing or asset_or_nothing", 4),
+    ]
+    assert failures[1].example["type"] == "barrier"
+    assert "type" not in failures[0].example
+    assert "strike" not in failures[4].example
+
+
+def test_more_faults_than_an_integer_has_bits_are_told_apart() -> None:
+    count = 200
+    bad: dict[str, Any] = {name: np.ones(count) for name in NUMBERS}
+    for power, name in enumerate(NUMBERS):
+        for digit, value in ((1, np.nan), (2, np.inf)):
+            bad[name][np.arange(count) // 3**power % 3 == digit] = value
+    bad |= {"type": np.arange(count) % 6, "barrier": np.full(count, np.nan)}
+    bad |= {"lower_barrier": np.full(count, np.inf), "upper_barrier": np.zeros(count)}
+    inputs = cells(**bad)
+    failures = summarised(prices([np.nan] * count, [INVALID] * count), inputs).failures
+    reasons = [inputs.reason(cell) for cell in range(count)]
+    assert len(list(inputs.faults())) > 55
+    assert len(failures) == len({re.sub(", got [a-z0-9.]+", "", reason) for reason in reasons})
+    assert sum(failure.count for failure in failures) == count
+
+
+def test_an_example_shows_tables_by_their_text_or_label() -> None:
+    inputs = cells(vol=[np.nan], cash_dividends=[0])
+    (failure,) = summarised(
+        prices([np.nan], [INVALID]), Cells(inputs.columns, (Dividends((0.25,), (1.5,)),))
+    ).failures
+    assert failure.example["cash_dividends"] == "0.25:1.5"
 
 
 def test_the_first_cell_of_a_failure_is_numbered_in_the_run() -> None:

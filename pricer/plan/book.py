@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pricer.book import Book, pack_texts, unpack_texts
-from pricer.contracts import INPUTS, NUMBERS, WORDS, Cells, Families, families_of
+from pricer.book import Book, pack_texts, table_of, unpack_texts
+from pricer.cells import CURVE_COLUMNS, Cells
+from pricer.claims import dated, paid_cash
+from pricer.contracts import NUMBERS, TABLES, WORDS
 from pricer.errors import PlanError
+from pricer.families import Families, families_of
 
-from .base import FAMILY_KEYS, Plan, Window, part_cells
+from .base import Plan, Window, part_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 TYPES = {
     **dict.fromkeys(WORDS, "<i1"),
     **dict.fromkeys(NUMBERS, "<f8"),
+    **dict.fromkeys((*TABLES, *CURVE_COLUMNS), "<i4"),
     **dict.fromkeys(("order", "family_offsets", "blocks"), "<i8"),
 }
 
@@ -130,15 +134,23 @@ class BookPlan(Plan):
 
     def why(self) -> str:
         """Say in a line which inputs share a solve."""
-        return (
-            f"rows with equal {', '.join(FAMILY_KEYS[:-1])} and {FAMILY_KEYS[-1]} share one solve"
-        )
+        cells = self.sorted_cells
+        keys = ["right", "exercise", "vol", "rate", "dividend_yield"]
+        if cells.type.any():
+            keys[:2] = ["words"]
+            keys.append("barriers and payments as multiples of the strike")
+        keys += [name for name in TABLES if name in cells.columns]
+        said = [f"rows with equal {', '.join(keys[:-1])} and {keys[-1]} share one solve"]
+        if dated(cells).any():
+            said.append("with dates or curves also equal expiry")
+        if paid_cash(cells).any():
+            said.append("with cash dividends also equal strike")
+        return "; ".join(said)
 
     def columns(self) -> dict[str, bytes]:
         """Return the sorted inputs, the permutation, where families and blocks are, the texts."""
-        columns = {
-            name: _little_endian(getattr(self.sorted_cells, name)).tobytes() for name in INPUTS
-        }
+        inputs = self.sorted_cells.columns
+        columns = {name: _little_endian(column).tobytes() for name, column in inputs.items()}
         columns["order"] = _little_endian(self.order).tobytes()
         columns["family_offsets"] = _little_endian(self.offsets).tobytes()
         columns["blocks"] = _little_endian(self._block_table()).tobytes()
@@ -165,7 +177,7 @@ def stored(document: Mapping[str, Any], columns: Mapping[str, bytes]) -> BookPla
         return _native(np.frombuffer(columns[name], dtype))
 
     order = column("order")
-    cells = Cells(**{name: column(name) for name in INPUTS})
+    cells = _cells(document, column)
     rows = np.empty_like(order)
     rows[order] = np.arange(len(order))
     texts = {
@@ -193,13 +205,19 @@ def window(document: Mapping[str, Any], read: Read, first_block: int, end_block:
     table = column("blocks", 3 * first_block, 3 * end_block).reshape(-1, 3)
     offsets = column("family_offsets", table[0, 1], table[-1, 2] + 1)
     first, end = offsets[[0, -1]].tolist()
-    cells = Cells(**{name: column(name, first, end) for name in INPUTS})
+    cells = _cells(document, lambda name: column(name, first, end))
     order = column("order", first, end)
     plan = BookPlan(_book(document, cells, {}), *_rest(document), order, cells, offsets - first)
     before = int(plan.block_of(table[0, 0] - first))
     if not np.array_equal(plan._block_table()[before:][: len(table), 0] + first, table[:, 0]):
         raise PlanError("a book's plan is damaged: its files blocks and family_offsets disagree")
     return Window(plan, first_block - before, first)
+
+
+def _cells(document: Mapping[str, Any], column: Callable[[str], NDArray[Any]]) -> Cells:
+    spec = document["spec"]
+    tables = tuple(map(table_of, spec["tables"]))
+    return Cells({name: column(name) for name in spec["inputs"]}, tables)
 
 
 def _book(document: Mapping[str, Any], cells: Cells, texts: Mapping[str, Texts]) -> Book:
