@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import cli_aws, options
-from .contracts import DEFAULTS, INPUTS, MEASURES, WORDS, Market, Vanilla, broadcast, code_of
+from .contracts import (
+    CONTRACTS,
+    INPUTS,
+    MEASURES,
+    TYPES,
+    Market,
+    code_of,
+    defaults_of,
+    inputs_of,
+    shown_of,
+)
 from .documents import json_of, show
 from .errors import PricerError
 
@@ -45,14 +55,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--right", metavar="call|put")
-@click.option("--exercise", metavar="european|american", help="Default: european.")
-@click.option("--spot", metavar="NUMBER", callback=options.number)
-@click.option("--strike", metavar="NUMBER", callback=options.number)
-@click.option("--expiry", metavar="YEARS", callback=options.number)
-@click.option("--vol", metavar="NUMBER", callback=options.number, help="Per square root of a year.")
-@click.option("--rate", metavar="NUMBER", callback=options.number, help="Per year, continuous.")
-@click.option("--dividend-yield", metavar="NUMBER", callback=options.number, help="Default: 0.")
+@options.inputs
 @click.option("--book", type=options.PATH, help="A .csv or .parquet file of options instead.")
 @options.output
 @options.book
@@ -68,7 +71,7 @@ def price(
     A table shows the first 20 rows of a book; --output FILE and --json have all.
     """
     given = _given(given)
-    inputs = {name: given.pop(name) for name in INPUTS if name in given}
+    inputs = {name: given.pop(name) for name in ("type", *INPUTS) if name in given}
     if book:
         if inputs:
             raise click.UsageError(f"{_option(next(iter(inputs)))} is for one option, not a book")
@@ -77,43 +80,55 @@ def price(
     for name in ("output", "columns", "valuation_date"):
         if name in given or (name == "output" and output):
             raise click.UsageError(f"{_option(name)} is for a book: add --book FILE")
-    missing = [_option(n) for n in INPUTS if n not in inputs and n not in DEFAULTS]
+    kind = tuple(TYPES)[code_of("type", inputs.pop("type", "vanilla"))]
+    has = inputs_of(kind)
+    for name in inputs:
+        if name not in has:
+            types = [other for other in TYPES if name in inputs_of(other)]
+            raise click.UsageError(
+                f"{_option(name)} is not for a {kind.replace('_', ' ')}: add --type"
+                f" {' or '.join(types)}"
+            )
+    missing = [_option(n) for n in has if n not in inputs and n not in defaults_of(kind)]
     if missing:
         raise click.UsageError(f"missing {', '.join(missing)}; or give --book FILE")
-    _price_one(DEFAULTS | inputs, workers, given, as_json=as_json)
+    _price_one(kind, inputs, workers, given, as_json=as_json)
 
 
 def _price_one(
-    inputs: Mapping[str, Any], workers: int | None, settings: Mapping[str, Any], *, as_json: bool
+    kind: str,
+    inputs: Mapping[str, Any],
+    workers: int | None,
+    settings: Mapping[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
     from . import views
+    from .cells import broadcast
     from .pricing import price as price_options
     from .summary import summarise
 
-    contract = Vanilla(**{f.name: inputs[f.name] for f in fields(Vanilla)})
-    market = Market(**{f.name: inputs[f.name] for f in fields(Market)})
+    contract, market = (
+        {f.name: inputs[f.name] for f in fields(part) if f.name in inputs}
+        for part in (CONTRACTS[kind], Market)
+    )
+    one, world = CONTRACTS[kind](**contract), Market(**market)
     _log_kernels()
-    prices = price_options(contract, market, workers=workers, **settings)
-    document = {name: _word(name, inputs[name]) for name in INPUTS} | dict.fromkeys(MEASURES)
+    prices = price_options(one, world, workers=workers, **settings)
+    cells, _ = broadcast(one, world)
+    document: dict[str, Any] = {} if kind == "vanilla" else {"type": kind}
+    document |= {name: cells.shown(name, 0) for name in shown_of([kind], inputs)}
+    document |= dict.fromkeys(MEASURES)
     document |= {name: column.tolist()[0] for name, column in prices.columns().items()}
-    cells, _ = broadcast(contract, market)
     failures = summarise(prices[None], (), 0, lambda numbers: cells[numbers]).failures
     document["reason"] = failures[0].reason if failures else ""
     priced = not math.isnan(document["error"])
     if not (priced or as_json):
-        what = f"{document['exercise']} {document['right']}"
+        what = views.called(document)
         raise PricerError(f"{what}: {document['status']}: {document['reason']}")
     show(document, views.price, as_json=as_json)
     if not priced:
         click.get_current_context().exit(1)
-
-
-def _word(name: str, value: Any) -> Any:
-    """Return the full word that `value` means, so that p becomes put; numbers as they are."""
-    if name not in WORDS:
-        return value
-    code = code_of(name, value)
-    return next(word for word, its_code in WORDS[name].items() if its_code == code)
 
 
 def _price_book(

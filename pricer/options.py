@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .contracts import MEASURES, METHODS
+from .contracts import CURVES, INPUTS, MEASURES, METHODS, TABLES, WORDS
+from .dated import Curve, Dates, parse_table
 from .errors import PricerError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .dated import Table
     from .stores import Store
 
     Function = Callable[..., Any]
@@ -100,6 +102,26 @@ def number(ctx: click.Context, param: click.Parameter, text: str | None) -> floa
         raise SpecError(f"{param.opts[0]}: {error}") from None
 
 
+def curve(ctx: click.Context, param: click.Parameter, text: str | None) -> float | Table | None:
+    """Read a number, or a curve as ``0.5:0.2;1:0.25``."""
+    if text is None or ":" not in text:
+        return number(ctx, param, text)
+    return _read_table(param, Curve, text)
+
+
+def table(ctx: click.Context, param: click.Parameter, text: str | None) -> Table | None:
+    """Read dates or dividends."""
+    del ctx
+    return None if text is None else _read_table(param, TABLES[str(param.name)], text)
+
+
+def _read_table(param: click.Parameter, kind: type[Table], text: str) -> Table:
+    try:
+        return parse_table(kind, text)
+    except SpecError as error:
+        raise SpecError(f"{param.opts[0]}: {error}") from None
+
+
 def names(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
     """Read a list of names."""
     del ctx, param
@@ -141,6 +163,40 @@ def _all_of(*options: Callable[[Function], Function]) -> Callable[[Function], Fu
         return function
 
     return add
+
+
+def _input(name: str) -> Callable[[Function], Function]:
+    """Make the option of one input of one option."""
+    flag = f"--{name.replace('_', '-')}"
+    if name in TABLES:
+        entries = "TIME;TIME..." if TABLES[name] is Dates else "TIME:AMOUNT;..."
+        return click.option(flag, metavar=entries, callback=table, help=_HELP.get(name))
+    if name in WORDS:
+        return click.option(flag, metavar="|".join(WORDS[name]), help=_HELP.get(name))
+    unit = {"expiry": "YEARS"}.get(name, "NUMBER")
+    read = curve if name in CURVES else number
+    return click.option(flag, metavar=unit, callback=read, help=_HELP.get(name))
+
+
+_HELP = {
+    "exercise": "Default: european.",
+    "vol": "Per square root of a year; as rate and yield also a curve, 0.5:0.2;1:0.25.",
+    "rate": "Per year, continuous.",
+    "dividend_yield": "Default: 0.",
+    "type": "Default: vanilla.",
+    "rebate": "Default: 0.",
+    "payoff": "Default: vanilla; of digitals and touches cash_or_nothing.",
+    "cash": "Default: 1.",
+    "payoff_strike": "Of a gap. Default: 0.",
+    "touch_type": "Default: one_touch.",
+    "payment": "Default: at_hit.",
+    "monitoring_dates": "Default: at any time.",
+    "cash_dividends": "0.25:1.5;0.75:1.5, in years and cash.",
+    "proportional_dividends": "In years and fractions of the spot.",
+    "dividend_model": "Default: spot.",
+}
+_FIRST = INPUTS[:8]
+inputs = _all_of(*map(_input, (*_FIRST, "type", *(n for n in INPUTS if n not in _FIRST))))
 
 
 @dataclass(frozen=True, slots=True)

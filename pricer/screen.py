@@ -38,11 +38,19 @@ ABSENT = "-"
 RESULTS = (*MEASURES, "error", "status", "method", "reason")
 # What gives way where a screen is narrow; a row of a book is known by its number without inputs.
 HIDDEN_FIRST = ("method", "dividend_rho", "rho")
-INPUTS_HIDDEN = ("dividend_yield", "rate")
+INPUTS_HIDDEN = (
+    "dividend_model", "proportional_dividends", "monitoring_dates", "exercise_dates", "payment",
+    "payoff_strike", "dividend_yield", "rate",
+)  # fmt: skip
 HIDDEN_NEXT = ("theta", "vega", "gamma")
 HIDDEN_LATE = ("delta",)
 # Which options these are is the last to go.
-INPUTS_HIDDEN_LATE, INPUTS_HIDDEN_LAST = ("vol",), ("spot", "exercise")
+INPUTS_HIDDEN_LATE = ("cash_dividends", "rebate", "cash", "payoff", "vol")
+INPUTS_HIDDEN_LAST = (
+    "spot", "upper_barrier", "lower_barrier", "barrier", "touch_type", "direction", "barrier_type",
+    "exercise", "type",
+)  # fmt: skip
+MOST_TEXT = 40  # characters of an input, such as two hundred dates
 HIDDEN_LAST = ("reason",)
 
 
@@ -218,7 +226,7 @@ def _constant(columns: Table) -> dict[str, str]:
 
 def _spare(columns: Table) -> str | None:
     """Return the column that is missed least, if there is one."""
-    own = [n for n in columns if n not in (*INPUTS, *RESULTS, "row", "id")]
+    own = [n for n in columns if n not in ("type", *INPUTS, *RESULTS, "row", "id")]
     if own:
         return own[-1]
     by_row = "row" in columns
@@ -269,10 +277,15 @@ def _is_numeric(column: NDArray[np.generic]) -> bool:
 def _texts(name: str, column: NDArray[np.generic]) -> list[str]:
     column = words(name, np.asarray(column))
     if column.dtype.kind != "f":
-        return [str(value) for value in column.tolist()]
+        texts = [str(value) for value in column.tolist()]
+        return [_short(text) for text in texts] if name in INPUTS else texts
     if name == "error":
         return [error_bar(value) for value in column.tolist()]
     return numbers(column)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 3]}..."
 
 
 def cell(name: str, text: str) -> Text:

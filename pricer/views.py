@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from .contracts import DEFAULTS, INPUTS, MEASURES
+from .contracts import INPUTS, MEASURES, defaults_of
 from .screen import (
     ABSENT,
     count,
@@ -38,13 +38,17 @@ if TYPE_CHECKING:
 
 SHORT_ID = 12
 ROWS_ON_SCREEN = 20
+# What names one option, in the order in which it is said.
+NAMING = (
+    "exercise", "direction", "touch_type", "barrier_type", "payoff", "right", "type",
+)  # fmt: skip
 REQUEST = re.compile(r"RequestId: [0-9a-f-]{36} (Error: )?")
 
 
 def price(document: Document) -> View:
     """Show one option: its inputs, its measures and the error of its price."""
-    yield Text(f"{document['exercise']} {document['right']}".capitalize(), "bold")
-    yield Text(_inputs(document, ("right", "exercise")), "dim")
+    yield Text(called(document).capitalize(), "bold")
+    yield Text(_inputs(document, NAMING), "dim")
     yield ""
     names = [name for name in MEASURES if document[name] is not None]
     texts = numbers([document[name] for name in names], decimals=6)
@@ -55,6 +59,14 @@ def price(document: Document) -> View:
     by = {"analytic": ", by the closed form", "finite_difference": ", by finite differences"}
     ended = f"{status} {reason}".strip() + by.get(document["method"], "")
     yield Text(ended, status_style(status))
+
+
+def called(document: Document) -> str:
+    """Name one option by its words: american put; european down out call barrier."""
+    said = [document[name] for name in NAMING if name in document]
+    if document.get("payoff") == "vanilla":
+        said.remove("vanilla")
+    return _label(" ".join(said))
 
 
 def book(document: Document, table: Table, width: int) -> View:
@@ -426,4 +438,7 @@ def _failure(failure: Document, noun: str) -> str:
 
 def _example(failure: Document) -> str:
     given = failure["example"]
-    return ", ".join(f"{n} {_value(v)}" for n, v in given.items() if v != DEFAULTS.get(n))
+    usual = {"type": "vanilla"} | defaults_of(given.get("type", "vanilla"))
+    return ", ".join(
+        f"{n} {_value(v)}" for n, v in given.items() if n not in usual or v != usual[n]
+    )
