@@ -152,7 +152,7 @@ class Book:
         meanings = _meanings(header, mapped or {}, valued)
         typed = "type" in meanings
         if not typed:
-            _check_untyped(meanings, mapped or {})
+            _check_untyped(meanings, header, mapped or {})
             _check_given(meanings, header, valued, ("vanilla",))
         inputs, texts = _read(chain([first], parts), meanings, valued)
         if typed:
@@ -275,13 +275,16 @@ def _check_mapped(mapped: Mapping[str, str], header: Sequence[str]) -> None:
             raise SpecError(f"column {target}={name}: each column can be one input only")
 
 
-def _check_untyped(meanings: Sequence[str], mapped: Mapping[str, str]) -> None:
+def _check_untyped(
+    meanings: Sequence[str], header: Sequence[str], mapped: Mapping[str, str]
+) -> None:
     """Raise `SpecError` for what only another contract than a vanilla can mean."""
     vanilla = (*inputs_of("vanilla"), "expiry_date")
     for name in meanings:
         if name in _TELLING or (name in mapped and name not in vanilla):
             raise SpecError(
                 f"column {name!r} is no input of a vanilla; a column 'type' says what each row is"
+                f"{suggest('type', header)}"
             )
 
 

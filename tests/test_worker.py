@@ -14,8 +14,8 @@ from pricer import worker
 from pricer.aws import client
 from pricer.blocks import decode_block
 from pricer.book import Book
+from pricer.cells import Cells
 from pricer.compiled import kernel_version
-from pricer.contracts import Cells
 from pricer.errors import KernelError, PlanError, RunNotFoundError, StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
@@ -51,17 +51,17 @@ def book_of(family_sizes: list[int]) -> Book:
     count = len(family)
     spot = rng.uniform(50, 150, count)
     spot[:5] = np.nan
-    cells = Cells(
-        right=np.where(family % 2, 1, -1).astype(np.int8),
-        exercise=(family % 3 > 0).astype(np.int8),
-        spot=spot,
-        strike=rng.uniform(50, 150, count),
-        expiry=rng.integers(1, 5, count) / 4,
-        vol=0.1 + family / 100,
-        rate=np.full(count, 0.03),
-        dividend_yield=np.zeros(count),
-    )
-    return Book(cells, measures=("price", "vega"))
+    columns: dict[str, Any] = {
+        "right": np.where(family % 2, 1, -1).astype(np.int8),
+        "exercise": (family % 3 > 0).astype(np.int8),
+        "spot": spot,
+        "strike": rng.uniform(50, 150, count),
+        "expiry": rng.integers(1, 5, count) / 4,
+        "vol": 0.1 + family / 100,
+        "rate": np.full(count, 0.03),
+        "dividend_yield": np.zeros(count),
+    }
+    return Book(Cells(columns), measures=("price", "vega"))
 
 
 BOOK = book_of([3, 7000, 1, 2600, 500, 40, 9000])

@@ -34,7 +34,9 @@ import pricer
 from pricer import handler, worker
 from pricer.book import Book
 from pricer.compiled import kernel_version
-from pricer.contracts import INPUTS, Cells
+from pricer.cells import Cells
+from pricer.contracts import INPUTS
+from pricer.dated import Dividends
 from pricer.grid import Axis, Grid
 from pricer.kernels import black_scholes, finite_difference
 from pricer.kernelcache import missing
@@ -92,8 +94,10 @@ def formula(plan, first, end):
 worker.pricing.price_chunk = formula
 fixed = {"right": "put", "exercise": "american", "strike": 1.0, "expiry": 1.0, "rate": 0.0}
 grid = Grid((Axis("spot", (1.0, 2.0)), Axis("vol", (0.1, 0.2))), fixed | {"dividend_yield": 0.0})
-columns = {name: np.array([1.0, np.nan]) for name in INPUTS}
-book = Book(Cells(**columns | {"right": np.ones(2, "i1"), "exercise": np.ones(2, "i1")}))
+columns = {name: np.ones(2, "i1") for name in ("right", "exercise")}
+columns |= {name: np.array([1.0, np.nan]) for name in INPUTS[2:8]}
+columns["cash_dividends"] = np.array([0, -1], "i4")
+book = Book(Cells(columns, (Dividends((0.5,), (1.0,)),)))
 for spec in (grid, book):
     object.__setattr__(spec, "measures", ("price",))
     store = Kept(Plan.of(spec, kernel_version()))
