@@ -53,7 +53,8 @@ class Inputs:
         # Of each input: its tables, and where among them each text is.
         self._tables = {name: Tables() for name in self._names if name in (*TABLES, *CURVES)}
         self._places: dict[str, dict[str, int]] = {name: {} for name in self._tables}
-        self._curves: dict[str, list[NDArray[np.int32]]] = {name: [] for name in CURVES}
+        # Of each number that may be a curve: rows that are one, and their places.
+        self._curves: dict[str, dict[int, int]] = {name: {} for name in CURVES}
         self._kinds: set[str] = set() if "type" in self._names else {"vanilla"}
         self._rows = 0
 
@@ -68,7 +69,6 @@ class Inputs:
 
     def add(self, columns: Mapping[str, Column]) -> None:
         """Read some rows; `columns` holds one of each name, perhaps among others."""
-        self._rows += len(next(iter(columns.values())).values)
         kinds: list[Kind] = [("vanilla", None)]
         if "type" in self._names:
             codes = _words(columns["type"], "type", kinds)
@@ -88,6 +88,7 @@ class Inputs:
             else:
                 values = self._read_numbers(columns[name], name, kinds)
             self._parts[name].append(values)
+        self._rows += len(next(iter(columns.values())).values)
 
     def cells(self) -> Cells:
         """Return what was read, and the defaults that outputs show or that types do not share."""
@@ -102,7 +103,9 @@ class Inputs:
             if name in TABLES:
                 columns[name] = shared[columns[name]]
             elif places:
-                columns[f"{name}_curve"] = shared[np.concatenate(self._curves[name])]
+                curves = np.full(self._rows, NO_TABLE, np.int32)
+                curves[list(self._curves[name])] = shared[list(self._curves[name].values())]
+                columns[f"{name}_curve"] = curves
         for name in INPUTS:
             if name not in columns:
                 columns |= self._defaults(name, columns.get("type"))
@@ -141,8 +144,6 @@ class Inputs:
 
     def _read_curves(self, column: Column, name: str) -> NDArray[np.float64]:
         """Read numbers and keep the curves among them, whose number is 0."""
-        curves = np.full(len(column.values), NO_TABLE, np.int32)
-        self._curves[name].append(curves)
         try:
             return read_numbers(column)
         except SpecError:
@@ -155,7 +156,8 @@ class Inputs:
             assert isinstance(curve, Curve)
             numbers[i] = repr(curve.values[0]) if curve.flat else "0"
             if not curve.flat:
-                curves[i] = self._tables[name].place(name, curve)
+                row = self._rows + i
+                self._curves[name][row] = self._tables[name].place(name, curve)
         return read_numbers(Column(column.name, numbers, column.first_row, column.lines))
 
     def _read_tables(self, column: Column, name: str, kinds: Sequence[Kind]) -> NDArray[np.int32]:
