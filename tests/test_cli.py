@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from click.testing import CliRunner
 import pricer
 from pricer.cli import cli
 from pricer.compiled import kernel_version, kernels
+from pricer.contracts import INPUTS
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -220,6 +221,117 @@ def test_what_is_missing_is_named() -> None:
     assert "--spot is for one option" in usage_error("price", "--book", "b.csv", "--spot", "1")
 
 
+# One option of every type
+
+PLAIN = ("--spot", "100", "--expiry", "1", "--vol", "0.25", "--rate", "0.05")
+BARRIER = ("--barrier", "90", "--barrier-type", "down_out", "--strike", "100", "--right", "c")
+BETWEEN = ("--lower-barrier", "80", "--upper-barrier", "120")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title", "keys"),
+    [
+        (
+            ("digital", "--right", "call", "--strike", "100", "--cash", "10"),
+            "Call digital",
+            ["type", "right", "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "cash"],
+        ),
+        (
+            ("barrier", *BARRIER, "--rebate", "3"),
+            "European down out call barrier",
+            [
+                *("type", "right", "exercise", "spot", "strike", "expiry", "vol", "rate"),
+                *("dividend_yield", "barrier_type", "barrier", "rebate"),
+            ],
+        ),
+        (
+            ("touch", "--direction", "up", "--barrier", "110", "--payoff", "asset_or_nothing"),
+            "Up asset or nothing touch",
+            [
+                *("type", "spot", "expiry", "vol", "rate", "dividend_yield", "direction"),
+                *("barrier", "payoff"),
+            ],
+        ),
+        (
+            ("double_touch", *BETWEEN, "--touch-type", "no_touch"),
+            "No touch double touch",
+            [
+                *("type", "spot", "expiry", "vol", "rate", "dividend_yield", "touch_type"),
+                *("lower_barrier", "upper_barrier"),
+            ],
+        ),
+    ],
+)
+def test_an_option_of_any_type_shows_what_it_is(
+    arguments: tuple[str, ...], title: str, keys: list[str]
+) -> None:
+    given = ("price", *PLAIN, "--type", *arguments)
+    found = document(*given)
+    assert list(found) == [*keys, *pricer.MEASURES, "error", "status", "method", "reason"]
+    assert (found["type"], found["status"], found["method"]) == (arguments[0], "ok", "analytic")
+    assert output(*given).splitlines()[0] == title
+
+
+def test_a_curve_is_worth_its_mean() -> None:
+    one = ("price", "--right", "call", "--strike", "100", *PLAIN)
+    found = document(*one, "--vol", "0.5:0.2;1:0.3", "--rate", "1:0.05")
+    assert (found["vol"], found["rate"]) == ("0.5:0.2;1.0:0.3", 0.05)
+    constant = document(*one, "--vol", str((0.5 * 0.2**2 + 0.5 * 0.3**2) ** 0.5))
+    assert found["price"] == pytest.approx(constant["price"], abs=1e-9)
+
+
+def test_the_dividend_model_is_told_beside_cash_dividends() -> None:
+    one = ("price", "--right", "call", "--strike", "100", *PLAIN, "--cash-dividends", "0.25:1.5")
+    found = document(*one, "--dividend-model", "escrowed")
+    assert (found["cash_dividends"], found["dividend_model"]) == ("0.25:1.5", "escrowed")
+    assert "cash dividends 0.25:1.5, dividend model escrowed" in output(
+        *one, "--dividend-model", "escrowed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--barrier", "95"), "--barrier is not for a vanilla: add --type barrier or touch"),
+        (("--type", "touch", "--strike", "1"), "--strike is not for a touch: add --type vanilla"),
+        (
+            ("--type", "barrier", *PLAIN),
+            "missing --right, --strike, --barrier-type, --barrier; or give --book FILE",
+        ),
+    ],
+)
+def test_what_a_type_lacks_or_does_not_have_is_named(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in usage_error("price", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--type", "barier"), "type: must be vanilla or digital or barrier or double_barrier"),
+        (("--cash-dividends", "1.5"), "--cash-dividends: must be as 0.25:1.5;0.75:1.5, got '1.5'"),
+        (("--exercise-dates", "1;0.5"), "--exercise-dates: dates: times must increase, got 1.0"),
+        (("--vol", "0.5:x"), "--vol: must be numbers as 0.25:1.5;0.75:1.5, got '0.5:x'"),
+        (("--vol", "1:0.2;2:-0.1"), "vol: must not be negative, got -0.1"),
+        (("--exercise", "bermudan"), "exercise_dates: is missing"),
+    ],
+)
+def test_a_table_or_word_that_cannot_be_is_one_line(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in error(*ONE, *arguments)
+
+
+def test_the_inputs_of_a_vanilla_come_first_in_the_help() -> None:
+    text = output("price", "--help")
+    first = [text.index(f"  --{name.replace('_', '-')} ") for name in (*INPUTS[:8], "type")]
+    others = [text.index(f"  --{name.replace('_', '-')} ") for name in INPUTS[8:]]
+    assert first == sorted(first)
+    assert others == sorted(others)
+    assert first[-1] < others[0]
+
+
 # A book straight through
 
 
@@ -238,6 +350,68 @@ def test_a_book_is_priced_row_by_row_and_odd_rows_say_why(book: Path) -> None:
         {"status": "invalid", "reason": "vol is missing", "count": 1, "row": 2},
         {"status": "invalid", "reason": "vol must not be negative", "count": 1, "row": 4},
     ]
+
+
+MIXED = """\
+id,type,right,spot,strike,expiry,vol,rate,barrier,barrier_type,rebate,direction,proportional_dividends
+a,,put,100,100,1,0.2,0.05,,,,,0.25:0.01;0.75:0.02
+b,barrier,call,100,100,1,0.2,0.05,90,down_out,3,,
+c,touch,,100,,1,0.2,0.05,110,,,up,
+d,digital,call,100,105,1,0.2,0.05,,,,,
+e,barrier,call,100,100,1,0.2,0.05,-90,up_in,,,
+"""
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    path = tmp_path / "mixed.csv"
+    path.write_text(MIXED, encoding="utf-8")
+    return path
+
+
+def test_a_book_of_every_type_has_the_price_of_each_row(mixed: Path, tmp_path: Path) -> None:
+    found = document("price", "--book", mixed)
+    market = pricer.Market(spot=100.0, vol=0.2, rate=0.05)
+    dividends = pricer.Dividends((0.25, 0.75), (0.01, 0.02))
+    paying = replace(market, proportional_dividends=dividends)
+    common: dict[str, Any] = {"right": "call", "strike": 100.0, "expiry": 1.0}
+    expected = [
+        pricer.price(pricer.Vanilla(**common | {"right": "put"}), paying),
+        pricer.price(
+            pricer.Barrier(**common, barrier=90.0, barrier_type="down_out", rebate=3.0), market
+        ),
+        pricer.price(pricer.Touch(direction="up", expiry=1.0, barrier=110.0), market),
+        pricer.price(pricer.Digital(**common | {"strike": 105.0}), market),
+    ]
+    for row, prices in zip(found["prices"], expected, strict=False):
+        assert prices.price is not None
+        assert row["price"] == pytest.approx(float(prices.price), abs=2 * float(prices.error))
+    assert [row["type"] for row in found["prices"]] == [
+        *("vanilla", "barrier", "touch", "digital", "barrier")
+    ]
+    assert found["prices"][4]["reason"] == "barrier must be above 0, got -90.0"
+    assert found["prices"][0]["proportional_dividends"] == "0.25:0.01;0.75:0.02"
+    touch = found["prices"][2]
+    assert (touch["right"], touch["strike"], touch["direction"]) == ("", None, "up")
+    file = tmp_path / "prices.csv"
+    output("price", "--book", mixed, "--output", file)
+    again = document("price", "--book", file)
+    assert [row["price"] for row in again["prices"]] == [row["price"] for row in found["prices"]]
+
+
+def test_a_run_of_every_type_is_queried_by_its_words_and_tables(mixed: Path) -> None:
+    submitted = document("submit", mixed)["run"]
+    found = json.loads(output("query", submitted, "type=barrier,touch", "--format", "json"))
+    assert [row["id"] for row in found] == ["b", "c", "e"]
+    (one,) = json.loads(
+        output("query", submitted, "proportional_dividends=0.25:0.01;0.75:0.02", "--json")
+    )
+    assert (one["id"], one["barrier_type"], one["barrier"]) == ("a", "", None)
+    text = output("status", submitted)
+    assert "barrier must be above 0" in text
+    assert "type barrier, right call, spot 100, strike 100" in text
+    assert "barrier -90" in text
+    assert "rebate" not in text
 
 
 def test_a_book_counts_what_lies_inside_bid_and_ask(book: Path) -> None:

@@ -124,6 +124,29 @@ def test_which_options_they_are_is_the_last_to_be_hidden() -> None:
     assert notes[-1] == "not shown, for want of width: desk, delta, rho"
 
 
+def test_what_an_option_is_goes_after_how_it_pays() -> None:
+    both = np.array([0, 1] * (ROWS // 2), dtype=np.int8)
+    table = {
+        "row": WIDE["row"],
+        "type": both,
+        "strike": WIDE["strike"],
+        "payment": both,
+        "rebate": WIDE["strike"],
+        "price": WIDE["price"],
+    }
+    assert lines(table, 40)[0][0].split() == ["row", "type", "strike", "rebate", "price"]
+    assert lines(table, 34)[0][0].split() == ["row", "type", "strike", "price"]
+    assert lines(table, 24)[0][0].split() == ["row", "strike", "price"]
+
+
+def test_a_long_table_is_shortened_and_other_texts_are_not() -> None:
+    dates = ";".join(str(day / 365) for day in range(1, 250))
+    texts = np.array([dates, "0.5"] * (ROWS // 2), dtype=object)
+    shown, _ = lines({"row": WIDE["row"], "monitoring_dates": texts}, 100)
+    assert shown[2].split()[1] == f"{dates[:37]}..."
+    assert lines({"row": WIDE["row"], "note": texts}, 10_000)[0][2].endswith(dates)
+
+
 def test_a_column_of_numbers_as_text_is_flush_right() -> None:
     contracts = np.array(["5", "-10", ""] * (ROWS // 3), dtype=object)
     shown, _ = lines({"row": WIDE["row"], "contracts": contracts, "desk": WIDE["desk"]}, 200)
