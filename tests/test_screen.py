@@ -134,8 +134,8 @@ def test_what_an_option_is_goes_after_how_it_pays() -> None:
         "rebate": WIDE["strike"],
         "price": WIDE["price"],
     }
-    assert lines(table, 40)[0][0].split() == ["row", "type", "strike", "rebate", "price"]
-    assert lines(table, 34)[0][0].split() == ["row", "type", "strike", "price"]
+    assert lines(table, 46)[0][0].split() == ["row", "type", "strike", "rebate", "price"]
+    assert lines(table, 38)[0][0].split() == ["row", "type", "strike", "price"]
     assert lines(table, 24)[0][0].split() == ["row", "strike", "price"]
 
 
