@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -308,6 +309,14 @@ def test_a_word_may_be_told_which_words_it_can_be() -> None:
     assert code_of("payoff", " Gap ", ("vanilla", "gap")) == WORDS["payoff"]["gap"]
     with pytest.raises(SpecError, match="payoff: must be vanilla or gap, got 'cash_or_nothing'"):
         code_of("payoff", "cash_or_nothing", ("vanilla", "gap"))
+
+
+def test_the_book_of_the_docs_is_read() -> None:
+    docs = Path(__file__).parents[1] / "docs" / "cli.md"
+    books = docs.read_text(encoding="utf-8").partition("\n## Books\n")[2]
+    book = Book.parse(books.split("```")[1].strip())
+    assert book.cells.valid().all()
+    assert book.columns[-2:] == ("dividend_yield", "dividend_model")
 
 
 def test_columns_of_a_typed_table_may_lack_values() -> None:
