@@ -17,8 +17,6 @@ from .lanes import (
     choose,
     doubles,
     fused,
-    largest,
-    least,
     nearest,
 )
 

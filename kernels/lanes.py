@@ -182,7 +182,9 @@ def _named(name: str) -> Callable[..., Any]:
     def emit(builder: Any, *lanes: Any) -> Any:
         signature = ir.FunctionType(_VECTOR, [_VECTOR] * len(lanes))
         full_name = f"llvm.{name}.v{WIDTH}f64"
-        function = cgutils.get_or_insert_function(builder.module, signature, full_name)
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, signature, full_name
+        )
         return builder.call(function, lanes)
 
     return emit
