@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import elementary
-from .elementary import INVERSE_SQRT_2, INVERSE_SQRT_2PI, TWO_OVER_SQRT_PI
+from .elementary import INVERSE_SQRT_2, INVERSE_SQRT_2PI
 from .jit import kernel
-from .lane_elementary import erfcx, exp, expm1_small, gaussian, log_ratio
+from .lane_elementary import NARROW, erfcx, erfcx_difference, exp, expm1_small, gaussian, log_ratio
 from .lanes import (
     WIDTH,
     Lane,
@@ -36,32 +36,14 @@ if TYPE_CHECKING:
 
 ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho", "error")
 EPSILON = 2.220446049250313e-16
-NARROW = 0.1  # the widest gap between arguments of erfcx whose difference takes the series
 FAR = 1e3  # standard deviations
 
 
 @kernel
-def erfcx_series(x: Lane, gap: Lane) -> Lane:
-    """Return erfcx(x - gap/2) - erfcx(x + gap/2) for x >= 0, gap <= `NARROW`, uncancelled.
-
-    The Taylor series about x, by the recurrence f' = 2x f - 2/sqrt(pi),
-    f(k+1) = 2x f(k) + 2k f(k-1). Its first term left out is 3e-16 of the first.
-    """
-    f0 = erfcx(x)
-    f1 = 2.0 * (x * f0) - TWO_OVER_SQRT_PI
-    f2 = 2.0 * (x * f1 + f0)
-    f3 = 2.0 * (x * f2 + 2.0 * f1)
-    f4 = 2.0 * (x * f3 + 3.0 * f2)
-    f5 = 2.0 * (x * f4 + 4.0 * f3)
-    f6 = 2.0 * (x * f5 + 5.0 * f4)
-    f7 = 2.0 * (x * f6 + 6.0 * f5)
-    f8 = 2.0 * (x * f7 + 7.0 * f6)
-    f9 = 2.0 * (x * f8 + 8.0 * f7)
-    square = gap * gap
-    series = f9 * (1.0 / 92897280.0) * square + f7 * (1.0 / 322560.0)
-    series = series * square + f5 * (1.0 / 1920.0)
-    series = series * square + f3 * (1.0 / 24.0)
-    return (0.0 - gap) * (series * square + f1)
+def forward_value(s: Lane, k: Lane, drift: Lane) -> Lane:
+    """Return s - k, what the forward is worth, without cancellation; `drift` is ln(s / k)."""
+    close = 0.3 - absolute(drift)
+    return choose(close, broadcast(0.0), k * expm1_small(drift), s - k)
 
 
 @kernel
@@ -103,14 +85,11 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     )
     gap = total * INVERSE_SQRT_2
     if any_greater(broadcast(NARROW), gap):
-        series = lesser * weight * erfcx_series(distance * INVERSE_SQRT_2, gap)
+        series = lesser * weight * erfcx_difference(distance * INVERSE_SQRT_2, gap)
         price = choose(broadcast(NARROW), gap, series, price)
     # 1 where theta's option is the one out of the money, else 0.
     out = 0.5 + theta * (call_out - 0.5)
-    intrinsic = theta * (s - k)
-    close = theta * (k * expm1_small(drift))
-    intrinsic = choose(broadcast(0.3), way, close, intrinsic)
-    price = choose(out, zero, price, price + intrinsic)
+    price = choose(out, zero, price, price + theta * forward_value(s, k, drift))
 
     one_way = choose(out, zero, up, down)
     other = choose(out, zero, small, 1.0 - small)
