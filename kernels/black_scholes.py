@@ -56,9 +56,9 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     functions, so that it keeps its relative precision in the tails (after Jaeckel 2015).
     """
     zero, one = broadcast(0.0), broadcast(1.0)
-    growth_s = exp(0.0 - q * T)
+    growth_s = exp(-q * T)
     s = S * growth_s
-    k = K * exp(0.0 - r * T)
+    k = K * exp(-r * T)
     root = sqrt(T)
     total = sigma * root
     drift = log_ratio(S, K) + (r - q) * T
@@ -67,7 +67,7 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     distance = least(way / total, broadcast(FAR))
     half = least(0.5 * total, broadcast(FAR))
     h1 = half - distance
-    h2 = zero - half - distance
+    h2 = -half - distance
     call_out = choose(drift, zero, zero, one)
     lesser = choose(drift, zero, k, s)
     greater = choose(drift, zero, s, k)
@@ -87,8 +87,8 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     if any_greater(broadcast(NARROW), gap):
         series = lesser * weight * erfcx_difference(distance * INVERSE_SQRT_2, gap)
         price = choose(broadcast(NARROW), gap, series, price)
-    # 1 where theta's option is the one out of the money, else 0.
-    out = 0.5 + theta * (call_out - 0.5)
+    # Positive where theta's option is the one out of the money.
+    out = theta * (call_out - 0.5)
     price = choose(out, zero, price, price + theta * forward_value(s, k, drift))
 
     one_way = choose(out, zero, up, down)
@@ -107,7 +107,7 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     error = EPSILON * (
         4.0 * worst * price + 4.0 * (s + k) * (n1 + n2) + vega * absolute(r - q) / sigma
     )
-    return price, delta, gamma, vega, decay, T * cash, zero - T * asset, error
+    return price, delta, gamma, vega, decay, T * cash, -T * asset, error
 
 
 @kernel

@@ -58,7 +58,7 @@ LEAST_FRACTION = 1e-290
 
 @kernel
 def _start_below(y: Lane, fraction: Lane) -> Lane:
-    """Return about the v of p = `fraction` <= 1/2: from a fifth of it to 1.2 times.
+    """Return about the v of p = `fraction` <= 1/2: from a sixth of it to 1.2 times.
 
     p < exp(-h1*h1/2) / 2 while h1 < 0, and p < v n(0), either of them sharp at its end.
     """
@@ -94,7 +94,7 @@ def _step(side: Lane, y: Lane, v: Lane, held: Lane, below: Lane) -> Lane:
     density = gaussian(h1)
     # density * tail is p where h1 < 0 or v is small, else c.
     tail = 0.5 * choose(h1, zero, near + far, near - far)
-    natural = choose(h1, zero, zero - one, one)
+    natural = choose(h1, zero, -one, one)
     gap = v * INVERSE_SQRT_2
     narrow = broadcast(NARROW)
     if any_greater(narrow, gap):
@@ -106,7 +106,7 @@ def _step(side: Lane, y: Lane, v: Lane, held: Lane, below: Lane) -> Lane:
     power = choose(same, zero, -0.5 * h1 * h1, zero)
     miss = power + log(whole / held) - below
     slope = side * v * INVERSE_SQRT_2PI * choose(same, zero, one, density) / whole
-    newton = zero - miss / slope
+    newton = -miss / slope
     square = distance * distance
     second = 1.0 + square - half * half - slope
     third = second * second - 2.0 * square - 2.0 * half * half - slope * second
@@ -114,7 +114,7 @@ def _step(side: Lane, y: Lane, v: Lane, held: Lane, below: Lane) -> Lane:
     step = newton * (1.0 + 0.5 * newton * second) / bent
     # Far away the curve is not to be trusted beyond twice its tangent.
     step = choose(bent, broadcast(0.25), step, newton)
-    return largest(least(step, one), zero - one)
+    return largest(least(step, one), -one)
 
 
 @kernel
@@ -123,8 +123,8 @@ def _imply(
 ) -> tuple[Lane, Lane]:
     """Return the vols that prices imply, and codes, one option a lane."""
     zero, one = broadcast(0.0), broadcast(1.0)
-    s = S * exp(zero - q * T)
-    k = K * exp(zero - r * T)
+    s = S * exp(-q * T)
+    k = K * exp(-r * T)
     drift = log_ratio(S, K) + (r - q) * T
     y = absolute(drift)
     # The option itself is in the money where its forward is.
@@ -138,14 +138,14 @@ def _imply(
     rounding = EPSILON * (s * (3.0 + absolute(q * T)) + k * (3.0 + absolute(r * T)))
     least_value = choose(inside, zero, rounding, zero)
     code = choose(value, least_value, broadcast(float(OK)), broadcast(float(NO_TIME_VALUE)))
-    code = choose(zero - least_value, value, broadcast(float(BELOW)), code)
+    code = choose(-least_value, value, broadcast(float(BELOW)), code)
     above = choose(value, least_value, broadcast(float(ABOVE)), code)
     code = choose(c, zero, code, above)
     positive = least(least(least(S, K), T), least(s, k))
     finite = choose(broadcast(inf), absolute(price) + s + k + y, one, zero)
     code = choose(choose(positive, zero, finite, zero), zero, code, broadcast(float(BAD_INPUT)))
 
-    side = choose(p, c, zero - one, one)
+    side = choose(p, c, -one, one)
     fraction = largest(least(p, c), broadcast(5e-324))
     held = largest(fraction, broadcast(LEAST_FRACTION))
     below = log(fraction / held)

@@ -39,6 +39,7 @@ class Lane:
         def __rsub__(self, other: float) -> Lane: ...
         def __rmul__(self, other: float) -> Lane: ...
         def __rtruediv__(self, other: float) -> Lane: ...
+        def __neg__(self) -> Lane: ...
 
 
 class _LaneType(types.Type):
@@ -151,29 +152,48 @@ for _symbol in (operator.add, operator.sub, operator.mul, operator.truediv):
     _with_numbers(_symbol)
 
 
-def _function(emit_lanes: Callable[..., Any], operands: int) -> Any:
+def _of_one(emit_lanes: Callable[..., Any]) -> Any:
     @intrinsic
-    def one(typing_context: Any, a: Any) -> Any:
+    def function(typing_context: Any, a: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit_lanes(builder, *args)
 
         return _lane(_lane), emit
 
+    return function
+
+
+def _of_two(emit_lanes: Callable[..., Any]) -> Any:
     @intrinsic
-    def two(typing_context: Any, a: Any, b: Any) -> Any:
+    def function(typing_context: Any, a: Any, b: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit_lanes(builder, *args)
 
         return _lane(_lane, _lane), emit
 
+    return function
+
+
+def _of_three(emit_lanes: Callable[..., Any]) -> Any:
     @intrinsic
-    def three(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def function(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit_lanes(builder, *args)
 
         return _lane(_lane, _lane, _lane), emit
 
-    return (one, two, three)[operands - 1]
+    return function
+
+
+_negative = _of_one(lambda builder, a: builder.fneg(a))
+
+
+@overload(operator.neg)
+def _negate(a: Any) -> Any:
+    def apply(a: Any) -> Any:
+        return _negative(a)
+
+    return apply if isinstance(a, _LaneType) else None
 
 
 def _named(name: str) -> Callable[..., Any]:
@@ -330,14 +350,14 @@ def _any_greater(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 # Square root, absolute value and nearest whole number (halves to even) in every lane.
-sqrt = cast("Callable[[Lane], Lane]", _function(_named("sqrt"), 1))
-absolute = cast("Callable[[Lane], Lane]", _function(_named("fabs"), 1))
-nearest = cast("Callable[[Lane], Lane]", _function(_named("rint"), 1))
+sqrt = cast("Callable[[Lane], Lane]", _of_one(_named("sqrt")))
+absolute = cast("Callable[[Lane], Lane]", _of_one(_named("fabs")))
+nearest = cast("Callable[[Lane], Lane]", _of_one(_named("rint")))
 # The larger and the smaller of two; where one is not a number, the second.
-largest = cast("Callable[[Lane, Lane], Lane]", _function(_greater, 2))
-least = cast("Callable[[Lane, Lane], Lane]", _function(_less, 2))
+largest = cast("Callable[[Lane, Lane], Lane]", _of_two(_greater))
+least = cast("Callable[[Lane, Lane], Lane]", _of_two(_less))
 # a * b + c, rounded once.
-fused = cast("Callable[[Lane, Lane, Lane], Lane]", _function(_named("fma"), 3))
+fused = cast("Callable[[Lane, Lane, Lane], Lane]", _of_three(_named("fma")))
 # The 64 bits of every double as an integer, and back; shifts to the right bring in zeros.
 bits = cast("Callable[[Lane], Bits]", _bits)
 doubles = cast("Callable[[Bits], Lane]", _doubles)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.int8]
     Options = dict[str, NDArray[Any]]
 
-black_scholes = kernels()[0]  # sets up numba before the module below imports it
+(black_scholes,) = kernels("black_scholes")  # sets up numba before the module below imports it
 
 from pricer.kernels import implied  # noqa: E402
 from pricer.kernels.implied import (  # noqa: E402
