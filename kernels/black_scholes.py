@@ -21,10 +21,10 @@ from .lanes import (
     broadcast,
     choose,
     first,
-    least,
     load,
     load_codes,
-    sqrt,
+    minimum,
+    square_root,
     store,
 )
 
@@ -59,13 +59,13 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     growth_s = exp(-q * T)
     s = S * growth_s
     k = K * exp(-r * T)
-    root = sqrt(T)
+    root = square_root(T)
     total = sigma * root
     drift = log_ratio(S, K) + (r - q) * T
     way = absolute(drift)
     # Beyond FAR densities underflow; clipped, nothing overflows on the way there.
-    distance = least(way / total, broadcast(FAR))
-    half = least(0.5 * total, broadcast(FAR))
+    distance = minimum(way / total, broadcast(FAR))
+    half = minimum(0.5 * total, broadcast(FAR))
     h1 = half - distance
     h2 = -half - distance
     call_out = choose(drift, zero, zero, one)
@@ -103,7 +103,7 @@ def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sig
     asset = theta * s * n1
     cash = theta * k * n2
     decay = q * asset - r * cash - spread
-    worst = least(1.0 + h1 * h1 + h2 * h2, broadcast(1500.0))
+    worst = minimum(1.0 + h1 * h1 + h2 * h2, broadcast(1500.0))
     error = EPSILON * (
         4.0 * worst * price + 4.0 * (s + k) * (n1 + n2) + vega * absolute(r - q) / sigma
     )

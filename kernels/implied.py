@@ -36,11 +36,11 @@ from .lanes import (
     any_greater,
     broadcast,
     choose,
-    largest,
-    least,
     load,
     load_codes,
-    sqrt,
+    maximum,
+    minimum,
+    square_root,
     store,
     store_codes,
 )
@@ -62,11 +62,11 @@ def _start_below(y: Lane, fraction: Lane) -> Lane:
 
     p < exp(-h1*h1/2) / 2 while h1 < 0, and p < v n(0), either of them sharp at its end.
     """
-    deviation = sqrt(largest(-2.0 * (log(fraction) + LN_2), broadcast(0.0)))
-    tail = 2.0 * y / (deviation + sqrt(deviation * deviation + 2.0 * y) + 1e-300)
+    deviation = square_root(maximum(-2.0 * (log(fraction) + LN_2), broadcast(0.0)))
+    tail = 2.0 * y / (deviation + square_root(deviation * deviation + 2.0 * y) + 1e-300)
     plain = SQRT_2PI * fraction
     # The square of a small number may be zero.
-    return largest(sqrt(tail * tail + plain * plain), plain)
+    return maximum(square_root(tail * tail + plain * plain), plain)
 
 
 @kernel
@@ -75,11 +75,11 @@ def _start_above(y: Lane, fraction: Lane) -> Lane:
 
     The inverse of the normal distribution is that of Abramowitz and Stegun, 26.2.23.
     """
-    t = sqrt(-2.0 * log(0.5 * fraction))
+    t = square_root(-2.0 * log(0.5 * fraction))
     upper = 2.515517 + t * (0.802853 + t * 0.010328)
     lower = 1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
     h1 = t - upper / lower
-    return h1 + sqrt(h1 * h1 + 2.0 * y)
+    return h1 + square_root(h1 * h1 + 2.0 * y)
 
 
 @kernel
@@ -114,7 +114,7 @@ def _step(side: Lane, y: Lane, v: Lane, held: Lane, below: Lane) -> Lane:
     step = newton * (1.0 + 0.5 * newton * second) / bent
     # Far away the curve is not to be trusted beyond twice its tangent.
     step = choose(bent, broadcast(0.25), step, newton)
-    return largest(least(step, one), -one)
+    return maximum(minimum(step, one), -one)
 
 
 @kernel
@@ -141,13 +141,13 @@ def _imply(
     code = choose(-least_value, value, broadcast(float(BELOW)), code)
     above = choose(value, least_value, broadcast(float(ABOVE)), code)
     code = choose(c, zero, code, above)
-    positive = least(least(least(S, K), T), least(s, k))
+    positive = minimum(minimum(minimum(S, K), T), minimum(s, k))
     finite = choose(broadcast(inf), absolute(price) + s + k + y, one, zero)
     code = choose(choose(positive, zero, finite, zero), zero, code, broadcast(float(BAD_INPUT)))
 
     side = choose(p, c, -one, one)
-    fraction = largest(least(p, c), broadcast(5e-324))
-    held = largest(fraction, broadcast(LEAST_FRACTION))
+    fraction = maximum(minimum(p, c), broadcast(5e-324))
+    held = maximum(fraction, broadcast(LEAST_FRACTION))
     below = log(fraction / held)
     v = choose(side, zero, _start_below(y, fraction), _start_above(y, fraction))
     moving = choose(broadcast(0.5), code, one, zero)
@@ -157,7 +157,7 @@ def _imply(
         step = choose(moving, zero, _step(side, y, v, held, below), zero)
         v = v * exp(step)
         moving = choose(absolute(step), broadcast(CLOSE), moving, zero)
-    return choose(broadcast(0.5), code, v / sqrt(T), broadcast(nan)), code
+    return choose(broadcast(0.5), code, v / square_root(T), broadcast(nan)), code
 
 
 @kernel

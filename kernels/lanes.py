@@ -350,12 +350,12 @@ def _any_greater(typing_context: Any, a: Any, b: Any) -> Any:
 
 
 # Square root, absolute value and nearest whole number (halves to even) in every lane.
-sqrt = cast("Callable[[Lane], Lane]", _of_one(_named("sqrt")))
+square_root = cast("Callable[[Lane], Lane]", _of_one(_named("sqrt")))
 absolute = cast("Callable[[Lane], Lane]", _of_one(_named("fabs")))
 nearest = cast("Callable[[Lane], Lane]", _of_one(_named("rint")))
 # The larger and the smaller of two; where one is not a number, the second.
-largest = cast("Callable[[Lane, Lane], Lane]", _of_two(_greater))
-least = cast("Callable[[Lane, Lane], Lane]", _of_two(_less))
+maximum = cast("Callable[[Lane, Lane], Lane]", _of_two(_greater))
+minimum = cast("Callable[[Lane, Lane], Lane]", _of_two(_less))
 # a * b + c, rounded once.
 fused = cast("Callable[[Lane, Lane, Lane], Lane]", _of_three(_named("fma")))
 # The 64 bits of every double as an integer, and back; shifts to the right bring in zeros.
