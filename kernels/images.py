@@ -145,9 +145,7 @@ def reflections(
     first: float, last: float, kappa: float, down: float, up: float, slack: float
 ) -> Part:
     """Return what hitting a barrier takes from `span`, for edges within the corridor."""
-    return plus(
-        _images(first, kappa, down, up, slack), -1.0, _images(last, kappa, down, up, slack)
-    )
+    return plus(_images(first, kappa, down, up, slack), -1.0, _images(last, kappa, down, up, slack))
 
 
 @kernel

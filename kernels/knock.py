@@ -1,9 +1,9 @@
 """Closed forms of what is European under Black-Scholes-Merton: barriers, digitals, touches, gaps.
 
-A claim pays alpha * s + beta where the spot s at expiry is beyond its kink, unless a barrier that is
-watched continuously says otherwise. Its price is a sum of legs in cash and in shares; every leg is a
-probability under its own measure, from images.py or sines.py with its derivatives, so that the
-greeks are as exact as the price. Sources: Reiner and Rubinstein (1991), Rubinstein and Reiner
+A claim pays alpha * s + beta where the spot s at expiry is beyond its kink, unless a barrier that
+is watched continuously says otherwise. Its price is a sum of legs in cash and in shares; every leg
+is a probability under its own measure, from images.py or sines.py with its derivatives, so that
+the greeks are as exact as the price. Sources: Reiner and Rubinstein (1991), Rubinstein and Reiner
 (1991), Kunitomo and Ikeda (1992), Hui (1996). Rows of `out` are black_scholes.ROWS.
 """
 
@@ -57,10 +57,10 @@ def _still(
     hit = -1.0
     rebate = level = 0.0
     if knock != 0 and lower > 0.0 and min(S, forward) <= lower:
-        hit = 0.0 if S <= lower else log_ratio(lower, S) / (r - q)
+        hit = 0.0 if lower >= S else log_ratio(lower, S) / (r - q)
         rebate, level = lower_rebate, lower
     elif knock != 0 and max(S, forward) >= upper:
-        hit = 0.0 if S >= upper else log_ratio(upper, S) / (r - q)
+        hit = 0.0 if upper <= S else log_ratio(upper, S) / (r - q)
         rebate, level = upper_rebate, upper
     shares = money = 0.0
     live = 1.0
@@ -106,9 +106,7 @@ def _still(
 
 
 @kernel
-def _survive(
-    first: float, last: float, kappa: float, down: float, up: float, slack: float
-) -> Part:
+def _survive(first: float, last: float, kappa: float, down: float, up: float, slack: float) -> Part:
     """Return who hits no barrier and ends between the edges."""
     if not first > last:
         return nothing()
@@ -119,9 +117,7 @@ def _survive(
 
 
 @kernel
-def _enter(
-    first: float, last: float, kappa: float, down: float, up: float, slack: float
-) -> Part:
+def _enter(first: float, last: float, kappa: float, down: float, up: float, slack: float) -> Part:
     """Return who hits a barrier and ends between the edges, however few they are."""
     inner_first, inner_last = min(first, down), max(last, -up)
     if down + up < NARROW:

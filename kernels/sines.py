@@ -27,9 +27,7 @@ def survivors(
     first: float, last: float, kappa: float, down: float, up: float, slack: float
 ) -> Part:
     """Return who hits no barrier and ends between two edges, as `span` less `reflections`."""
-    return plus(
-        _edge(last, kappa, down, up, slack), -1.0, _edge(first, kappa, down, up, slack)
-    )
+    return plus(_edge(last, kappa, down, up, slack), -1.0, _edge(first, kappa, down, up, slack))
 
 
 @kernel
