@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from math import exp, inf, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from pricer.kernels.knock import (  # noqa: E402
 REFERENCE = Path(__file__).parent / "reference"
 CODES = ("theta", "knock", "timing")
 # Spots of 100 and prices of mpmath at 60 digits: less than this is noise of the difference of both.
-NOISE = 1e-25
+NOISE = 1e-40
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Claim:
 
 def priced(claims: Sequence[Claim]) -> dict[str, NDArray[Any]]:
     """Return every measure and the error of some claims."""
-    columns = [
+    out = np.empty((len(ROWS), len(claims)))
+    columns: Any = [
         np.array([getattr(c, f.name) for c in claims], np.int8 if f.name in CODES else np.float64)
         for f in fields(Claim)
-    ]
-    out = np.empty((len(ROWS), len(claims)))
-    knock.closed_form(*columns, out)
+    ] + [out]
+    knock.closed_form(*columns)
     return dict(zip(ROWS, out, strict=True))
 
 
@@ -315,7 +315,7 @@ KINDS = ["usual", "tiny", "long", "flat", "turning"]
 @pytest.mark.parametrize("barriers", [0, 1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reported_error_bounds_the_true_one(barriers: int, kind: str) -> None:
-    claims = some(10 + barriers, 40, barriers, kind)
+    claims = some(10 + barriers, 30, barriers, kind)
     result = priced(claims)
     for i, claim in enumerate(claims):
         with mpmath.workdps(60):
@@ -337,7 +337,7 @@ def test_errors_are_roundings(barriers: int, kind: str) -> None:
 @pytest.mark.parametrize("barriers", [0, 1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_measure_is_the_derivative_of_the_price(barriers: int, kind: str) -> None:
-    claims = some(30 + barriers, 8, barriers, kind)
+    claims = some(30 + barriers, 5, barriers, kind)
     result = priced(claims)
     for i, claim in enumerate(claims):
         w = claim.sigma * sqrt(claim.T)
@@ -354,7 +354,7 @@ def test_every_measure_is_the_derivative_of_the_price(barriers: int, kind: str) 
             "dividend_rho": most * claim.T / narrow,
         }
         for name, value in exact_measures(claim).items():
-            assert abs(result[name][i] - value) <= 1e-12 * sizes[name] + NOISE, (name, claim)
+            assert abs(result[name][i] - value) <= 1e-12 * sizes[name], (name, claim)
 
 
 # Images and sines
@@ -382,3 +382,207 @@ def test_images_and_sines_agree(width: float, kappa: float, place: float) -> Non
                 rtol=1e-12,
                 atol=2e-12 * exp(max(-discount, 0.0)),
             ), (side, discount)
+
+
+# Laws
+
+
+def wide(seed: int, count: int) -> list[Claim]:
+    """Return claims with one barrier or two of all kinds of markets, corridors as narrow as 1e-3.
+
+    Their payoffs and rebates are never negative.
+    """
+    random = np.random.default_rng(seed)
+    claims = []
+    for kind in KINDS:
+        for claim in (*some(seed, count, 1, kind), *some(seed + 1, count, 2, kind)):
+            beta = -claim.theta * claim.kink if claim.alpha == claim.theta else claim.beta
+            w = claim.sigma * sqrt(claim.T)
+            near, far = w * 10.0 ** random.uniform(-3.0, 0.5, 2)
+            lower = claim.S * exp(-near) if claim.lower > 0.0 else 0.0
+            upper = claim.S * exp(far) if claim.upper < inf else inf
+            claims.append(replace(claim, beta=beta, lower=lower, upper=upper))
+    return claims
+
+
+def test_in_and_out_are_the_claim_without_barrier() -> None:
+    claims = [replace(c, lower_rebate=0.0, upper_rebate=0.0) for c in wide(40, 60)]
+    plain, out, into = (priced([replace(c, knock=way) for c in claims]) for way in (0, OUT, IN))
+    slack = 2.0 * (out["error"] + into["error"] + plain["error"])
+    assert (abs(plain["price"] - out["price"] - into["price"]) <= slack).all()
+
+
+def test_no_price_is_negative_or_not_a_number() -> None:
+    claims = wide(41, 100)
+    result = priced(claims)
+    assert all(np.isfinite(row).all() for row in result.values())
+    assert (result["price"] >= 0.0).all()
+    assert (result["error"] >= 0.0).all()
+
+
+def test_a_gap_may_be_worth_less_than_nothing() -> None:
+    gap = Claim(**vanilla("call", 100.0, 150.0))
+    for claim in (gap, replace(gap, knock=OUT, lower=40.0), replace(gap, knock=IN, lower=99.0)):
+        assert one(claim)["price"] < -1.0
+
+
+def test_one_barrier_or_the_other_is_hit_first_or_none() -> None:
+    for claim in wide(42, 60):
+        if claim.knock == 0 or not (claim.lower > 0.0 and claim.upper < inf):
+            continue
+        none = replace(
+            claim, theta=1, alpha=0.0, beta=1.0, kink=0.0, knock=OUT, timing=CASH_AT_EXPIRY,
+            lower_rebate=0.0, upper_rebate=0.0,
+        )  # fmt: skip
+        low, high = (
+            replace(none, beta=0.0, lower_rebate=1.0),
+            replace(none, beta=0.0, upper_rebate=1.0),
+        )
+        both = replace(low, upper_rebate=1.0)
+        got = priced([none, low, high, both, replace(none, knock=IN)])
+        discount = exp(-claim.r * claim.T)
+        slack = 4.0 * got["error"].sum()
+        assert got["price"][:3].sum() == pytest.approx(discount, rel=1e-15, abs=slack)
+        assert got["price"][1] + got["price"][2] == pytest.approx(got["price"][3], abs=slack)
+        assert got["price"][4] == pytest.approx(got["price"][3], abs=slack)
+
+
+def test_without_rate_cash_is_worth_the_same_at_hit_and_at_expiry() -> None:
+    for claim in wide(43, 30):
+        none = replace(
+            claim, alpha=0.0, beta=0.0, knock=OUT, r=0.0, lower_rebate=1.0, upper_rebate=3.0
+        )
+        got = priced([replace(none, timing=t) for t in (CASH_AT_HIT, CASH_AT_EXPIRY)])
+        for name in set(ROWS) - {"rho", "error"}:
+            assert got[name][0] == pytest.approx(got[name][1], rel=1e-12, abs=1e-12), name
+
+
+def test_a_far_barrier_leaves_the_vanilla_option() -> None:
+    for right in ("call", "put"):
+        plain = european(1.0 if right == "call" else -1.0, 100.0, 105.0, 1.0, 0.05, 0.02, 0.2)
+        claim = Claim(**vanilla(right, 105.0))
+        low = replace(claim, knock=OUT, lower=1e-4)
+        for far in (claim, low, replace(low, upper=1e7)):
+            got = one(far)
+            for name, value in zip(ROWS[:7], plain[:7], strict=True):
+                assert got[name] == pytest.approx(value, rel=1e-12), name
+
+
+def test_a_knock_in_of_a_far_barrier_keeps_its_digits() -> None:
+    # Hardly ever knocked in: 1e-19 and less, far below a rounding of the vanilla option.
+    for claim in (
+        Claim(**vanilla("put", 100.0), knock=IN, lower=17.0),
+        Claim(**vanilla("call", 100.0), knock=IN, lower=13.0, upper=700.0),
+    ):
+        with mpmath.workdps(60):
+            value = exact(claim)
+        assert value < 1e-15
+        assert one(claim)["price"] == pytest.approx(float(value), rel=1e-10)
+
+
+@pytest.mark.parametrize("way", [OUT, IN])
+@pytest.mark.parametrize("timing", [CASH_AT_HIT, ASSET_AT_HIT, CASH_AT_EXPIRY, ASSET_AT_EXPIRY])
+@pytest.mark.parametrize("other", [0.0, 60.0])
+def test_prices_run_into_their_barrier(way: int, timing: int, other: float) -> None:
+    rebate = 2.0 if timing in (CASH_AT_HIT, CASH_AT_EXPIRY) else 0.02
+    claim = Claim(
+        **vanilla("call", 90.0), knock=way, lower=other, upper=110.0, lower_rebate=rebate,
+        upper_rebate=rebate, timing=timing,
+    )  # fmt: skip
+    near, at = (one(replace(claim, S=S)) for S in (110.0 * (1.0 - 1e-9), 110.0))
+    assert near["price"] == pytest.approx(at["price"], rel=1e-7)
+
+
+def test_gamma_does_not_swing_beside_a_barrier() -> None:
+    # An up-and-out call a month from expiry: one sign of gamma at the strike, another at the top.
+    spots = np.concatenate([np.linspace(60.0, 120.0, 300), 120.0 * (1.0 - np.geomspace(0.1, 1e-6))])
+    claim = Claim(**vanilla("call", 100.0), knock=OUT, upper=120.0, T=1 / 12)
+    gamma = priced([replace(claim, S=float(S)) for S in np.unique(spots)[:-1]])["gamma"]
+    gamma = gamma[abs(gamma) > 1e-13]
+    assert (np.diff(np.sign(gamma)) != 0.0).sum() == 2
+
+
+def test_a_claim_that_is_knocked_out_is_its_rebate() -> None:
+    for S, rebate in ((80.0, 3.0), (90.0, 3.0), (120.0, 4.0), (130.0, 4.0)):
+        claim = Claim(
+            **vanilla("call", 100.0), knock=OUT, lower=90.0, upper=120.0, lower_rebate=3.0,
+            upper_rebate=4.0, S=S, T=2.0,
+        )  # fmt: skip
+        zero = dict.fromkeys(ROWS[:7], 0.0)
+        now, later = rebate, rebate * exp(-2.0 * 0.05)
+        shares = rebate * S * exp(-2.0 * 0.02)
+        for timing, expected in (
+            (CASH_AT_HIT, {"price": now}),
+            (CASH_AT_EXPIRY, {"price": later, "theta": 0.05 * later, "rho": -2.0 * later}),
+            (ASSET_AT_HIT, {"price": rebate * S, "delta": rebate}),
+            (
+                ASSET_AT_EXPIRY,
+                {
+                    "price": shares,
+                    "delta": shares / S,
+                    "theta": 0.02 * shares,
+                    "dividend_rho": -2.0 * shares,
+                },
+            ),
+        ):
+            got = one(replace(claim, timing=timing))
+            assert got.pop("error") <= 16.0 * EPSILON * got["price"]
+            assert got == pytest.approx(zero | expected, rel=1e-15), timing
+
+
+def test_a_claim_that_is_knocked_in_is_its_payoff() -> None:
+    for S in (80.0, 90.0, 120.0, 130.0):
+        plain = Claim(**vanilla("call", 100.0), S=S)
+        into = replace(plain, knock=IN, lower=90.0, upper=120.0, lower_rebate=5.0)
+        assert one(into) == one(plain)
+
+
+@pytest.mark.parametrize("S", [95.0, 100.0, 115.0])
+def test_at_expiry_a_claim_is_worth_what_it_pays(S: float) -> None:
+    payoff = max(S - 100.0, 0.0)
+    for claim in (
+        Claim(**vanilla("call", 100.0)),
+        Claim(**vanilla("call", 100.0), knock=OUT, lower=90.0),
+    ):
+        got = one(replace(claim, S=S, T=0.0))
+        assert got["price"] == payoff
+        assert got["delta"] == (1.0 if payoff else 0.5 * (S == 100.0))
+        assert got["gamma"] == got["vega"] == got["rho"] == got["dividend_rho"] == 0.0
+    into = Claim(**vanilla("call", 100.0), knock=IN, lower=90.0, lower_rebate=5.0, S=S, T=0.0)
+    assert one(into)["price"] == 5.0
+    assert one(Claim(beta=7.0, kink=100.0, S=S, T=0.0))["price"] == 7.0 * (S > 100.0)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.02, 0.09])
+@pytest.mark.parametrize("timing", [CASH_AT_HIT, ASSET_AT_HIT, CASH_AT_EXPIRY, ASSET_AT_EXPIRY])
+def test_without_vol_the_path_is_known(q: float, timing: int) -> None:
+    # The forward runs to 116, 109 or 86 in three years: through 105, through 95, or neither.
+    still = Claim(
+        **vanilla("put", 120.0), lower=95.0, upper=105.0, lower_rebate=2.0, upper_rebate=3.0,
+        timing=timing, T=3.0, q=q, sigma=0.0,
+    )  # fmt: skip
+    for way in (0, OUT, IN):
+        for upper in (105.0, 130.0):
+            for lower in (95.0, 80.0):
+                claim = replace(still, knock=way, upper=upper, lower=lower)
+                small, none = one(replace(claim, sigma=1e-9)), one(claim)
+                for name in ROWS[:7]:
+                    assert small[name] == pytest.approx(none[name], rel=1e-6, abs=1e-6), name
+
+
+def test_a_spot_of_nothing_stays() -> None:
+    put = Claim(**vanilla("put", 100.0), S=0.0)
+    assert one(put)["price"] == pytest.approx(100.0 * exp(-0.05), rel=1e-15)
+    assert one(put)["delta"] == pytest.approx(-exp(-0.02), rel=1e-15)
+    assert one(replace(put, knock=OUT, upper=120.0)) == one(put)
+    into = one(replace(put, knock=IN, upper=120.0, lower_rebate=2.0))
+    assert into["price"] == pytest.approx(2.0 * exp(-0.05), rel=1e-15)
+    out = replace(put, knock=OUT, lower=50.0, lower_rebate=2.0)
+    assert one(out)["price"] == 2.0
+
+
+def test_a_value_does_not_depend_on_its_company() -> None:
+    claims = wide(44, 10)
+    together = priced(claims)
+    for i, claim in enumerate(claims):
+        assert one(claim) == {name: row[i] for name, row in together.items()}
