@@ -7,7 +7,7 @@ import numpy as np
 
 from pricer.compiled import kernels
 
-kernels()  # sets up numba before the module below imports it
+kernels("knock")  # sets up numba before the module below imports it
 
 from pricer.kernels.faddeeva import STEP, erfcx_complex, sine_cosine  # noqa: E402
 

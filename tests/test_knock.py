@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields, replace
 from math import exp, inf, sqrt
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 
+import pricer
 from pricer.compiled import kernels
+from products import cases
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-kernels()  # sets up numba before the modules below import it
+kernels("knock")  # sets up numba before the modules below import it
 
 from pricer.kernels import images, knock, sines  # noqa: E402
 from pricer.kernels.black_scholes import EPSILON, ROWS, european  # noqa: E402
@@ -32,7 +32,6 @@ from pricer.kernels.knock import (  # noqa: E402
     OUT,
 )
 
-REFERENCE = Path(__file__).parent / "reference"
 CODES = ("theta", "knock", "timing")
 # Spots of 100 and prices of mpmath at 60 digits: less than this is noise of the difference of both.
 NOISE = 1e-40
@@ -83,53 +82,6 @@ def vanilla(right: str, strike: float, against: float | None = None) -> dict[str
 # References
 
 
-def claim_of(case: dict[str, Any]) -> Claim:
-    """Return what a case of a reference file is."""
-    terms: dict[str, Any] = {
-        name: case[key]
-        for name, key in (
-            ("S", "spot"), ("T", "expiry_years"), ("r", "rate"), ("q", "dividend"), ("sigma", "vol")
-        )
-    }  # fmt: skip
-    kind, right, cash = case["kind"], case.get("right"), case.get("cash", 0.0)
-    asset = case.get("payoff") == "asset_or_nothing"
-    paid = {"alpha": 1.0} if asset else {"beta": cash}
-    rebate = 1.0 if asset else cash
-    side = "upper" if right == "call" else "lower"
-    match kind, case.get("barrier_type"):
-        case "digital", _:
-            assert case["payoff"] == "gap"
-            return Claim(**vanilla(case["right"], case["strike"], case["second_strike"]), **terms)
-        case "one_touch", _:
-            at_hit = case["payment"] == "at_hit"
-            timing = (ASSET_AT_HIT if at_hit else ASSET_AT_EXPIRY) if asset else (
-                CASH_AT_HIT if at_hit else CASH_AT_EXPIRY
-            )  # fmt: skip
-            paid = {side: case["barrier"], f"{side}_rebate": rebate}
-            return Claim(knock=OUT, timing=timing, **paid, **terms)
-        case "no_touch", _:
-            return Claim(knock=OUT, **paid, **{side: case["barrier"]}, **terms)
-        case "double_binary", "KIKO" | "KOKI" as order:
-            paid = {"lower_rebate" if order == "KIKO" else "upper_rebate": cash}
-            paid |= {"lower": case["barrier_low"], "upper": case["barrier_high"]}
-            return Claim(knock=OUT, **paid, **terms)
-        case "double_binary" | "double_barrier", way:
-            if kind == "double_barrier":
-                assert case["rebate"] == 0.0
-                paid = vanilla(case["right"], case["strike"])
-            paid |= {"lower": case["barrier_low"], "upper": case["barrier_high"]}
-            return Claim(knock=OUT if way == "KnockOut" else IN, **paid, **terms)
-        case "barrier" | "binary_barrier", str(way):
-            if kind == "barrier":
-                paid = vanilla(case["right"], case["strike"])
-                paid |= {"lower_rebate": case["rebate"], "upper_rebate": case["rebate"]}
-            else:
-                paid |= {"theta": 1 if right == "call" else -1, "kink": case["strike"]}
-            paid["lower" if way.startswith("Down") else "upper"] = case["barrier"]
-            return Claim(knock=OUT if way.endswith("Out") else IN, **paid, **terms)
-    raise AssertionError(case)
-
-
 @pytest.mark.parametrize(
     ("file", "count"),
     [
@@ -140,19 +92,18 @@ def claim_of(case: dict[str, Any]) -> Claim:
     ],
 )
 def test_prices_are_those_of_others(file: str, count: int) -> None:
-    cases = [
+    closed = [
         case
-        for case in json.loads((REFERENCE / f"{file}.json").read_text(encoding="utf-8"))["cases"]
-        if case.get("exercise") != "american" and case.get("monitoring") != "discrete"
+        for case in cases(file)
+        if getattr(case.contract, "exercise", "european") == "european"
+        and getattr(case.contract, "monitoring_dates", None) is None
     ]
-    assert len(cases) == count
-    result = priced([claim_of(case) for case in cases])
-    for case, price, error in zip(cases, result["price"], result["error"], strict=True):
-        # An approximation's better value, where there is one, was itself computed to 1e-12 or so.
-        expected = case.get("high_precision", case["expected"])
-        slack = 1e-9 if "high_precision" in case else case["tolerance"]
-        assert abs(price - expected) <= slack, case
-        assert error <= 1e-12 * case["spot"]
+    assert len(closed) == count
+    for case in closed:
+        result = pricer.price(case.contract, case.market, measures=("price",))
+        # Values of high precision were computed to 1e-12 or so.
+        assert result.price == pytest.approx(case.expected, abs=max(case.slack, 1e-9)), case.name
+        assert result.error <= 1e-12 * case.unit, case.name
 
 
 # mpmath
