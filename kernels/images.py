@@ -115,6 +115,12 @@ def _image(
 
 
 @kernel
+def _periods(period: float) -> int:
+    """Return how many periods of images count; the next is less than e^-NEGLIGIBLE of the first."""
+    return int(np.ceil(np.sqrt(0.25 + 2.0 * NEGLIGIBLE / (period * period)) - 0.5))
+
+
+@kernel
 def _images(y: float, kappa: float, down: float, up: float, slack: float) -> Part:
     """Return the sum over all images at one edge within the corridor, the spot's own left out."""
     total = nothing()
@@ -125,12 +131,8 @@ def _images(y: float, kappa: float, down: float, up: float, slack: float) -> Par
         total = plus(total, -1.0, _image(1.0, -2.0, -2.0 * down, y, kappa, bell, slack))
     if up < inf:
         total = plus(total, -1.0, _image(-1.0, -2.0, 2.0 * up, y, kappa, bell, slack))
-    if down == inf or up == inf:
-        return total
     period = 2.0 * (down + up)
-    k = 0.0
-    while 0.5 * k * (k + 1.0) * period * period < NEGLIGIBLE:
-        k += 1.0
+    for k in range(1, _periods(period) + 1):
         xi = k * period
         below, above = -2.0 * down - xi, 2.0 * up + xi
         total = plus(total, 1.0, _image(1.0, 0.0, -xi, y, kappa, bell, slack))
@@ -149,10 +151,10 @@ def reflections(
 
 
 @kernel
-def _slow(a: float, n2: float) -> tuple[float, float]:
-    """Return erfcx(x - i) + erfcx(x + i) and its odd counterpart over n, for n2 = n^2 <= 1.
+def _even_and_odd(a: float, n2: float) -> tuple[float, float]:
+    """Return erfcx(x - m) + erfcx(x + m) and (erfcx(x - m) - erfcx(x + m)) / n for n2 = n^2 <= 1.
 
-    x = a / sqrt(2) and i = n / sqrt(2). Both are even in n and real where n2 < 0.
+    x = a / sqrt(2) and m = n / sqrt(2). Both are series in n^2, and real where it is negative.
     """
     x = a * INVERSE_SQRT_2
     if abs(n2) > 5e-5:
@@ -174,6 +176,24 @@ def _slow(a: float, n2: float) -> tuple[float, float]:
 
 
 @kernel
+def _passed(a: float, n2: float, bell: float, steep: float) -> tuple[float, float, float]:
+    """Return e^(-na) N(n - a), e^(na) N(-n - a) and their difference over n, times a weight.
+
+    The weight times exp(-(a^2 + n^2) / 2) is `bell`, times e^(-na) is exp(-steep).
+    """
+    if n2 > 1.0:
+        n = np.sqrt(n2)
+        early = 0.5 * bell * erfcx(abs(a - n) * INVERSE_SQRT_2)
+        late = 0.5 * bell * erfcx((a + n) * INVERSE_SQRT_2)
+        if n > a:
+            early = exp(-steep) - early
+        return early, late, (early - late) / n
+    even, odd = _even_and_odd(a, n2)
+    half = 0.25 * bell * even
+    return half, half, 0.5 * bell * odd
+
+
+@kernel
 def passage(
     side: float, kappa: float, discount: float, down: float, up: float, slack: float
 ) -> Passage:
@@ -187,66 +207,58 @@ def passage(
     drift = side * kappa
     n2 = kappa * kappa + 2.0 * discount
     n = np.sqrt(max(n2, 0.0))
-    # drift + n and drift - n, where one of them may cancel.
+    # n + drift and drift - n; what cancels is taken from their product.
     gap = 2.0 * discount / (n + abs(drift)) if discount != 0.0 and n2 > 0.0 else 0.0
     faster = n + drift if drift > 0.0 else gap
     slower = -gap if drift > 0.0 else drift - n
-    bell = gaussian(near + drift) * exp(-discount)
+    first_bell = gaussian(near + drift) * exp(-discount)
     period = 2.0 * (down + up)
-    # Sums over images, with their sign: e^(-na) N(n - a) and e^(na) N(-n - a), each as often as
-    # it carries e^(-faster * near) and e^(-slower * near); the density, and times the distance;
-    # and the difference of both over n: as it is, times the distance, and times the shift.
+    # Parts that decay as e^(-faster near) and as e^(-slower near); the density and its first
+    # moment; the parts' difference over n, its first moment, and that about `near`.
     fast = slow = density = moment = odd = odd_moment = odd_shift = rounding = 0.0
-    k = 0.0
-    sign = 1.0
-    while True:
-        shift = k * period if k > 0.0 else 0.0
+    for j in range(2 * _periods(period) + 1):
+        sign = 1.0 if j % 2 == 0 else -1.0
+        shift = (j + 1) // 2 * period if j > 0 else 0.0
         a = shift + sign * near
         depth = 0.5 * shift * (shift + sign * 2.0 * near)
-        there = bell * exp(-depth)
-        steep = 0.0
-        if n2 > 1.0:
-            late = 0.5 * there * erfcx((a + n) * INVERSE_SQRT_2)
-            early = 0.5 * there * erfcx(abs(a - n) * INVERSE_SQRT_2)
-            if n > a:
-                steep = (faster if sign > 0.0 else slower) * near + n * shift
-                early = exp(-steep) - early
-            odds = (early - late) / n
-        else:
-            even, odds = _slow(a, n2)
-            odds *= 0.5 * there
-            early = late = 0.25 * there * even
+        bell = first_bell * exp(-depth)
+        steep = (faster if sign > 0.0 else slower) * near + n * shift
+        early, late, difference = _passed(a, n2, bell, steep)
         fast += early if sign > 0.0 else -late
         slow += late if sign > 0.0 else -early
-        density += INVERSE_SQRT_2PI * there
-        moment += sign * a * INVERSE_SQRT_2PI * there
-        odd += odds
-        odd_moment += sign * a * odds
-        odd_shift += shift * odds if sign > 0.0 else -shift * odds
+        density += INVERSE_SQRT_2PI * bell
+        moment += sign * a * INVERSE_SQRT_2PI * bell
+        odd += difference
+        odd_moment += sign * a * difference
+        odd_shift += sign * shift * difference
         rounding += (20.0 + 6.0 * abs(steep)) * (early + late)
-        rounding += (20.0 + 5.0 * abs(depth) + 6.0 * shift) * there
-        if sign > 0.0:
-            if not 0.5 * k * (k + 1.0) * period * period < NEGLIGIBLE:
-                break
-            k += 1.0
-        sign = -sign
+        rounding += (20.0 + 5.0 * abs(depth) + 6.0 * shift) * bell
     value = fast + slow
+    both = n2 + kappa * kappa
+    # Either form loses digits where the other does not.
     if n2 > 1.0:
-        slope = -side * (faster * fast + slower * slow + 2.0 * density)
-        by_drift = -side * (near / n * (faster * fast - slower * slow) + drift * odd_shift)
-        by_spread = near / n * (faster * faster * fast - slower * slower * slow)
-        by_spread += (n2 + kappa * kappa) * odd_shift
+        slope = faster * fast + slower * slow
         curve = faster * faster * fast + slower * slower * slow
+        spread = near / n * (faster * faster * fast - slower * slower * slow) + both * odd_shift
+        by_drift = near / n * (faster * fast - slower * slow) + drift * odd_shift
     else:
-        slope = -side * (drift * value + n2 * odd + 2.0 * density)
-        by_drift = -side * (near * value + drift * odd_moment)
-        by_spread = 2.0 * drift * near * value + (n2 + kappa * kappa) * odd_moment
-        curve = (n2 + kappa * kappa) * value + 2.0 * drift * n2 * odd
-    curve += 4.0 * drift * density + 2.0 * moment
+        slope = drift * value + n2 * odd
+        curve = both * value + 2.0 * drift * n2 * odd
+        spread = 2.0 * drift * near * value + both * odd_moment
+        by_drift = near * value + drift * odd_moment
+    slope += 2.0 * density
     rounding += (
         5.0 * near * abs(slope)
         + (slack + 2.0 * abs(kappa)) * abs(by_drift)
-        + abs(near + drift) * (5.0 * near + 2.0 * abs(kappa) + slack) * bell
-        + 4.0 * abs(discount) * (bell + abs(odd_moment))
+        + abs(near + drift) * (5.0 * near + 2.0 * abs(kappa) + slack) * first_bell
+        + 4.0 * abs(discount) * (first_bell + abs(odd_moment))
     )
-    return value, slope, curve, by_drift, by_spread + 2.0 * moment, rounding, -odd_moment
+    return (
+        value,
+        -side * slope,
+        curve + 4.0 * drift * density + 2.0 * moment,
+        -side * by_drift,
+        spread + 2.0 * moment,
+        rounding,
+        -odd_moment,
+    )

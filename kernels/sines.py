@@ -31,6 +31,12 @@ def survivors(
 
 
 @kernel
+def _modes(width: float) -> int:
+    """Return how many modes count; the next is less than e^-NEGLIGIBLE of the first."""
+    return int(np.ceil(np.sqrt(1.0 + 2.0 * NEGLIGIBLE * (width / PI) ** 2)))
+
+
+@kernel
 def _edge(y: float, kappa: float, down: float, up: float, slack: float) -> Part:
     """Return one end of the integral of the killed density, at the distance y below the spot.
 
@@ -46,8 +52,7 @@ def _edge(y: float, kappa: float, down: float, up: float, slack: float) -> Part:
     start = -gamma * y / width - 0.5 * kappa * kappa
     total = nothing()
     s, c, edge_s, edge_c = sine, cosine, edge_sine, edge_cosine
-    k = 1.0
-    while k == 1.0 or 0.5 * (k * k - 1.0) * (PI / width) ** 2 < NEGLIGIBLE:
+    for k in range(1, _modes(width) + 1):
         q = k * PI
         decay = 0.5 * (q / width) ** 2
         size = 2.0 * exp(start - decay)
@@ -75,7 +80,6 @@ def _edge(y: float, kappa: float, down: float, up: float, slack: float) -> Part:
             edge_s * edge_cosine + edge_c * edge_sine,
             edge_c * edge_cosine - edge_s * edge_sine,
         )
-        k += 1.0
     return total
 
 
@@ -128,8 +132,7 @@ def passage(
     value, curve, spread = forever, n2 * forever, 0.0
     rounding = (10.0 + 4.0 * (abs(gamma) + np.sqrt(abs(n2))) * near) * abs(forever)
     s, c = sine, cosine
-    k = 1.0
-    while k == 1.0 or 0.5 * (k * k - 1.0) * (PI / width) ** 2 < NEGLIGIBLE:
+    for k in range(1, _modes(width) + 1):
         q = k * PI
         norm = n2 + q * q
         decay = 0.5 * norm / (width * width)
@@ -141,7 +144,6 @@ def passage(
         spread += size * s / (width * width)
         rounding += (10.0 + 4.0 * (abs(lead) + decay) + 10.0 * k) * size / norm
         s, c = s * cosine + c * sine, c * cosine - s * sine
-        k += 1.0
     by_drift = side * (2.0 * gamma * width * by_n2 - near * width * value)
     return (
         value,
