@@ -266,7 +266,7 @@ KINDS = ["usual", "tiny", "long", "flat", "turning"]
 @pytest.mark.parametrize("barriers", [0, 1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_reported_error_bounds_the_true_one(barriers: int, kind: str) -> None:
-    claims = some(10 + barriers, 30, barriers, kind)
+    claims = some(10 + barriers, 20, barriers, kind)
     result = priced(claims)
     for i, claim in enumerate(claims):
         with mpmath.workdps(60):
@@ -288,7 +288,7 @@ def test_errors_are_roundings(barriers: int, kind: str) -> None:
 @pytest.mark.parametrize("barriers", [0, 1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_measure_is_the_derivative_of_the_price(barriers: int, kind: str) -> None:
-    claims = some(30 + barriers, 5, barriers, kind)
+    claims = some(30 + barriers, 4, barriers, kind)
     result = priced(claims)
     for i, claim in enumerate(claims):
         w = claim.sigma * sqrt(claim.T)
