@@ -9,97 +9,132 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .elementary import (
-    INVERSE_SQRT_2,
-    TWO_OVER_SQRT_PI,
-    erfcx,
-    exp,
-    expm1,
-    gaussian,
-    log,
-    log_ratio,
-    normal_cdf,
-    normal_pdf,
-)
+from . import elementary
+from .elementary import INVERSE_SQRT_2, INVERSE_SQRT_2PI
 from .jit import kernel
+from .lane_elementary import NARROW, erfcx, erfcx_difference, exp, expm1_small, gaussian, log_ratio
+from .lanes import (
+    WIDTH,
+    Lane,
+    absolute,
+    any_greater,
+    broadcast,
+    choose,
+    first,
+    load,
+    load_codes,
+    minimum,
+    square_root,
+    store,
+)
 
 if TYPE_CHECKING:
     from .jit import Codes, Floats
 
     Row = tuple[float, float, float, float, float, float, float, float]
+    Lanes = tuple[Lane, Lane, Lane, Lane, Lane, Lane, Lane, Lane]
 
 ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho", "error")
 EPSILON = 2.220446049250313e-16
+FAR = 1e3  # standard deviations
 
 
 @kernel
-def _erfcx_difference(near: float, far: float, gap: float) -> float:
-    """Return erfcx(near) - erfcx(far) where gap = far - near > 0, without cancellation.
+def forward_value(s: Lane, k: Lane, drift: Lane) -> Lane:
+    """Return s - k, what the forward is worth, without cancellation; `drift` is ln(s / k)."""
+    close = 0.3 - absolute(drift)
+    return choose(close, broadcast(0.0), k * expm1_small(drift), s - k)
 
-    Close arguments take the Taylor series about their midpoint, by the recurrence
-    f' = 2x f - 2/sqrt(pi), f(k+1) = 2x f(k) + 2k f(k-1).
+
+@kernel
+def european_lanes(theta: Lane, S: Lane, K: Lane, T: Lane, r: Lane, q: Lane, sigma: Lane) -> Lanes:
+    """Return price, greeks and rounding bound of European options, one a lane, as `european`.
+
+    Everything is computed for the option whose forward is out of the money, where
+    h1 = total/2 - |drift|/total and h2 = h1 - total stand for d1, d2 of a call, -d2, -d1 of a put.
+    The price is its own plus the intrinsic value of the forward. It is a difference of scaled error
+    functions, so that it keeps its relative precision in the tails (after Jaeckel 2015).
     """
-    if gap > 0.01:
-        return erfcx(near) - erfcx(far)
-    x = 0.5 * (near + far)
-    f0 = erfcx(x)
-    f1 = 2.0 * x * f0 - TWO_OVER_SQRT_PI
-    f2 = 2.0 * (x * f1 + f0)
-    f3 = 2.0 * (x * f2 + 2.0 * f1)
-    f4 = 2.0 * (x * f3 + 3.0 * f2)
-    f5 = 2.0 * (x * f4 + 4.0 * f3)
-    square = gap * gap
-    return -gap * (f1 + square * (f3 / 24.0 + square * f5 / 1920.0))
+    zero, one = broadcast(0.0), broadcast(1.0)
+    growth_s = exp(-q * T)
+    s = S * growth_s
+    k = K * exp(-r * T)
+    root = square_root(T)
+    total = sigma * root
+    drift = log_ratio(S, K) + (r - q) * T
+    way = absolute(drift)
+    # Beyond FAR densities underflow; clipped, nothing overflows on the way there.
+    distance = minimum(way / total, broadcast(FAR))
+    half = minimum(0.5 * total, broadcast(FAR))
+    h1 = half - distance
+    h2 = -half - distance
+    call_out = choose(drift, zero, zero, one)
+    lesser = choose(drift, zero, k, s)
+    greater = choose(drift, zero, s, k)
 
+    weight = 0.5 * gaussian(h1)
+    near = erfcx(absolute(h1) * INVERSE_SQRT_2)
+    far = erfcx(absolute(h2) * INVERSE_SQRT_2)
+    below = weight * near  # N(-|h1|)
+    up = choose(h1, zero, 1.0 - below, below)  # N(h1)
+    down = choose(h1, zero, below, 1.0 - below)  # N(-h1)
+    small = weight * (lesser / greater) * far  # N(h2)
 
-@kernel
-def _out_of_the_money(
-    theta: float, s: float, k: float, d1: float, d2: float, total: float
-) -> float:
-    """Price the option of type theta (+1 call, -1 put) whose forward is out of the money."""
-    # near < far are the arguments of erfc: those of the smaller and the larger strike distance.
-    near = -theta * d1 * INVERSE_SQRT_2
-    far = -theta * d2 * INVERSE_SQRT_2
-    if theta < 0:
-        near, far = far, near
-    if near < -1.0:
-        return theta * (s * normal_cdf(theta * d1) - k * normal_cdf(theta * d2))
-    return 0.5 * s * gaussian(d1) * _erfcx_difference(near, far, total * INVERSE_SQRT_2)
+    price = choose(
+        h1, zero, lesser - lesser * weight * (near + far), lesser * weight * (near - far)
+    )
+    gap = total * INVERSE_SQRT_2
+    if any_greater(broadcast(NARROW), gap):
+        series = lesser * weight * erfcx_difference(distance * INVERSE_SQRT_2, gap)
+        price = choose(broadcast(NARROW), gap, series, price)
+    # Positive where theta's option is the one out of the money.
+    out = theta * (call_out - 0.5)
+    price = choose(out, zero, price, price + theta * forward_value(s, k, drift))
+
+    one_way = choose(out, zero, up, down)
+    other = choose(out, zero, small, 1.0 - small)
+    n1 = choose(call_out, zero, one_way, other)  # N(theta d1)
+    n2 = choose(call_out, zero, other, one_way)  # N(theta d2)
+    density = 2.0 * INVERSE_SQRT_2PI * (lesser * weight)  # s times the density at d1
+    delta = theta * growth_s * n1
+    gamma = density / S / (S * total)
+    vega = density * root
+    spread = 0.5 * density * sigma / root
+    asset = theta * s * n1
+    cash = theta * k * n2
+    decay = q * asset - r * cash - spread
+    worst = minimum(1.0 + h1 * h1 + h2 * h2, broadcast(1500.0))
+    error = EPSILON * (
+        4.0 * worst * price + 4.0 * (s + k) * (n1 + n2) + vega * absolute(r - q) / sigma
+    )
+    return price, delta, gamma, vega, decay, T * cash, -T * asset, error
 
 
 @kernel
 def european(theta: float, S: float, K: float, T: float, r: float, q: float, sigma: float) -> Row:
     """Return price, greeks and rounding bound of a European option with S, K, T, sigma > 0.
 
-    theta is +1 for a call and -1 for a put. The price is the sum of the intrinsic value of the
-    forward and an out-of-the-money price that is computed by scaled error functions, so that it
-    keeps its relative precision in the tails (after Jaeckel 2015).
+    theta is +1 for a call and -1 for a put.
     """
-    s = S * exp(-q * T)
-    k = K * exp(-r * T)
-    root = np.sqrt(T)
-    total = sigma * root
-    drift = log_ratio(S, K) + (r - q) * T
-    d1 = drift / total + 0.5 * total
-    d2 = drift / total - 0.5 * total
-    out = 1.0 if drift <= 0.0 else -1.0
-    price = _out_of_the_money(out, s, k, d1, d2, total)
-    if out != theta:
-        price += theta * (k * expm1(drift) if drift * drift < 0.1 else s - k)
-    density = normal_pdf(d1)
-    n1 = normal_cdf(theta * d1)
-    n2 = normal_cdf(theta * d2)
-    delta = theta * exp(-q * T) * n1
-    gamma = exp(-q * T) * density / (S * total)
-    vega = s * density * root
-    theta_greek = theta * (q * s * n1 - r * k * n2) - 0.5 * s * density * sigma / root
-    rho = theta * T * k * n2
-    dividend_rho = -theta * T * s * n1
-    worst = min(1.0 + d1 * d1 + d2 * d2, 1500.0)
-    error = EPSILON * (
-        4.0 * worst * price + 4.0 * (s + k) * (n1 + n2) + vega / root * abs(r - q) * root / sigma
+    row = european_lanes(
+        broadcast(theta),
+        broadcast(S),
+        broadcast(K),
+        broadcast(T),
+        broadcast(r),
+        broadcast(q),
+        broadcast(sigma),
     )
-    return price, delta, gamma, vega, theta_greek, rho, dividend_rho, error
+    return (
+        first(row[0]),
+        first(row[1]),
+        first(row[2]),
+        first(row[3]),
+        first(row[4]),
+        first(row[5]),
+        first(row[6]),
+        first(row[7]),
+    )
 
 
 @kernel
@@ -114,7 +149,7 @@ def deterministic(
     one-sided derivatives are averaged and gamma is 0.
     """
     when = T
-    value = theta * (S * exp(-q * T) - K * exp(-r * T))
+    value = theta * (S * elementary.exp(-q * T) - K * elementary.exp(-r * T))
     inside = False
     if american:
         if theta * (S - K) >= value:
@@ -122,18 +157,18 @@ def deterministic(
             value = theta * (S - K)
         ratio = r * K / (q * S) if q * S != 0.0 else -1.0
         if ratio > 0.0 and r != q:
-            t = log(ratio) / (r - q)
+            t = elementary.log(ratio) / (r - q)
             if 0.0 < t < T:
-                there = theta * (S * exp(-q * t) - K * exp(-r * t))
+                there = theta * (S * elementary.exp(-q * t) - K * elementary.exp(-r * t))
                 if there > value:
                     when = t
                     value = there
                     inside = True
-    s = S * exp(-q * when)
-    k = K * exp(-r * when)
+    s = S * elementary.exp(-q * when)
+    k = K * elementary.exp(-r * when)
     live = 1.0 if value > 0.0 else (0.5 if value == 0.0 and S > 0.0 and K > 0.0 else 0.0)
-    delta = live * theta * exp(-q * when)
-    gamma = theta * q * exp(-q * when) / ((r - q) * S) if inside and value > 0.0 else 0.0
+    delta = live * theta * elementary.exp(-q * when)
+    gamma = theta * q * elementary.exp(-q * when) / ((r - q) * S) if inside and value > 0.0 else 0.0
     decay = 0.0
     if when == T and not (american and T == 0.0 and value == theta * (S - K) and value > 0.0):
         decay = live * theta * (q * s - r * k)
@@ -144,15 +179,16 @@ def deterministic(
 
 
 @kernel
-def _swept(theta: float, S: float, K: float, T: float, r: float, q: float, sigma: float) -> Row:
+def _swept(
+    best: Row, theta: float, S: float, K: float, T: float, r: float, q: float, sigma: float
+) -> Row:
     """Price an American option whose drift |r - q| sweeps its diffusion aside, or hardly diffuses.
 
-    The larger of the European price and that of the best exercise time without diffusion. What
-    both miss is of the order of sigma^2 times expiry, and times the 1 / |r - q| years for which
-    a spot beside the strike feels its diffusion; nor is it more than the carry on a standard
+    The larger of the European price, `best`, and that of the best exercise time without diffusion.
+    What both miss is of the order of sigma^2 times expiry, and times the 1 / |r - q| years for
+    which a spot beside the strike feels its diffusion; nor is it more than the carry on a standard
     deviation, or than the option can be worth.
     """
-    best = european(theta, S, K, T, r, q, sigma)
     still = deterministic(theta, True, S, K, T, r, q)
     if still[0] > best[0]:
         best = still
@@ -160,6 +196,32 @@ def _swept(theta: float, S: float, K: float, T: float, r: float, q: float, sigma
     carrying = sigma * np.sqrt(T) * (abs(r) + abs(q)) * T
     error = min(max(S, K) * min(drifting, carrying), S if theta > 0.0 else K)
     return best[0], best[1], best[2], best[3], best[4], best[5], best[6], best[7] + error
+
+
+@kernel
+def _groups(
+    theta: Codes,
+    S: Floats,
+    K: Floats,
+    T: Floats,
+    r: Floats,
+    q: Floats,
+    sigma: Floats,
+    out: Floats,
+) -> None:
+    """Price whole groups of `WIDTH` European options."""
+    for g in range(len(S) // WIDTH):
+        row = european_lanes(
+            load_codes(theta, g),
+            load(S, g),
+            load(K, g),
+            load(T, g),
+            load(r, g),
+            load(q, g),
+            load(sigma, g),
+        )
+        for j in range(8):
+            store(out[j], g, row[j])
 
 
 @kernel
@@ -179,17 +241,38 @@ def closed_form(
     `kind` says what they equal: 0 European; 1 American, but a European one where sigma > 0, since
     exercise never pays; 2 American, with a drift that sweeps its diffusion aside.
     """
-    for i in range(len(S)):
+    n = len(S)
+    _groups(theta, S, K, T, r, q, sigma, out)
+    whole = n - n % WIDTH
+    if whole < n:
+        # The last option fills the lanes that are left.
+        pick = np.minimum(np.arange(whole, whole + WIDTH), n - 1)
+        rest = np.empty((8, WIDTH))
+        _groups(theta[pick], S[pick], K[pick], T[pick], r[pick], q[pick], sigma[pick], rest)
+        out[:, whole:] = rest[:, : n - whole]
+    for i in range(n):
+        random = S[i] > 0.0 and K[i] > 0.0 and sigma[i] > 0.0 and sigma[i] * T[i] > 0.0
+        if random and kind[i] == 0:
+            continue
         sign = float(theta[i])
-        if S[i] > 0.0 and K[i] > 0.0 and T[i] > 0.0 and sigma[i] > 0.0:
-            if kind[i] == 2:
-                row = _swept(sign, S[i], K[i], T[i], r[i], q[i], sigma[i])
-            else:
-                row = european(sign, S[i], K[i], T[i], r[i], q[i], sigma[i])
-        else:
+        if not random:
             row = deterministic(sign, kind[i] != 0, S[i], K[i], T[i], r[i], q[i])
-        for j in range(8):
-            out[j, i] = row[j]
+            for j in range(8):
+                out[j, i] = row[j]
+        elif kind[i] == 2:
+            row = (
+                out[0, i],
+                out[1, i],
+                out[2, i],
+                out[3, i],
+                out[4, i],
+                out[5, i],
+                out[6, i],
+                out[7, i],
+            )
+            row = _swept(row, sign, S[i], K[i], T[i], r[i], q[i], sigma[i])
+            for j in range(8):
+                out[j, i] = row[j]
         if kind[i] != 0:
             out[0, i] = max(out[0, i], sign * (S[i] - K[i]))
 

@@ -18,7 +18,7 @@ from numba.extending import intrinsic, models, overload, register_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .jit import Floats
+    from .jit import Codes, Floats
 
 WIDTH = 8
 _VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
@@ -31,10 +31,15 @@ class Lane:
 
     if TYPE_CHECKING:
 
-        def __add__(self, other: Lane) -> Lane: ...
-        def __sub__(self, other: Lane) -> Lane: ...
-        def __mul__(self, other: Lane) -> Lane: ...
-        def __truediv__(self, other: Lane) -> Lane: ...
+        def __add__(self, other: Lane | float) -> Lane: ...
+        def __sub__(self, other: Lane | float) -> Lane: ...
+        def __mul__(self, other: Lane | float) -> Lane: ...
+        def __truediv__(self, other: Lane | float) -> Lane: ...
+        def __radd__(self, other: float) -> Lane: ...
+        def __rsub__(self, other: float) -> Lane: ...
+        def __rmul__(self, other: float) -> Lane: ...
+        def __rtruediv__(self, other: float) -> Lane: ...
+        def __neg__(self) -> Lane: ...
 
 
 class _LaneType(types.Type):
@@ -124,3 +129,242 @@ store = cast("Callable[[Floats, int, Lane], None]", _store)
 broadcast = cast("Callable[[float], Lane]", _broadcast)
 # choose(a, b, yes, no): `yes` in the lanes where a > b, `no` in the others.
 choose = cast("Callable[[Lane, Lane, Lane, Lane], Lane]", _choose)
+
+
+def _with_numbers(symbol: Callable[[Any, Any], Any]) -> None:
+    def number_last(a: Any, b: Any) -> Any:
+        return symbol(a, _broadcast(b))  # type: ignore[call-arg]
+
+    def number_first(a: Any, b: Any) -> Any:
+        return symbol(_broadcast(a), b)  # type: ignore[call-arg]
+
+    @overload(symbol)
+    def resolve(a: Any, b: Any) -> Any:
+        match a, b:
+            case _LaneType(), types.Float():
+                return number_last
+            case types.Float(), _LaneType():
+                return number_first
+        return None
+
+
+for _symbol in (operator.add, operator.sub, operator.mul, operator.truediv):
+    _with_numbers(_symbol)
+
+
+def _of_one(emit_lanes: Callable[..., Any]) -> Any:
+    @intrinsic
+    def function(typing_context: Any, a: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit_lanes(builder, *args)
+
+        return _lane(_lane), emit
+
+    return function
+
+
+def _of_two(emit_lanes: Callable[..., Any]) -> Any:
+    @intrinsic
+    def function(typing_context: Any, a: Any, b: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit_lanes(builder, *args)
+
+        return _lane(_lane, _lane), emit
+
+    return function
+
+
+def _of_three(emit_lanes: Callable[..., Any]) -> Any:
+    @intrinsic
+    def function(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit_lanes(builder, *args)
+
+        return _lane(_lane, _lane, _lane), emit
+
+    return function
+
+
+_negative = _of_one(lambda builder, a: builder.fneg(a))
+
+
+@overload(operator.neg)
+def _negate(a: Any) -> Any:
+    def apply(a: Any) -> Any:
+        return _negative(a)
+
+    return apply if isinstance(a, _LaneType) else None
+
+
+def _named(name: str) -> Callable[..., Any]:
+    """Emit LLVM's own function of vectors, an instruction on every target."""
+
+    def emit(builder: Any, *lanes: Any) -> Any:
+        signature = ir.FunctionType(_VECTOR, [_VECTOR] * len(lanes))
+        full_name = f"llvm.{name}.v{WIDTH}f64"
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, signature, full_name
+        )
+        return builder.call(function, lanes)
+
+    return emit
+
+
+def _greater(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _less(builder: Any, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+_WHOLE = ir.VectorType(ir.IntType(64), WIDTH)
+
+
+class Bits:
+    """What a kernel sees of the 64-bit integers in a lane: sums and shifts, lane by lane."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __add__(self, other: int) -> Bits: ...
+        def __sub__(self, other: Bits | int) -> Bits: ...
+        def __lshift__(self, other: int) -> Bits: ...
+        def __rshift__(self, other: int) -> Bits: ...
+
+
+class _BitsType(types.Type):
+    """What numba infers for `Bits`."""
+
+
+_whole = _BitsType(name=f"int64x{WIDTH}")
+
+
+@register_model(_BitsType)
+class _BitsModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _WHOLE)  # type: ignore[no-untyped-call]
+
+
+@intrinsic
+def _bits(typing_context: Any, lane: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _WHOLE)
+
+    return _whole(_lane), emit
+
+
+@intrinsic
+def _doubles(typing_context: Any, whole: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _VECTOR)
+
+    return _lane(_whole), emit
+
+
+@intrinsic
+def _repeat(typing_context: Any, number: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        undefined = ir.Constant(_WHOLE, ir.Undefined)
+        first = builder.insert_element(undefined, args[0], cgutils.int32_t(0))
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+        return builder.shuffle_vector(first, undefined, mask)
+
+    return _whole(types.int64), emit
+
+
+def _whole_arithmetic(symbol: Callable[[Any, Any], Any], emitter: str) -> None:
+    @intrinsic
+    def operate(typing_context: Any, a: Any, b: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, emitter)(*args)
+
+        return _whole(_whole, _whole), emit
+
+    def apply(a: Any, b: Any) -> Any:
+        return operate(a, b)  # type: ignore[call-arg]
+
+    def apply_number(a: Any, b: Any) -> Any:
+        return operate(a, _repeat(b))  # type: ignore[call-arg]
+
+    @overload(symbol)
+    def resolve(a: Any, b: Any) -> Any:
+        match a, b:
+            case _BitsType(), _BitsType():
+                return apply
+            case _BitsType(), types.Integer():
+                return apply_number
+        return None
+
+
+_whole_arithmetic(operator.add, "add")
+_whole_arithmetic(operator.sub, "sub")
+_whole_arithmetic(operator.lshift, "shl")
+_whole_arithmetic(operator.rshift, "lshr")
+
+
+@intrinsic
+def _load_codes(typing_context: Any, array: Any, row: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, row = args
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        first = builder.gep(data, [builder.mul(row, ir.Constant(row.type, WIDTH))])
+        vector = ir.VectorType(ir.IntType(8), WIDTH)
+        codes = builder.load(builder.bitcast(first, vector.as_pointer()), align=1)
+        return builder.sitofp(codes, _VECTOR)
+
+    return _lane(array, types.intp), emit
+
+
+@intrinsic
+def _store_codes(typing_context: Any, array: Any, row: Any, lane: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, row, lane = args
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        first = builder.gep(data, [builder.mul(row, ir.Constant(row.type, WIDTH))])
+        vector = ir.VectorType(ir.IntType(8), WIDTH)
+        codes = builder.fptosi(lane, vector)
+        builder.store(codes, builder.bitcast(first, vector.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, _lane), emit
+
+
+@intrinsic
+def _first(typing_context: Any, lane: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], cgutils.int32_t(0))
+
+    return types.float64(_lane), emit
+
+
+@intrinsic
+def _any_greater(typing_context: Any, a: Any, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        flags = builder.fcmp_ordered(">", *args)
+        together = builder.bitcast(flags, ir.IntType(WIDTH))
+        return builder.icmp_unsigned("!=", together, ir.Constant(ir.IntType(WIDTH), 0))
+
+    return types.boolean(_lane, _lane), emit
+
+
+# Square root, absolute value and nearest whole number (halves to even) in every lane.
+square_root = cast("Callable[[Lane], Lane]", _of_one(_named("sqrt")))
+absolute = cast("Callable[[Lane], Lane]", _of_one(_named("fabs")))
+nearest = cast("Callable[[Lane], Lane]", _of_one(_named("rint")))
+# The larger and the smaller of two; where one is not a number, the second.
+maximum = cast("Callable[[Lane, Lane], Lane]", _of_two(_greater))
+minimum = cast("Callable[[Lane, Lane], Lane]", _of_two(_less))
+# a * b + c, rounded once.
+fused = cast("Callable[[Lane, Lane, Lane], Lane]", _of_three(_named("fma")))
+# The 64 bits of every double as an integer, and back; shifts to the right bring in zeros.
+bits = cast("Callable[[Lane], Bits]", _bits)
+doubles = cast("Callable[[Bits], Lane]", _doubles)
+# Row of a C-contiguous int8 array of shape (n, WIDTH), as doubles, and a write to such a row.
+load_codes = cast("Callable[[Codes, int], Lane]", _load_codes)
+store_codes = cast("Callable[[Codes, int, Lane], None]", _store_codes)
+# The double in the first lane.
+first = cast("Callable[[Lane], float]", _first)
+# Whether a > b in any lane.
+any_greater = cast("Callable[[Lane, Lane], bool]", _any_greater)

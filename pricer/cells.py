@@ -140,15 +140,15 @@ class Cells:
 
     def shown(self, name: str, index: int) -> str | float | None:
         """Return one input as JSON can hold it: a word, a number, a table's label, or None."""
-        value: float = getattr(self, name)[index].item()
+        value = float(getattr(self, name)[index])
         if name in WORDS:
             return words_by_code(name)[int(value)]
         if name in TABLES:
             return None if value == NO_TABLE else self.tables[int(value)].called
-        if name in CURVES and (place := getattr(self, f"{name}_curve")[index]) != NO_TABLE:
+        if name in CURVES and (place := int(getattr(self, f"{name}_curve")[index])) != NO_TABLE:
             return self.tables[place].called
         if np.isfinite(value):
-            return float(value)
+            return value
         return None if np.isnan(value) else str(value)
 
 
@@ -260,6 +260,8 @@ def _check_allowed(kind: str, name: str, code: int) -> None:
 def _has_table(value: Any) -> bool:
     if isinstance(value, Curve):
         return True
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return False
     return isinstance(value, list | tuple | np.ndarray) and any(
         isinstance(one, Curve) for one in np.asarray(_objects(value)).flat
     )

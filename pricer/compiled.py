@@ -36,6 +36,7 @@ COMPILE_S = {
     "black_scholes": 5,
     "finite_difference": 15,
     "averages": 1,
+    "implied": 5,
     "knock": 10,
     "scheduled": 30,
 }

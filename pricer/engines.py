@@ -89,6 +89,12 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
     return np.require(array, requirements=["C", "W"])
 
 
+def cells_alone(settings: Settings) -> Solution:
+    """Return what prices cells that a closed form prices alone (`methods.exact_alone`)."""
+    none = np.zeros((7, 1))
+    return Solution(settings, np.array([ANALYTIC], np.uint8), None, None, none, none[:3])
+
+
 def slices_of(families: Families, settings: Settings) -> Indices:
     """Count the expiries to solve before each family and after the last, shape (F + 1,)."""
     codes = methods_of(families, settings.method)
@@ -147,7 +153,7 @@ def _march_shared(
         return None
     place = np.full(len(families), -1)
     place[chosen] = np.arange(len(chosen))
-    _, finite_difference = kernels()
+    (finite_difference,) = kernels("finite_difference")
     options = finite_difference.Options(
         theta=_plain(cells.right[chosen]),
         american=_plain(cells.exercise[chosen]),
@@ -199,7 +205,7 @@ def _resolved(vol: Floats, expiry: Floats) -> NDArray[np.bool_]:
 
 def evaluate(solution: Solution, cells: Cells, offsets: Indices) -> Prices:
     """Price cells of solved families; `offsets`, shape (F + 1,), delimits each family's cells."""
-    black_scholes, _ = kernels()
+    (black_scholes,) = kernels("black_scholes")
     settings = solution.settings
     family = np.repeat(np.arange(len(solution.codes)), np.diff(offsets))
     codes = solution.codes[family]
@@ -252,7 +258,7 @@ def _price_plain(
     status[rough & random & (error > tolerance * cells.strike)] = Status.tolerance
     if not pde.any():
         return
-    _, finite_difference = kernels()
+    (finite_difference,) = kernels("finite_difference")
     _read_off(finite_difference, solution.shared, cells, cells.strike, family, pde, out)
     method[pde] = FINITE_DIFFERENCE
     late = pde & (error > tolerance * cells.strike)
@@ -318,8 +324,13 @@ def _closed_claims(
     live = expiry > 0.0
     state = np.where(live, left * spot - paid * unit, spot)
     part = np.empty((len(out), len(spot)))
+    owed = {name: getattr(claims, name)[where] for name in PAYOFF_FIELDS}
+    # What is watched on dates alone comes here only at expiry, when no date is left.
+    unwatched = claims.continuous[where] == 0
+    owed["lower"] = np.where(unwatched, 0.0, owed["lower"])
+    owed["upper"] = np.where(unwatched, np.inf, owed["upper"])
     knock.closed_form(
-        *(_plain(getattr(claims, name)[where]) for name in PAYOFF_FIELDS),
+        *map(_plain, owed.values()),
         *(_plain(a) for a in (state, expiry, rate, dividend_yield, vol)),
         part,
     )
@@ -343,14 +354,16 @@ def _closed_form(
     """Write the closed form of the cells `where` to their columns of `out`, shape (8, n)."""
     if not where.any():
         return
-    black_scholes, _ = kernels()
+    (black_scholes,) = kernels("black_scholes")
     # An American option with less vol than this has none: its European price is not its limit.
     vol = np.where((cells.exercise > 0) & (cells.vol < LEAST_VOL), 0.0, cells.vol)
     inputs = (cells.spot, cells.strike, cells.expiry, cells.rate, cells.dividend_yield, vol)
+    given = (cells.right, kinds, *inputs)
+    if where.all():
+        black_scholes.closed_form(*map(_plain, given), out)
+        return
     part = np.empty((len(out), int(where.sum())))
-    black_scholes.closed_form(
-        _plain(cells.right[where]), _plain(kinds[where]), *(_plain(a[where]) for a in inputs), part
-    )
+    black_scholes.closed_form(*(_plain(a[where]) for a in given), part)
     out[:, where] = part
 
 

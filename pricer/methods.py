@@ -48,6 +48,14 @@ def plain_cells(cells: Cells) -> Booleans:
     return where
 
 
+def exact_alone(cells: Cells, method: str) -> Booleans:
+    """Tell which cells a closed form prices whatever family they are in: plain European ones."""
+    if method == "finite_difference":
+        return np.zeros(len(cells), dtype=bool)
+    where: Booleans = plain_cells(cells) & (cells.exercise == 0)
+    return where
+
+
 def special_of(families: Families) -> Special:
     """Describe families with at least one positive expiry each."""
     claims = claims_of(families.cells)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +21,14 @@ from .contracts import (
     check_method,
     check_tolerance,
 )
-from .engines import Settings, evaluate, slices_of, solve
+from .engines import Settings, cells_alone, evaluate, slices_of, solve
 from .errors import SpecError
 from .families import families_of, sort_by_family
+from .methods import exact_alone
 from .prices import Prices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -89,33 +91,50 @@ def price_cells(
     """Price n flat cells, of any types of contracts; arrays have `shape`, (n,) by default."""
     shape = (len(cells),) if shape is None else shape
     threads = check_workers(workers)
-    order, offsets = sort_by_family(cells)
-    cells = cells[order]
-    families = families_of(cells, offsets)
     table = np.empty((len(MEASURES) + 1, len(cells)))
     status = np.empty(len(cells), np.uint8)
     codes = np.empty(len(cells), np.uint8)
 
-    def run(batch: range) -> None:
-        solution = solve(families[batch.start : batch.stop], settings)
-        for first, last in _pieces(offsets[batch.start : batch.stop + 1]):
-            inner = np.clip(offsets[batch.start : batch.stop + 1], first, last)
-            part = evaluate(solution, cells[first:last], inner - first)
-            where = order[first:last]
-            for row, name in enumerate((*MEASURES, "error")):
-                values = getattr(part, name)
-                if values is not None:
-                    table[row, where] = values
-            status[where] = part.status
-            codes[where] = part.method
+    def keep(part: Prices, where: Any) -> None:
+        for row, name in enumerate((*MEASURES, "error")):
+            values = getattr(part, name)
+            if values is not None:
+                table[row, where] = values
+        status[where] = part.status
+        codes[where] = part.method
 
-    batches = list(_batches(families, settings))
-    if len(batches) < 2 or threads < 2:
-        for batch in batches:
-            run(batch)
+    alone = exact_alone(cells, settings.method)
+    jobs: list[Callable[[], None]] = []
+    if alone.any():
+        one, exact = cells_alone(settings), None if alone.all() else np.flatnonzero(alone)
+
+        def price_exact(first: int, last: int) -> None:
+            where = slice(first, last) if exact is None else exact[first:last]
+            part = cells[where]
+            keep(evaluate(one, part, np.array([0, len(part)])), where)
+
+        jobs += [partial(price_exact, *ends) for ends in _pieces(0, int(alone.sum()))]
+    if not alone.all():
+        rest = np.flatnonzero(~alone)
+        inner, offsets = sort_by_family(cells[rest])
+        order = rest[inner]
+        grouped = cells[order]
+        families = families_of(grouped, offsets)
+
+        def price_families(batch: range) -> None:
+            solution = solve(families[batch.start : batch.stop], settings)
+            limits = offsets[batch.start : batch.stop + 1]
+            for first, last in _pieces(int(limits[0]), int(limits[-1])):
+                part = evaluate(solution, grouped[first:last], np.clip(limits, first, last) - first)
+                keep(part, order[first:last])
+
+        jobs += [partial(price_families, batch) for batch in _batches(families, settings)]
+    if len(jobs) < 2 or threads < 2:
+        for job in jobs:
+            job()
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, batches))
+            list(pool.map(lambda job: job(), jobs))
     asked = (*settings.measures, "error")
     values = {
         name: table[row].reshape(shape) if name in asked else None
@@ -124,12 +143,9 @@ def price_cells(
     model = None
     if "cash_dividends" in cells.columns:
         names = np.array(tuple(WORDS["dividend_model"]))
-        model = np.empty(len(cells), names.dtype)
-        model[order] = names[cells.dividend_model]
-        model = model.reshape(shape)
-    return Prices(  # type: ignore[arg-type]
-        **values, status=status.reshape(shape), method=codes.reshape(shape), dividend_model=model
-    )
+        model = names[cells.dividend_model].reshape(shape)
+    shaped = {"status": status.reshape(shape), "method": codes.reshape(shape)}
+    return Prices(**values, **shaped, dividend_model=model)  # type: ignore[arg-type]
 
 
 def _batch_end(slices: NDArray[np.int64], start: int) -> int:
@@ -148,10 +164,10 @@ def _batches(families: Families, settings: Settings) -> Iterator[range]:
         start = stop
 
 
-def _pieces(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Cut the cells of a batch into runs that are evaluated together."""
-    for first in range(int(offsets[0]), int(offsets[-1]), EVALUATE_CELLS):
-        yield first, min(first + EVALUATE_CELLS, int(offsets[-1]))
+def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Cut cells into runs that are evaluated together."""
+    for first in range(start, stop, EVALUATE_CELLS):
+        yield first, min(first + EVALUATE_CELLS, stop)
 
 
 def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Prices]]:

@@ -250,3 +250,14 @@ def test_american_options_that_are_never_exercised_early_are_european() -> None:
         for name in (*MEASURES, "error"):
             assert getattr(american, name) == getattr(european, name)
         assert american.method == 1
+
+
+def test_a_value_does_not_depend_on_company_or_place() -> None:
+    options = near_the_money(8)
+    options["vol"][::5] = 0.0
+    options["expiry"][1::9] = 0.0
+    together = priced(options)
+    for order in (np.random.default_rng(9).permutation(COUNT), *map(np.arange, range(1, 18))):
+        part = priced({name: column[order] for name, column in options.items()})
+        for name in (*MEASURES, "error"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(together, name)[order])

@@ -1,0 +1,193 @@
+"""The elementary functions on lanes against mpmath, in units of the last place."""
+
+from __future__ import annotations
+
+import math
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import mpmath  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from numba import njit
+
+from pricer.compiled import kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Function = Callable[[Floats], Floats]
+
+kernels("black_scholes")  # sets up numba before the modules below import it
+
+from pricer.kernels import lane_elementary  # noqa: E402
+from pricer.kernels.lanes import WIDTH, load, store  # noqa: E402
+
+SEED = 20140606
+COUNT = 4000
+
+
+def on_lanes(function: Any) -> Function:
+    """Return `function` of lanes as a function of arrays."""
+
+    @njit(cache=False)
+    def groups(x: Floats, out: Floats) -> None:
+        for g in range(len(x) // WIDTH):
+            store(out, g, function(load(x, g)))
+
+    @wraps(function.py_func)
+    def apply(x: Floats) -> Floats:
+        out = np.empty(len(padded(x)))
+        groups(padded(x), out)
+        return out[: len(x)]
+
+    return apply
+
+
+def on_two_lanes(function: Any) -> Callable[[Floats, Floats], Floats]:
+    @njit(cache=False)
+    def groups(x: Floats, y: Floats, out: Floats) -> None:
+        for g in range(len(x) // WIDTH):
+            store(out, g, function(load(x, g), load(y, g)))
+
+    def apply(x: Floats, y: Floats) -> Floats:
+        out = np.empty(len(padded(x)))
+        groups(padded(x), padded(y), out)
+        return out[: len(x)]
+
+    return apply
+
+
+def padded(x: Floats) -> Floats:
+    return np.resize(x, -(-len(x) // WIDTH) * WIDTH)
+
+
+exp = on_lanes(lane_elementary.exp)
+expm1_small = on_lanes(lane_elementary.expm1_small)
+log = on_lanes(lane_elementary.log)
+log_ratio = on_two_lanes(lane_elementary.log_ratio)
+gaussian = on_lanes(lane_elementary.gaussian)
+erfcx = on_lanes(lane_elementary.erfcx)
+erfcx_difference = on_two_lanes(lane_elementary.erfcx_difference)
+
+
+def ulps(function: Function, exact: Callable[[Any], Any], *points: Floats) -> float:
+    """Return the largest distance to the exact value, in units of its last place."""
+    x = np.concatenate(points)
+    worst = 0.0
+    with mpmath.workdps(40):
+        for point, got in zip(x.tolist(), function(x).tolist(), strict=True):
+            truth = exact(mpmath.mpf(point))
+            worst = max(worst, float(abs(got - truth) / math.ulp(float(truth))))
+    return worst
+
+
+def spread(low: float, high: float, count: int = COUNT) -> Floats:
+    """Return random points of an interval and its ends."""
+    points = np.random.default_rng(SEED).uniform(low, high, count)
+    return np.concatenate((points, [low, high]))
+
+
+def exact_gaussian(x: Any) -> Any:
+    return mpmath.exp(-x * x / 2)
+
+
+def exact_erfcx(x: Any) -> Any:
+    return mpmath.exp(x * x) * mpmath.erfc(x)
+
+
+def test_exp_is_within_1_ulp() -> None:
+    assert ulps(exp, mpmath.exp, spread(-708, 709), spread(-1, 1), spread(-1e-8, 1e-8, 100)) <= 1
+
+
+def test_exp_minus_one_is_within_1_ulp_of_small_arguments() -> None:
+    assert ulps(expm1_small, mpmath.expm1, spread(-0.34, 0.34), spread(-1e-3, 1e-3)) <= 1
+
+
+def test_log_is_within_1_ulp() -> None:
+    sizes = 10.0 ** spread(-323, 308)
+    assert ulps(log, mpmath.log, sizes, spread(0.5, 2), spread(0.999, 1.001)) <= 1
+
+
+def test_gaussian_is_within_1_2_ulps() -> None:
+    assert ulps(gaussian, exact_gaussian, spread(-37, 37), spread(-2, 2)) <= 1.2
+
+
+def test_erfcx_is_within_five_ulps() -> None:
+    points = (spread(0, 30), spread(0, 1), spread(0, 0.1), 10.0 ** spread(-8, 8, 500))
+    assert ulps(erfcx, exact_erfcx, *points) <= 5
+
+
+def test_the_logarithm_of_a_ratio_is_within_three_ulps() -> None:
+    random = np.random.default_rng(SEED)
+    y = 10.0 ** random.uniform(-5, 5, COUNT)
+    x = y * np.exp(random.choice([1e-14, 1e-6, 0.1, 1.0, 30.0], COUNT) * random.normal(size=COUNT))
+    with mpmath.workdps(40):
+        for a, b, got in zip(x.tolist(), y.tolist(), log_ratio(x, y).tolist(), strict=True):
+            truth = mpmath.log(mpmath.mpf(a) / mpmath.mpf(b))
+            assert abs(got - truth) <= 3 * math.ulp(float(truth)), (a, b)
+
+
+def test_the_sign_of_the_logarithm_of_a_ratio_survives_underflow() -> None:
+    assert log_ratio(np.array([1e-200, 1e200]), np.array([1e200, 1e-200])) == pytest.approx(
+        [-745, 710], abs=1
+    )
+
+
+@pytest.mark.parametrize("gap", [0.1, 0.05, 1e-3, 1e-9])
+def test_a_small_difference_of_erfcx_keeps_its_digits(gap: float) -> None:
+    x = np.concatenate((spread(0, 2, 200), spread(0, 26, 200)))
+    out = erfcx_difference(x, np.full(len(x), gap))
+    with mpmath.workdps(60):
+        half = mpmath.mpf(gap) / 2
+        for point, got in zip(x.tolist(), out.tolist(), strict=True):
+            truth = exact_erfcx(point - half) - exact_erfcx(point + half)
+            # f' = 2x f - 2/sqrt(pi) cancels by the square of x.
+            assert abs(got - truth) <= 2e-15 * (1 + point * point) * truth
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "value"),
+    [
+        (exp, 0.0, 1.0),
+        (exp, -746.0, 0.0),
+        (exp, 710.0, math.inf),
+        (exp, -math.inf, 0.0),
+        (exp, math.inf, math.inf),
+        (exp, -745.0, 5e-324),
+        (exp, 709.782, math.exp(709.782)),
+        (log, 1.0, 0.0),
+        (log, 0.0, -math.inf),
+        (log, -0.0, -math.inf),
+        (log, math.inf, math.inf),
+        (log, 5e-324, math.log(5e-324)),
+        (log, 2.2250738585072014e-308, math.log(2.2250738585072014e-308)),
+        (gaussian, 0.0, 1.0),
+        (gaussian, 55.0, 0.0),
+        (gaussian, -math.inf, 0.0),
+    ],
+)
+def test_limits_are_exact(function: Function, x: float, value: float) -> None:
+    assert function(np.array([x]))[0] == value
+
+
+@pytest.mark.parametrize("function", [exp, expm1_small, log, gaussian, erfcx])
+def test_nan_stays_nan(function: Function) -> None:
+    assert math.isnan(function(np.array([math.nan]))[0])
+
+
+def test_the_logarithm_of_a_negative_number_is_nan() -> None:
+    assert np.isnan(log(np.array([-1.0, -5e-324, -math.inf]))).all()
+
+
+@pytest.mark.parametrize("function", [exp, expm1_small, log, gaussian, erfcx])
+def test_lanes_do_not_see_each_other(function: Function) -> None:
+    x = spread(0.01, 0.3, 61)
+    together = function(x)
+    for i in range(len(x)):
+        company = np.full(WIDTH, (math.nan, 1e300, 0.0, -5.0)[i % 4])
+        company[i % WIDTH] = x[i]
+        assert function(company)[i % WIDTH] == together[i]
