@@ -178,13 +178,15 @@ def test_short_words_mean_the_full_ones() -> None:
 
 
 def test_an_option_without_a_price_says_why() -> None:
-    two_boundaries = (*ONE, "--rate", "-0.05", "--dividend-yield", "-0.1")
-    reason = "has two exercise boundaries, which no method here prices"
-    assert error(*two_boundaries) == f"american put: unsupported: {reason}"
-    result = run(*two_boundaries, "--json")
+    escrowed = ("--cash-dividends", "0.5:1", "--dividend-model", "escrowed")
+    knocked = ("--type", "barrier", "--barrier", "90", "--barrier-type", "down_out")
+    result = run(*ONE, *knocked, *escrowed, "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    assert (found["price"], found["status"], found["reason"]) == (None, "unsupported", reason)
+    assert (found["price"], found["status"]) == (None, "unsupported")
+    assert found["reason"]
+    reason = f"american down out put barrier: unsupported: {found['reason']}"
+    assert error(*ONE, *knocked, *escrowed) == reason
 
 
 def test_an_option_beyond_the_work_limit_has_its_price_and_says_so() -> None:
