@@ -99,7 +99,7 @@ def _published() -> list[Case]:
     cases = []
     for table in document["tables"]:
         columns = dict(zip(document["columns"], zip(*table["rows"], strict=True), strict=True))
-        options = {name: np.array(columns[name]) for name in INPUTS}
+        options = {name: np.array(values) for name, values in columns.items() if name != "value"}
         error = _values(options) - np.array(columns["value"])
         note = table.get("note", "")
         cases.append(_case(table["name"], table["source"], options, error, table["bound"], note))
