@@ -29,7 +29,8 @@ from .contracts import (
 )
 from .dated import Curve, Dates, Dividends
 from .errors import SpecError
-from .grid import check_closed_form, exact
+from .grid import check_closed_form
+from .gridvalues import exact
 from .inputs import Inputs
 
 if TYPE_CHECKING:

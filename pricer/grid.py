@@ -5,56 +5,58 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
-from datetime import date, time
-from decimal import Decimal
-from functools import partial
-from math import isnan, prod
-from typing import TYPE_CHECKING, Any, cast
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import number_hint
+from .cells import ABOVE_ZERO
 from .contracts import (
+    ALLOWED,
+    CONTRACTS,
+    CURVES,
     DEFAULT_TOLERANCE,
     INPUTS,
     MEASURES,
     NOT_NEGATIVE,
+    TABLES,
     WORDS,
     check_measures,
     check_method,
-    check_number,
     check_tolerance,
     code_of,
+    defaults_of,
+    inputs_of,
     suggest,
 )
+from .dated import Curve, Dates, Dividends
 from .errors import SpecError
+from .gridvalues import (
+    Value,
+    check_count,
+    exact,
+    inexact,
+    keyed,
+    number_of,
+    show,
+    value_of,
+    values_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-DEFAULTS: dict[str, str | float] = {"exercise": "european", "dividend_yield": 0.0}
-INPUTS = INPUTS[:8]
-CONTRACT_TYPES = ("vanilla",)
-CONTRACT_INPUTS = ("right", "exercise", "strike", "expiry")
-MAX_AXIS_VALUES = 1_000_000
-# Each is a slice of one solve, kept in memory.
-MAX_EXPIRIES = 50_000
 MAX_CELLS = 2**63 - 1
 
-_TABLES = {
-    "contract": ("type", *CONTRACT_INPUTS),
-    "axes": INPUTS,
-    "method": ("name", "tolerance", "measures"),
-}
-_NUMERIC = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*", re.IGNORECASE)
-_RANGE_KEYS = ("start", "stop", "count", "step")
-
-Value = str | float
+_METHOD_KEYS = ("name", "tolerance", "measures")
+_FILE_TABLES = ("contract", "axes", "method")
+# What a sweep is mostly of stands in [axes] alone.
+_SWEPT = ("spot", "vol", "rate", "dividend_yield")
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One swept input and the values it takes: numbers strictly increasing, words distinct."""
+    """One swept input and the values it takes: numbers strictly increasing, others distinct."""
 
     name: str
     values: tuple[Value, ...]
@@ -65,20 +67,38 @@ class Axis:
             raise SpecError(f"{place}: is not an input{suggest(self.name, INPUTS)}")
         if len(self.values) == 0:
             raise SpecError(f"{place}: must have at least one value, got none")
-        _check_count(place, self.name, len(self.values))
-        values = _words(place, self) if self.name in WORDS else _numbers(place, self)
+        check_count(place, self.name, len(self.values))
+        values = self.values
+        if self.name in WORDS or self.name in TABLES:
+            values = tuple(value_of(place, self.name, value) for value in values)
+        elif self.name in CURVES:
+            values = tuple(
+                value if isinstance(value, float) else value_of(place, self.name, value)
+                for value in values
+            )
+        tables = any(isinstance(value, Curve | Dividends | Dates) for value in values)
+        if tables or self.name in WORDS:
+            _check_distinct(place, values)
+        else:
+            values = _numbers(place, self.name, values)
         object.__setattr__(self, "values", values)
 
     def __len__(self) -> int:
         """Return the number of values."""
         return len(self.values)
 
+    @property
+    def shown(self) -> tuple[str | float, ...]:
+        """The values as outputs show them and queries name them: tables by label or text."""
+        return tuple(map(shown, self.values))
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Every combination of the values of `axes`, with `fixed` for the other inputs.
+    """Every combination of the values of `axes`, with `fixed` for other inputs of a `type`.
 
-    `axes` are in file order. Inputs given in neither take their default where they have one.
+    `axes` are in file order. Inputs given in neither take their default where they have one;
+    `fixed` keeps those that every output shows, and leaves out what is given as its default.
     """
 
     axes: tuple[Axis, ...]
@@ -87,41 +107,90 @@ class Grid:
     method: str = "auto"
     tolerance: float = DEFAULT_TOLERANCE
     measures: tuple[str, ...] = MEASURES
+    type: str = "vanilla"
 
     def __post_init__(self) -> None:
+        code_of("type", self.type)
         names = [axis.name for axis in self.axes]
         for name in names:
             if names.count(name) > 1:
                 raise SpecError(f"axes.{name}: must be given once")
             if name in self.fixed:
                 raise SpecError(f"{name}: is given in [contract] and in [axes]; keep one of them")
-        fixed = {}
-        for name in INPUTS:
-            if name in names:
-                continue
-            if name not in self.fixed and name not in DEFAULTS:
-                where = "[contract] or [axes]" if name in CONTRACT_INPUTS else "[axes]"
+        known, defaults = inputs_of(self.type), defaults_of(self.type)
+        for name in known:
+            if name not in names and name not in self.fixed and name not in defaults:
+                where = "[axes]" if name in _SWEPT else "[contract] or [axes]"
                 raise SpecError(f"axes.{name}: is missing; give it in {where}")
-            value = self.fixed.get(name, DEFAULTS.get(name))
-            fixed[name] = _value(f"contract.{name}", name, value)
-        for name in self.fixed:
-            if name not in INPUTS:
-                raise SpecError(f"contract.{name}: is not an input{suggest(name, INPUTS)}")
+        for table, given in (("contract", self.fixed), ("axes", names)):
+            for name in given:
+                if name not in known:
+                    raise _not_an_input(f"{table}.{name}", name, self.type)
         if self.cells > MAX_CELLS:
             raise SpecError(f"axes: must make fewer than 2^63 cells, got {self.cells:.3e}")
-        object.__setattr__(self, "fixed", fixed)
+        object.__setattr__(self, "fixed", self._fixed())
         object.__setattr__(self, "method", check_method(self.method))
         object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
         object.__setattr__(self, "measures", check_measures(self.measures))
-        for axis in self.axes:
-            if axis.name == "exercise":
-                check_closed_form(self.method, axis.values)
-        check_closed_form(self.method, (fixed.get("exercise", ""),))
+        self._check_together()
+
+    def _fixed(self) -> dict[str, Value]:
+        """Return the values of inputs that are no axis, as long as outputs show them."""
+        names = {axis.name for axis in self.axes}
+        always = {"exercise", "dividend_yield"}
+        if "cash_dividends" in names or "cash_dividends" in self.fixed:
+            always.add("dividend_model")
+        fixed: dict[str, Value] = {}
+        defaults = defaults_of(self.type)
+        for name in inputs_of(self.type):
+            default = defaults.get(name)
+            value: object = self.fixed.get(name, default)
+            if name in names or value is None:
+                continue
+            checked = value_of(f"contract.{name}", name, value)
+            if name in always or checked != default:
+                fixed[name] = checked
+        return fixed
+
+    def _check_together(self) -> None:
+        """Raise `SpecError` where values cannot be meant of this type, or beside each other."""
+        for name in inputs_of(self.type):
+            allowed = ALLOWED.get((self.type, name), ())
+            for word in self.values(name):
+                if allowed and word not in allowed:
+                    place = "contract" if name in self.fixed else "axes"
+                    rule = f"must be {' or '.join(allowed)}, got {word!r}"
+                    raise SpecError(f"{place}.{name}: {rule}")
+        exercises = self.values("exercise")
+        check_closed_form(self.method, exercises)
+        dates = self.values("exercise_dates")
+        if "bermudan" in exercises and not dates:
+            raise SpecError("axes.exercise_dates: is missing; bermudan exercise needs them")
+        if dates and "bermudan" not in exercises:
+            got = " and ".join(map(str, exercises))
+            raise SpecError(f'exercise_dates: need exercise = "bermudan", got {got}')
+        lower, upper = (
+            [value for value in self.values(name) if isinstance(value, float)]
+            for name in ("lower_barrier", "upper_barrier")
+        )
+        if lower and max(upper) <= min(lower):
+            rule = "must be above the lower barrier"
+            raise SpecError(f"upper_barrier: {rule}, got {max(upper)} and {min(lower)}")
 
     @property
     def cells(self) -> int:
         """The number of combinations."""
         return prod(len(axis) for axis in self.axes)
+
+    def values(self, name: str) -> tuple[Value, ...]:
+        """Return every value of an input: on its axis, fixed or by default; nothing without one."""
+        for axis in self.axes:
+            if axis.name == name:
+                return axis.values
+        value = self.fixed.get(name)
+        if value is None and name in inputs_of(self.type):
+            value = defaults_of(self.type).get(name)
+        return () if value is None else (value,)
 
     @classmethod
     def parse(cls, text: str, source: str = "grid.toml") -> Grid:
@@ -141,23 +210,36 @@ class Grid:
     def identity(self) -> dict[str, Any]:
         """Return what of this grid decides its values, as JSON can hold it, floats exactly."""
         return {
-            "contract": {"type": "vanilla"} | {k: exact(v) for k, v in self.fixed.items()},
+            "contract": {"type": self.type} | {k: exact(v) for k, v in self.fixed.items()},
             "axes": [[axis.name, [exact(v) for v in axis.values]] for axis in self.axes],
             "method": self.method,
             "tolerance": exact(self.tolerance),
             "measures": sorted(self.measures),
         }
 
+    def labels(self) -> dict[str, list[str]]:
+        """Return the labels of the tables of each input that has any, empty where one has none."""
+        found = {
+            name: [getattr(value, "label", "") for value in self.values(name)]
+            for name in (*TABLES, *CURVES)
+        }
+        return {name: labels for name, labels in found.items() if any(labels)}
+
     @classmethod
-    def of_identity(cls, identity: Mapping[str, Any], name: str) -> Grid:
-        """Rebuild the grid that `identity` describes."""
-        contract = {k: inexact(k, v) for k, v in identity["contract"].items() if k != "type"}
+    def of_identity(
+        cls, identity: Mapping[str, Any], name: str, labels: Mapping[str, Sequence[str]]
+    ) -> Grid:
+        """Rebuild the grid that `identity` describes, with the name and labels it had."""
+
+        def values(of: str, spelt: Sequence[Any]) -> tuple[Value, ...]:
+            called = labels.get(of, [""] * len(spelt))
+            return tuple(inexact(of, *pair) for pair in zip(spelt, called, strict=True))
+
+        contract = dict(identity["contract"])
         return cls(
-            axes=tuple(
-                Axis(axis, tuple(inexact(axis, value) for value in values))
-                for axis, values in identity["axes"]
-            ),
-            fixed=contract,
+            type=contract.pop("type"),
+            axes=tuple(Axis(axis, values(axis, spelt)) for axis, spelt in identity["axes"]),
+            fixed={of: values(of, [spelt])[0] for of, spelt in contract.items()},
             name=name,
             method=identity["method"],
             tolerance=float.fromhex(identity["tolerance"]),
@@ -165,22 +247,32 @@ class Grid:
         )
 
 
-def check_closed_form(method: str, exercises: Iterable[Value]) -> None:
+def shown(value: Value) -> str | float:
+    """Return a value as outputs show it: a table by its label or text."""
+    return value if isinstance(value, str | float) else value.called
+
+
+def check_closed_form(method: str, exercises: Iterable[object]) -> None:
     """Raise `SpecError` where `method` cannot price one of `exercises`."""
-    if method == "analytic" and "american" in exercises:
-        raise SpecError(
-            "method: must be auto or finite_difference for american options, got 'analytic'"
-        )
+    for exercise in exercises:
+        if method == "analytic" and exercise != "european":
+            raise SpecError(
+                f"method: must be auto or finite_difference for {exercise} options, got 'analytic'"
+            )
 
 
-def exact(value: Value) -> str:
-    """Spell a number so that no bit is lost; words stay as they are."""
-    return value if isinstance(value, str) else float(value).hex()
+def spaced(kind: str) -> str:
+    """Return the name of a type of contract as prose has it."""
+    return kind.replace("_", " ")
 
 
-def inexact(name: str, text: str) -> Value:
-    """Read back what `exact` spelled for the input `name`."""
-    return text if name in WORDS else float.fromhex(text)
+def _not_an_input(place: str, name: str, kind: str) -> SpecError:
+    others = [spaced(other) for other in CONTRACTS if name in inputs_of(other)]
+    if others:
+        has = "has" if len(others) == 1 else "have"
+        rule = f"is not an input of a {spaced(kind)}; {', '.join(others)} {has} it"
+        return SpecError(f"{place}: {rule}")
+    return SpecError(f"{place}: is not an input{suggest(name, inputs_of(kind))}")
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -206,32 +298,26 @@ def _arguments(document: dict[str, Any]) -> dict[str, Any]:
     for key, value in document.items():
         if key == "name":
             if not isinstance(value, str):
-                raise SpecError(f"name: must be text, got {_show(value)}")
-        elif key not in _TABLES:
+                raise SpecError(f"name: must be text, got {show(value)}")
+        elif key not in _FILE_TABLES:
             _refuse_key(key, document[key])
         elif not isinstance(value, dict):
-            raise SpecError(f"{key}: must be a table, got {_show(value)}; write [{key}]")
-        else:
-            for name in value:
-                if name not in _TABLES[key]:
-                    _refuse_input(key, name)
-    contract, axes, method = (document.get(table, {}) for table in _TABLES)
-    kind = contract.get("type")
-    if kind is None:
+            raise SpecError(f"{key}: must be a table, got {show(value)}; write [{key}]")
+    contract, axes, method = (document.get(table, {}) for table in _FILE_TABLES)
+    if "type" not in contract:
         raise SpecError('contract.type: is missing; write type = "vanilla"')
-    if kind not in CONTRACT_TYPES:
-        hint = suggest(str(kind), CONTRACT_TYPES)
-        raise SpecError(f"contract.type: must be 'vanilla', got {_show(kind)}{hint}")
+    keyed("contract.type", lambda kind: code_of("type", kind), contract["type"])
+    kind = contract["type"].strip().lower()
+    for table in _FILE_TABLES:
+        for name in document.get(table, {}):
+            _check_key(table, name, kind)
     if "axes" not in document:
         raise SpecError("axes: is missing; give the inputs to sweep in a table [axes]")
     arguments: dict[str, Any] = {
+        "type": kind,
         "name": document.get("name", ""),
-        "fixed": {
-            name: _value(f"contract.{name}", name, value)
-            for name, value in contract.items()
-            if name != "type"
-        },
-        "axes": tuple(Axis(name, _values(name, value)) for name, value in axes.items()),
+        "fixed": {n: _one(n, value) for n, value in contract.items() if n != "type"},
+        "axes": tuple(Axis(n, values_of(f"axes.{n}", n, value)) for n, value in axes.items()),
     }
     checks: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "name": ("method", check_method),
@@ -240,172 +326,86 @@ def _arguments(document: dict[str, Any]) -> dict[str, Any]:
     }
     for key, value in method.items():
         argument, check = checks[key]
-        arguments[argument] = _keyed(f"method.{key}", check, value)
+        arguments[argument] = keyed(f"method.{key}", check, value)
     return arguments
 
 
+def _keys_of(table: str, kind: str) -> tuple[str, ...]:
+    """Name the keys that a table of a grid file of this type of contract may have."""
+    match table:
+        case "contract":
+            return ("type", *(name for name in inputs_of(kind) if name not in _SWEPT))
+        case "axes":
+            return inputs_of(kind)
+        case _:
+            return _METHOD_KEYS
+
+
+def _one(name: str, value: object) -> object:
+    """Return the one value that [contract] has for an input."""
+    if name not in TABLES:
+        return value
+    values = values_of(f"contract.{name}", name, value)
+    if len(values) == 1:
+        return values[0]
+    hint = "several values belong in the table [axes]"
+    raise SpecError(f"contract.{name}: must be one table, got {len(values)}; {hint}")
+
+
 def _refuse_key(key: str, value: object) -> None:
-    known = (*_TABLES, "name")
     if key in INPUTS:
         raise SpecError(f"{key}: belongs in the table [axes]")
-    for table, keys in _TABLES.items():
-        if key in keys and not isinstance(value, dict):
-            raise SpecError(f"{key}: belongs in the table [{table}]")
-    raise SpecError(f"{key}: is not a key of a grid file{suggest(key, known)}")
+    if key in _METHOD_KEYS and not isinstance(value, dict):
+        raise SpecError(f"{key}: belongs in the table [method]")
+    if key == "type" and not isinstance(value, dict):
+        raise SpecError(f"{key}: belongs in the table [contract]")
+    hint = suggest(key, (*_FILE_TABLES, "name"))
+    raise SpecError(f"{key}: is not a key of a grid file{hint}")
 
 
-def _refuse_input(table: str, name: str) -> None:
+def _check_key(table: str, name: str, kind: str) -> None:
+    known = _keys_of(table, kind)
+    if name in known:
+        return
     place = f"{table}.{name}"
-    for other, keys in _TABLES.items():
-        if other != table and name in keys:
+    for other in _FILE_TABLES:
+        if name in _keys_of(other, kind):
             raise SpecError(f"{place}: belongs in the table [{other}]")
-    known = _TABLES[table]
+    if name in INPUTS:
+        raise _not_an_input(place, name, kind)
     raise SpecError(
         f"{place}: is not known here; must be of {', '.join(known)}{suggest(name, known)}"
     )
 
 
-def _keyed(place: str, check: Callable[[Any], Any], value: object) -> Any:
-    """Call `check`, whose errors name their field, and let them name `place` instead."""
-    try:
-        return check(value)
-    except SpecError as error:
-        raise SpecError(f"{place}: {str(error).partition(': ')[2]}") from None
-
-
 def _measures(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise SpecError(f"measures: must be a list of names, got {_show(value)}")
+        raise SpecError(f"measures: must be a list of names, got {show(value)}")
     return check_measures(value)
 
 
-def _values(name: str, value: object) -> tuple[Value, ...]:
-    """Return the values of one axis: one value, a list or a range."""
-    if isinstance(value, dict):
-        if name in WORDS:
-            raise SpecError(f"axes.{name}: must be a word or a list of words, got {_show(value)}")
-        return _range(f"axes.{name}", name, value)
-    return tuple(value) if isinstance(value, list) else (cast("Value", value),)
+def _check_distinct(place: str, values: tuple[Value, ...]) -> None:
+    for what, seen in (("values", values), ("labels", tuple(map(shown, values)))):
+        if len(set(seen)) == len(seen):
+            continue
+        for i, value in enumerate(seen):
+            if value in seen[:i]:
+                raise SpecError(f"{place}: {what} must differ, got {shown(value)!r} twice")
 
 
-def _words(place: str, axis: Axis) -> tuple[Value, ...]:
-    words = tuple(_value(place, axis.name, word) for word in axis.values)
-    for i, word in enumerate(words):
-        if word in words[:i]:
-            raise SpecError(f"{place}: values must differ, got {word!r} twice")
-    return words
-
-
-def _numbers(place: str, axis: Axis) -> tuple[Value, ...]:
-    numbers = [_number(place, value) for value in axis.values]
+def _numbers(place: str, name: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
+    numbers = [number_of(place, value) for value in values]
     array = np.array(numbers)
     impossible = ~np.isfinite(array)
-    if axis.name in NOT_NEGATIVE:
-        impossible |= array < 0
+    if name in NOT_NEGATIVE:
+        impossible |= array < 0.0
+    if name in ABOVE_ZERO:
+        impossible |= array == 0.0
     for i in np.flatnonzero(impossible)[:1]:
-        _value(place, axis.name, numbers[i])
+        value_of(place, name, numbers[i])
     for i in np.flatnonzero(array[1:] <= array[:-1])[:1]:
         a, b = numbers[i], numbers[i + 1]
         if a == b:
             raise SpecError(f"{place}: values must differ, got {a} twice")
         raise SpecError(f"{place}: values must increase, got {a} then {b}")
     return tuple(numbers)
-
-
-def _value(place: str, name: str, value: object) -> Value:
-    """Return one value of the input `name`: the full word, or a float it can be."""
-    if name in WORDS:
-        code = _keyed(place, partial(code_of, name), value)
-        return next(word for word, known in WORDS[name].items() if known == code)
-    number = _number(place, value)
-    if isnan(number):
-        raise SpecError(f"{place}: must be a number, got nan")
-    _keyed(place, partial(check_number, name), number)
-    return number
-
-
-def _number(place: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        hint = ""
-        if isinstance(value, str):
-            numeric = _NUMERIC.fullmatch(value)
-            hint = "; write it without quotes" if numeric else number_hint(value)
-        elif isinstance(value, list | dict) and place.startswith("contract."):
-            hint = "; several values belong in the table [axes]"
-        raise SpecError(f"{place}: must be a number, got {_show(value)}{hint}")
-    try:
-        # Adding zero makes -0.0 the zero it is equal to.
-        return float(value) + 0.0
-    except OverflowError:
-        raise SpecError(f"{place}: must be finite, got {_show(value)}") from None
-
-
-def _range(place: str, name: str, table: Mapping[str, Any]) -> tuple[float, ...]:
-    """Expand ``{start, stop, count}`` or ``{start, stop, step}``; both ends are included.
-
-    Works on the decimals as written, rounding each value once: 0.1 to 0.6 in 11 gives the same
-    floats as writing 0.1, 0.15, ..., 0.6 by hand.
-    """
-    for key in table:
-        if key not in _RANGE_KEYS:
-            hint = "; did you mean 'stop'?" if key == "end" else suggest(key, _RANGE_KEYS)
-            raise SpecError(f"{place}.{key}: a range has start, stop and count or step{hint}")
-    for key in ("start", "stop"):
-        if key not in table:
-            raise SpecError(f"{place}.{key}: is missing; a range has start, stop and count or step")
-    if ("count" in table) == ("step" in table):
-        got = "both" if "count" in table else "neither"
-        raise SpecError(f"{place}: a range must have either count or step, got {got}")
-    ends = [_value(f"{place}.{key}", name, table[key]) for key in ("start", "stop")]
-    start, stop = (Decimal(repr(end)) for end in ends)
-    if not start < stop:
-        raise SpecError(f"{place}: start must be below stop, got {ends[0]} and {ends[1]}")
-    if "count" in table:
-        intervals = _count(f"{place}.count", table["count"]) - 1
-    else:
-        intervals = _intervals(place, start, stop, _number(f"{place}.step", table["step"]))
-    _check_count(place, name, intervals + 1)
-    (a, a_scale), (b, b_scale) = start.as_integer_ratio(), stop.as_integer_ratio()
-    first, last, scale = a * b_scale, b * a_scale, a_scale * b_scale
-    divisor = scale * intervals
-    return tuple((first * (intervals - i) + last * i) / divisor for i in range(intervals + 1))
-
-
-def _check_count(place: str, name: str, count: int) -> None:
-    most = MAX_EXPIRIES if name == "expiry" else MAX_AXIS_VALUES
-    if count > most:
-        raise SpecError(f"{place}: must have at most {most:,} values, got {_show(count)}")
-
-
-def _count(place: str, count: object) -> int:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise SpecError(f"{place}: must be a whole number, got {_show(count)}")
-    if count < 2:
-        raise SpecError(f"{place}: must be at least 2, got {count}")
-    return count
-
-
-def _intervals(place: str, start: Decimal, stop: Decimal, step: float) -> int:
-    if not 0 < step < float("inf"):
-        raise SpecError(f"{place}.step: must be positive and finite, got {step}")
-    a, b, h = (Decimal(x).as_integer_ratio() for x in (start, stop, repr(step)))
-    # (b - a) / h in integers; Decimal's own division would round.
-    over = (b[0] * a[1] - a[0] * b[1]) * h[1]
-    under = a[1] * b[1] * h[0]
-    if over % under:
-        raise SpecError(
-            f"{place}.step: stop must lie a whole number of steps above start,"
-            f" got {start} to {stop} by {step}; use count instead"
-        )
-    return over // under
-
-
-def _show(value: object) -> str:
-    """Show a value as the file would, shortened."""
-    try:
-        text = str(value).lower() if isinstance(value, bool) else repr(value)
-    except ValueError:  # Python refuses to write integers of thousands of digits
-        text = "a number of thousands of digits"
-    if isinstance(value, date | time):
-        text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

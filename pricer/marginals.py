@@ -101,7 +101,7 @@ def means(
         if len(axis) > MOST_VALUES:
             continue
         rows: list[dict[str, str | float]] = []
-        for value in axis.values:
+        for value in axis.shown:
             sums, counts = totals[..., position].tolist()
             columns = zip(measures, sums, counts, strict=True)
             rows.append({"value": value} | {name: s / n for name, s, n in columns if n})

@@ -13,6 +13,7 @@ from .cells import NO_TABLE
 from .columns import parse_number, words_of
 from .contracts import TABLES, TYPES, WORDS, code_of, inputs_of, suggest
 from .errors import SpecError
+from .grid import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,8 +61,8 @@ def select_cells(
     for name, selected in selection.items():
         if name in chosen:
             chosen[name] = _positions(name, values[name], selected, nearest=nearest)
-        elif name in plan.spec.fixed:
-            _positions(name, np.array([plan.spec.fixed[name]]), selected, nearest=nearest)
+        elif given := plan.spec.values(name):
+            _positions(name, np.array([shown(v) for v in given]), selected, nearest=nearest)
         else:
             _refuse(name, "an axis", list(values))
     total = prod(map(len, chosen.values()))
@@ -107,8 +108,8 @@ def select_rows(
 
 
 def axis_values(plan: GridPlan) -> Table:
-    """Return the values on each axis, in file order: floats or words."""
-    return {axis.name: np.array(axis.values) for axis in plan.spec.axes}
+    """Return the values on each axis, in file order: floats, or words and tables as texts."""
+    return {axis.name: np.array(axis.shown) for axis in plan.spec.axes}
 
 
 def book_columns(book: Book, rows: Indices | slice) -> Table:
@@ -155,8 +156,10 @@ def _positions(
     """Return where on an axis the selected values lie, increasing."""
     positions = np.flatnonzero(_equal(name, values, selected, nearest=nearest))
     if not len(positions):
-        ends = f"{_show(values[0])} to {_show(values[-1])}"
-        raise SpecError(f"{name}: no value lies in {_spell(selected)}; there are {ends}")
+        there = f"{_show(values[0])} to {_show(values[-1])}"
+        if values.dtype.kind == "U":
+            there = ", ".join(values.tolist())
+        raise SpecError(f"{name}: no value lies in {_spell(selected)}; there are {there}")
     return positions
 
 
@@ -164,6 +167,8 @@ def _equal(
     name: str, values: NDArray[Any], selected: Selected, *, nearest: bool
 ) -> NDArray[np.bool_]:
     """Tell which values of an input are selected."""
+    if values.dtype.kind == "U" and name not in WORDS:
+        return _equal_texts(name, values, selected)
     match _parsed(selected):
         case _Range(low, high) if name not in WORDS:
             return _between(name, values, low, high)

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer.contracts import MEASURES
+from pricer.contracts import CONTRACTS, MEASURES
+from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import PricerError, SpecError
 from pricer.grid import Axis, Grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pricer.gridvalues import Value
 
 CONTRACT = {"type": '"vanilla"'}
 AXES = {
@@ -52,7 +55,7 @@ def error_of(text: str) -> str:
     return message.removeprefix("g.toml: ")
 
 
-def axis_of(spelling: str, name: str = "vol") -> tuple[str | float, ...]:
+def axis_of(spelling: str, name: str = "vol") -> tuple[Value, ...]:
     grid = Grid.parse(toml(axes={name: spelling}))
     return next(axis.values for axis in grid.axes if axis.name == name)
 
@@ -112,7 +115,7 @@ def test_negative_zero_is_zero() -> None:
 
 def test_a_grid_is_rebuilt_from_its_identity() -> None:
     grid = Grid.parse(toml(contract={"expiry": "0.1"}, axes={"expiry": ""}))
-    assert Grid.of_identity(grid.identity(), grid.name) == grid
+    assert Grid.of_identity(grid.identity(), grid.name, grid.labels()) == grid
 
 
 @pytest.mark.parametrize(
@@ -182,14 +185,15 @@ def test_an_impossible_axis_is_refused_by_name(axes: dict[str, str], message: st
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (toml({"type": '"vanila"'}), "contract.type: must be 'vanilla', got 'vanila'; did you"),
+        (toml({"type": '"vanila"'}), "contract.type: must be vanilla or digital or"),
         (toml({"type": ""}), 'contract.type: is missing; write type = "vanilla"'),
         (toml({"strike": "[90]"}, {"strike": ""}), "contract.strike: must be a number, got [90]"),
         (toml({"strike": "[90]"}, {"strike": ""}), "several values belong in the table [axes]"),
         (toml({"strike": "-1.0"}, {"strike": ""}), "contract.strike: must not be negative"),
         (toml({"strike": "90"}), "strike: is given in [contract] and in [axes]"),
         (toml({"spot": "90"}), "contract.spot: belongs in the table [axes]"),
-        (toml({"exercise": '"bermudan"'}), "contract.exercise: must be european or american, got"),
+        (toml({"type": '"vanila"'}), "got 'vanila'; did you mean 'vanilla'?"),
+        (toml({"exercise": '"bermuda"'}), "contract.exercise: must be european or american or"),
         (toml({"exerciseX": '"american"'}), "did you mean 'exercise'?"),
         (
             toml(method={"name": '"analytics"'}),
@@ -263,6 +267,234 @@ def test_a_grid_of_python_values_is_checked_alike(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         Grid(axes, fixed)
+
+
+# --- types of contracts ---
+
+ONE_OF_EACH = {
+    "vanilla": {"right": '"put"', "strike": "100"},
+    "digital": {"right": '"put"', "strike": "100", "payoff": '"gap"', "payoff_strike": "98"},
+    "barrier": {
+        "right": '"call"',
+        "strike": "100",
+        "barrier": "[90, 95]",
+        "barrier_type": '["down_out", "down_in"]',
+        "rebate": "3",
+    },
+    "double_barrier": {
+        "right": '"call"',
+        "strike": "100",
+        "lower_barrier": "[80, 90]",
+        "upper_barrier": "120",
+        "barrier_type": '"knock_in"',
+    },
+    "touch": {"direction": '"up"', "barrier": "[110, 120]", "payment": '"at_expiry"'},
+    "double_touch": {"lower_barrier": "90", "upper_barrier": "110", "touch_type": '"no_touch"'},
+}
+MARKET = {"spot": "[95.0, 100.0]", "expiry": "1.0", "vol": "0.2", "rate": "0.03"}
+
+
+def typed(kind: str, **axes: str) -> str:
+    """Write a grid file of a type; an axis set to nothing is left out."""
+    lines = ["[contract]", f'type = "{kind}"', "[axes]"]
+    keys = ONE_OF_EACH[kind] | MARKET | axes
+    return "\n".join([*lines, *(f"{name} = {value}" for name, value in keys.items() if value)])
+
+
+@pytest.mark.parametrize("kind", CONTRACTS)
+def test_every_type_of_contract_is_read_and_rebuilt(kind: str) -> None:
+    grid = Grid.parse(typed(kind))
+    assert grid.type == kind
+    assert [axis.name for axis in grid.axes] == [*ONE_OF_EACH[kind], *MARKET]
+    assert Grid.of_identity(grid.identity(), grid.name, grid.labels()) == grid
+    assert Grid.parse(typed(kind).replace(f'"{kind}"', f'"{kind.title()}"')).type == kind
+
+
+def test_what_is_given_as_its_default_is_the_same_grid() -> None:
+    spelt_out = typed("barrier", rebate="").replace("[axes]", 'rebate = 0\npayoff = "v"\n[axes]')
+    spelt_out = spelt_out.replace('"v"', '"vanilla"')
+    assert Grid.parse(spelt_out) == Grid.parse(typed("barrier", rebate=""))
+    assert Grid.parse(spelt_out).values("rebate") == (0.0,)
+    assert Grid.parse(spelt_out).values("payoff_strike") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            typed("barrier", barrier_type='"knock_out"'),
+            "axes.barrier_type: must be down_out or down_in or up_out or up_in, got 'knock_out'",
+        ),
+        (
+            typed("digital", payoff="").replace("[axes]", 'payoff = "vanilla"\n[axes]'),
+            "contract.payoff: must be cash_or_nothing or asset_or_nothing or gap, got 'vanilla'",
+        ),
+        (
+            typed("vanilla", barrier="90"),
+            "axes.barrier: is not an input of a vanilla; barrier, touch have it",
+        ),
+        (
+            typed("touch", strike="90"),
+            "axes.strike: is not an input of a touch; vanilla, digital, barrier, double barrier"
+            " have it",
+        ),
+        (
+            typed("barrier", barrrier="90"),
+            "axes.barrrier: is not known here; must be of right, exercise, spot, strike, expiry,",
+        ),
+        (typed("barrier", barrrier="90"), "did you mean 'barrier'?"),
+        (typed("barrier", barrier=""), "axes.barrier: is missing; give it in [contract] or [axes]"),
+        (typed("barrier", barrier="0"), "axes.barrier: must be above 0, got 0.0"),
+        (typed("barrier", barrier="[0, 90]"), "axes.barrier: must be above 0, got 0.0"),
+        (typed("barrier", rebate="-1"), "axes.rebate: must not be negative, got -1.0"),
+        (
+            typed("double_touch", upper_barrier="85"),
+            "upper_barrier: must be above the lower barrier, got 85.0 and 90.0",
+        ),
+        (
+            typed("vanilla", exercise='"bermudan"'),
+            "axes.exercise_dates: is missing; bermudan exercise needs them",
+        ),
+        (
+            typed("vanilla", exercise='["european", "american"]', exercise_dates="[0.5]"),
+            'exercise_dates: need exercise = "bermudan", got european and american',
+        ),
+        (
+            typed("vanilla", exercise='"bermudan"', exercise_dates="[0.5]")
+            + '\n[method]\nname = "analytic"',
+            "method: must be auto or finite_difference for bermudan options, got 'analytic'",
+        ),
+    ],
+)
+def test_what_a_type_cannot_have_is_refused(text: str, message: str) -> None:
+    assert message in error_of(text)
+
+
+def test_a_grid_of_python_values_knows_its_type() -> None:
+    with pytest.raises(SpecError, match=r"type: must be vanilla or digital or .*'barier'; did you"):
+        Grid((), {}, type="barier")
+
+
+# --- tables ---
+
+
+def table_axis(name: str, spelling: str) -> Axis:
+    bermudan = {"exercise": '"bermudan"', "exercise_dates": "[1.0]"}
+    grid = Grid.parse(typed("vanilla", **bermudan | {name: spelling}))
+    return next(axis for axis in grid.axes if axis.name == name)
+
+
+TWICE = Dividends((0.25, 0.75), (1.5, 1.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling", "values"),
+    [
+        ("cash_dividends", "{ times = [0.25, 0.75], amounts = [1.5, 1.5] }", [TWICE]),
+        ("cash_dividends", "[[0.25, 1.5], [0.75, 1.5]]", [TWICE]),
+        ("cash_dividends", '"0.25:1.5; 0.75:1.5"', [TWICE]),
+        ("cash_dividends", "[]", [Dividends((), ())]),
+        ("cash_dividends", "[[], [[0.25, 1.5], [0.75, 1.5]]]", [Dividends((), ()), TWICE]),
+        ("cash_dividends", '["0.25:1.5;0.75:1.5", ""]', [TWICE, Dividends((), ())]),
+        ("proportional_dividends", "[[0.5, 0.01]]", [Dividends((0.5,), (0.01,))]),
+        ("exercise_dates", "[0.25, 0.5]", [Dates((0.25, 0.5))]),
+        ("exercise_dates", "[[0.5], [0.25, 0.5]]", [Dates((0.5,)), Dates((0.25, 0.5))]),
+        ("exercise_dates", '["0.5", { times = [1] }]', [Dates((0.5,)), Dates((1.0,))]),
+        ("rate", "{ times = [1, 2], values = [0.03, 0.04] }", [Curve((1.0, 2.0), (0.03, 0.04))]),
+        ("vol", '"1:0.2;2:0.3"', [Curve((1.0, 2.0), (0.2, 0.3))]),
+        ("rate", '[0.03, "1:0.03;2:0.04", 0.02]', [0.03, Curve((1.0, 2.0), (0.03, 0.04)), 0.02]),
+        ("rate", "{ times = [1, 2], values = [0.03, 0.03] }", [0.03]),
+        ("rate", "[{ times = [1], values = [0.03] }, 0.04]", [0.03, 0.04]),
+    ],
+)
+def test_tables_are_read_as_files_spell_them(
+    name: str, spelling: str, values: list[object]
+) -> None:
+    assert table_axis(name, spelling).values == tuple(values)
+
+
+def test_tables_may_stand_in_the_contract() -> None:
+    text = typed("vanilla").replace("[axes]", "cash_dividends = [[0.25, 1.5]]\n[axes]")
+    grid = Grid.parse(text)
+    assert grid.fixed["cash_dividends"] == Dividends((0.25,), (1.5,))
+    assert grid.fixed["dividend_model"] == "spot"
+
+
+LABELLED = """[
+    { label = "none", times = [], amounts = [] },
+    { label = "as announced", times = [0.25], amounts = [1.5] },
+    { times = [0.25], amounts = [2.0] },
+]"""
+
+
+def test_tables_are_called_by_their_labels_else_by_their_text() -> None:
+    axis = table_axis("cash_dividends", LABELLED)
+    assert axis.shown == ("none", "as announced", "0.25:2.0")
+
+
+def test_labels_are_kept_beside_the_identity_and_are_no_part_of_it() -> None:
+    labelled = Grid.parse(typed("vanilla", cash_dividends=LABELLED))
+    renamed = Grid.parse(typed("vanilla", cash_dividends=LABELLED.replace("none", "nothing")))
+    assert renamed.identity() == labelled.identity()
+    again = Grid.of_identity(labelled.identity(), "", labelled.labels())
+    assert again.axes[-1].shown == labelled.axes[-1].shown
+    assert Grid.parse(typed("vanilla")).labels() == {}
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"cash_dividends": "1.5"}, "axes.cash_dividends: must be as { times = [0.25], amounts ="),
+        ({"cash_dividends": "[1.5]"}, "axes.cash_dividends: must be as { times = [0.25], amounts"),
+        ({"cash_dividends": "[[0.25]]"}, "axes.cash_dividends: must be as { times ="),
+        ({"cash_dividends": '"0.25"'}, "axes.cash_dividends: must be as 0.25:1.5;0.75:1.5, got"),
+        ({"cash_dividends": "[[0.25, -1.5]]"}, "axes.cash_dividends: amounts must not be negative"),
+        ({"cash_dividends": "[[0.5, 1], [0.25, 1]]"}, "axes.cash_dividends: times must increase"),
+        ({"cash_dividends": "[[0, 1]]"}, "axes.cash_dividends: times must be above 0"),
+        ({"cash_dividends": "{ times = [1] }"}, "axes.cash_dividends: amounts is missing; write"),
+        (
+            {"cash_dividends": "{ times = [1], amonts = [1] }"},
+            "has times and amounts, perhaps a label, got 'amonts'; did you mean 'amounts'?",
+        ),
+        (
+            {"cash_dividends": "{ times = [1], amounts = [1], label = 1 }"},
+            "axes.cash_dividends: label must be text, got 1",
+        ),
+        (
+            {"cash_dividends": "{ times = [1], amounts = [1, 2] }"},
+            "axes.cash_dividends: times and amounts must be as many, got 1 and 2",
+        ),
+        (
+            {"cash_dividends": '["1:2", [[1, 2]]]'},
+            "axes.cash_dividends: values must differ, got '1.0:2.0' twice",
+        ),
+        (
+            {"cash_dividends": LABELLED.replace("as announced", "none")},
+            "axes.cash_dividends: labels must differ, got 'none' twice",
+        ),
+        (
+            {"proportional_dividends": "[[0.5, 1.0]]"},
+            "axes.proportional_dividends: must be below 1, fractions of the spot, got 1.0",
+        ),
+        ({"vol": '"1:0.2;2:-0.3"'}, "axes.vol: must not be negative, got -0.3"),
+        ({"rate": "{ times = [1] }"}, "axes.rate: values is missing; write { times = [1.0, 2.0]"),
+        ({"rate": "{ times = [], values = [] }"}, "axes.rate: must have 1 to 10000 times, got 0"),
+        ({"rate": "[{ start = 0, stop = 1, count = 2 }]"}, "axes.rate: must be a number, got {"),
+        ({"rate": '[0.03, "1:0.03", "1:1;2:2"]'}, "axes.rate: values must differ, got 0.03 twice"),
+        ({"spot": '"1:100"'}, "axes.spot: must be a number, got '1:100'"),
+        ({"exercise_dates": "0.5"}, "axes.exercise_dates: must be as { times = [0.25, 0.5] }, "),
+        ({"exercise_dates": "[true, inf]"}, "axes.exercise_dates: times must be finite, got inf"),
+        ({"monitoring_dates": "[1]"}, "is not an input of a vanilla; barrier, double barrier,"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused(axes: dict[str, str], message: str) -> None:
+    assert message in error_of(typed("vanilla", **axes))
+
+
+def test_several_tables_in_the_contract_belong_on_an_axis() -> None:
+    text = typed("vanilla").replace("[axes]", "cash_dividends = [[], []]\n[axes]")
+    message = "contract.cash_dividends: must be one table, got 2; several values belong in the"
+    assert message in error_of(text)
 
 
 def test_an_axis_must_be_an_input() -> None:

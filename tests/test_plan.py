@@ -3,21 +3,32 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pricer.blocks import BLOCK_BYTES, cell_bytes, decode_block, encode_block
 from pricer.book import Book
 from pricer.cells import Cells
-from pricer.contracts import INPUTS, MEASURES, WORDS
+from pricer.claims import Claims, claims_of
+from pricer.contracts import (
+    ALLOWED,
+    CONTRACTS,
+    INPUTS,
+    MEASURES,
+    TABLES,
+    WORDS,
+    defaults_of,
+    inputs_of,
+)
+from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import PlanError, StoreError
-from pricer.families import Families, families_of
+from pricer.families import Families, families_of, sort_by_family
 from pricer.grid import Axis, Grid
 from pricer.plan import BookPlan, GridPlan, Plan
 
@@ -27,6 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KERNEL = "kernel-1"
+VANILLA = INPUTS[:8]
+PER_UNIT = tuple(f.name for f in fields(Claims) if f.name not in ("unit", "scale"))
+NUMBERS = tuple(name for name in VANILLA if name not in WORDS)
 
 
 def grid_of(sizes: dict[str, int], measures: tuple[str, ...] = MEASURES, **values: Any) -> Grid:
@@ -35,7 +49,7 @@ def grid_of(sizes: dict[str, int], measures: tuple[str, ...] = MEASURES, **value
     for name, size in sizes.items():
         words = tuple(WORDS.get(name, ()))[:size]
         axes.append(Axis(name, values.get(name) or words or tuple(np.arange(1.0, size + 1))))
-    fixed = {name: "put" if name in WORDS else 0.5 for name in INPUTS if name not in sizes}
+    fixed = {name: "put" if name in WORDS else 0.5 for name in VANILLA if name not in sizes}
     if "exercise" in fixed:
         fixed["exercise"] = "american"
     return Grid(tuple(axes), fixed, measures=measures)
@@ -71,12 +85,64 @@ def book_plan(family_sizes: list[int]) -> BookPlan:
     return plan
 
 
-sizes_of_axes = st.lists(st.sampled_from(INPUTS), unique=True).flatmap(
+sizes_of_axes = st.lists(st.sampled_from(VANILLA), unique=True).flatmap(
     lambda names: st.fixed_dictionaries(
         {name: st.integers(1, 2 if name in WORDS else 40) for name in names}
     )
 )
-grid_plans = sizes_of_axes.map(grid_plan).filter(lambda plan: plan.cells <= 200_000)
+vanilla_plans = sizes_of_axes.map(grid_plan).filter(lambda plan: plan.cells <= 200_000)
+
+# What inputs of every type of contract may be.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    **{name: tuple(WORDS[name]) for name in WORDS},
+    "spot": (0.0, 90.0, 100.0, 130.0),
+    "strike": (95.0, 100.0, 110.0),
+    "expiry": (0.0, 0.5, 1.0),
+    "vol": (0.1, 0.2, Curve((0.5, 1.0), (0.1, 0.2))),
+    "rate": (0.02, 0.05, Curve((0.25, 1.0), (0.01, 0.03), "steep")),
+    "dividend_yield": (0.0, 0.02, Curve((0.25, 1.0), (0.0, 0.03))),
+    "barrier": (85.0, 100.0, 115.0),
+    "lower_barrier": (80.0, 90.0, 105.0),
+    "upper_barrier": (85.0, 110.0, 120.0),
+    "rebate": (0.0, 1.0, 3.0),
+    "cash": (2.0, 3.0, 10.0),
+    "payoff_strike": (0.0, 97.0),
+    "exercise_dates": (Dates((0.25,)), Dates((0.25, 0.5), "quarters")),
+    "monitoring_dates": (Dates((0.25, 0.5)), Dates((0.5,))),
+    "cash_dividends": (Dividends((), ()), Dividends((0.25,), (1.5,), "as announced")),
+    "proportional_dividends": (Dividends((0.25,), (0.01,)), Dividends((0.5,), (0.02,))),
+}
+
+
+@st.composite
+def typed_grids(draw: st.DrawFn, swept: int = 4) -> Grid:
+    """Draw a grid of any type, of which up to so many inputs have several values."""
+    kind = draw(st.sampled_from(list(CONTRACTS)))
+    known = inputs_of(kind)
+    several = draw(st.lists(st.sampled_from(known), unique=True, max_size=swept))
+    axes, fixed = [], {}
+    for name in known:
+        choices = ALLOWED.get((kind, name), CHOICES[name])
+        if name in several:
+            chosen = draw(st.lists(st.sampled_from(choices), min_size=1, unique=True))
+            if not any(isinstance(value, str | Curve | Dates | Dividends) for value in chosen):
+                chosen.sort()
+            axes.append(Axis(name, tuple(chosen)))
+        elif name not in defaults_of(kind) or draw(st.booleans()):
+            fixed[name] = draw(st.sampled_from(choices))
+    given = {**fixed, **{axis.name: axis.values for axis in axes}}
+    if "bermudan" not in given.get("exercise", ()):
+        axes = [axis for axis in axes if axis.name != "exercise_dates"]
+        fixed.pop("exercise_dates", None)
+    elif "exercise_dates" not in given:
+        fixed["exercise_dates"] = CHOICES["exercise_dates"][0]
+    lower, upper = (np.atleast_1d(given.get(f"{at}_barrier", 0.0)) for at in ("lower", "upper"))
+    assume(kind not in ("double_barrier", "double_touch") or lower.min() < upper.max())
+    return Grid(tuple(draw(st.permutations(axes))), fixed, type=kind)
+
+
+typed_plans = typed_grids().map(lambda grid: cast("GridPlan", Plan.of(grid, KERNEL)))
+grid_plans = st.one_of(vanilla_plans, typed_plans)
 family_sizes = st.lists(st.one_of(st.integers(1, 5), st.integers(900, 3000)), min_size=1)
 plans = st.one_of(grid_plans, family_sizes.map(book_plan))
 
@@ -204,10 +270,17 @@ def test_a_block_past_the_last_is_an_error() -> None:
 
 
 def assert_families_equal(found: Families, expected: Families) -> None:
-    for name in INPUTS:
-        np.testing.assert_array_equal(getattr(found.cells, name), getattr(expected.cells, name))
-    for name in set(Families.__dataclass_fields__) - {"cells"}:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    """Check all that a solve takes: of claims, what they are per unit."""
+    for name in Families.__dataclass_fields__:
+        if name != "cells":
+            np.testing.assert_array_equal(
+                getattr(found, name), getattr(expected, name), err_msg=name
+            )
+    priced = found.priced
+    for name in ("right", "exercise", "vol", "rate", "dividend_yield"):
+        np.testing.assert_array_equal(
+            getattr(found.cells, name)[priced], getattr(expected.cells, name)[priced], err_msg=name
+        )
 
 
 def sorted_families(plan: Plan) -> Families:
@@ -224,6 +297,108 @@ def test_families_are_those_of_the_whole_file(plan: Plan, data: st.DataObject) -
     first = data.draw(st.integers(0, plan.families - 1))
     end = data.draw(st.integers(first + 1, plan.families))
     assert_families_equal(plan.families_at(first, end), expected[first:end])
+
+
+def families_by_claims(plan: Plan) -> NDArray[np.int64]:
+    """Give each cell the number of its family as `sort_by_family` finds it in cells alone."""
+    cells, _ = plan.cells_at(0, plan.cells)
+    order, offsets = sort_by_family(cells)
+    families = np.empty(plan.cells, dtype=np.int64)
+    families[order] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return families
+
+
+def assert_alike_within_families(plan: Plan) -> None:
+    families, (_, offsets) = families_by_claims(plan), plan.cells_at(0, plan.cells)
+    least, most = (end.reduceat(families, offsets[:-1]) for end in (np.minimum, np.maximum))
+    np.testing.assert_array_equal(least, most)
+
+
+@settings(max_examples=50)
+@given(plan=typed_plans)
+def test_all_that_shares_a_solve_owes_the_same_per_unit(plan: GridPlan) -> None:
+    assert_alike_within_families(plan)
+
+
+SWEPT = [
+    (kind, payoff, name)
+    for kind in CONTRACTS
+    for payoff in ALLOWED.get((kind, "payoff"), ("",))
+    for name in inputs_of(kind)
+    if name not in WORDS
+]
+
+
+@pytest.mark.parametrize("cash_dividends", [False, True])
+@pytest.mark.parametrize(("kind", "payoff", "name"), SWEPT)
+def test_as_much_shares_a_solve_as_may(
+    kind: str, payoff: str, name: str, cash_dividends: bool
+) -> None:
+    fixed = {
+        given: ALLOWED.get((kind, given), CHOICES[given])[0]
+        for given in inputs_of(kind)
+        if given != name and given not in TABLES and given not in defaults_of(kind)
+    }
+    fixed |= {"payoff": payoff} if payoff else {}
+    fixed |= {"payoff_strike": 97.0} if payoff == "gap" and name == "strike" else {}
+    fixed |= {"exercise": "bermudan"} if name == "exercise_dates" else {}
+    fixed |= {"upper_barrier": 120.0} if name == "lower_barrier" else {}
+    if cash_dividends and name != "cash_dividends":
+        fixed["cash_dividends"] = CHOICES["cash_dividends"][1]
+    values = [value for value in CHOICES[name] if value != 0.0]
+    plan = Plan.of(Grid((Axis(name, tuple(values)),), fixed, type=kind), KERNEL)
+    assert plan.families == len(set(families_by_claims(plan).tolist()))
+    assert_families_equal(plan.families_at(0, plan.families), sorted_families(plan))
+
+
+@pytest.mark.parametrize(
+    ("kind", "swept", "fixed", "families"),
+    [
+        ("vanilla", {"strike": (0.0, 1.0, 2.0)}, {}, 1),
+        ("vanilla", {"strike": (0.0, 1.0, 2.0)}, {"rate": CHOICES["rate"][2]}, 3),
+        ("digital", {"strike": (0.0, 1.0, 2.0)}, {}, 3),
+        ("digital", {"cash": (0.0, 1.0, 2.0)}, {}, 3),
+        ("barrier", {"cash": (1.0, 2.0)}, {"payoff": "cash_or_nothing"}, 1),
+        ("barrier", {"cash": (1.0, 2.0)}, {"payoff": "cash_or_nothing", "rebate": 3.0}, 2),
+        ("touch", {"barrier": (80.0, 90.0), "cash": (1.0, 2.0)}, {}, 1),
+        ("double_touch", {"lower_barrier": (80.0, 90.0), "cash": (1.0, 2.0)}, {}, 2),
+    ],
+)
+def test_what_scales_is_shared_unless_it_is_nothing(
+    kind: str, swept: dict[str, tuple[float, ...]], fixed: dict[str, Any], families: int
+) -> None:
+    given = {
+        name: ALLOWED.get((kind, name), CHOICES[name])[0]
+        for name in inputs_of(kind)
+        if name not in swept and name not in defaults_of(kind)
+    }
+    axes = tuple(Axis(name, values) for name, values in swept.items())
+    plan = Plan.of(Grid(axes, given | fixed, type=kind), KERNEL)
+    assert plan.families == families
+    assert_alike_within_families(plan)
+
+
+def test_families_whose_barriers_cross_are_not_priced() -> None:
+    axes = (Axis("lower_barrier", (80.0, 105.0)), Axis("upper_barrier", (100.0, 120.0)))
+    fixed = {"spot": 110.0, "expiry": 1.0, "vol": 0.2, "rate": 0.0}
+    plan = Plan.of(Grid(axes, fixed, type="double_touch"), KERNEL)
+    families = plan.families_at(0, 4)
+    assert families.priced.tolist() == [True, True, False, True]
+    assert_families_equal(families, sorted_families(plan))
+
+
+@settings(max_examples=50)
+@given(plan=typed_plans)
+def test_a_familys_claim_is_that_of_each_of_its_cells(plan: GridPlan) -> None:
+    families = plan.families_at(0, plan.families)
+    cells, offsets = plan.cells_at(0, plan.cells)
+    family = np.repeat(np.arange(plan.families), np.diff(offsets))
+    # A plain vanilla on a strike of 0 is worth its limit, without its family's solve.
+    kept = cells.valid() & ((cells.strike > 0.0) | np.isnan(cells.strike))
+    of_cells = claims_of(cells[kept]).relative()
+    of_families = claims_of(families.cells[family[kept]]).relative()
+    for name in PER_UNIT:
+        np.testing.assert_array_equal(getattr(of_cells, name), getattr(of_families, name))
 
 
 @pytest.mark.parametrize("zero", ["spot", "strike", "expiry"])
@@ -311,6 +486,52 @@ def test_a_plan_says_why(sizes: dict[str, int], why: str) -> None:
     assert grid_plan(sizes).why() == why
 
 
+@pytest.mark.parametrize(
+    ("kind", "swept", "fixed", "why"),
+    [
+        (
+            "vanilla",
+            ("spot", "strike", "expiry", "vol"),
+            {"exercise": "bermudan", "exercise_dates": Dates((0.25,))},
+            "spot, strike share one solve; expiry needs its own (exercise_dates count from today);"
+            " vol needs its own",
+        ),
+        (
+            "vanilla",
+            ("vol", "spot", "strike", "expiry", "rate"),
+            {
+                "cash_dividends": Dividends((0.25,), (1.5,)),
+                "dividend_yield": Curve((0.25, 1.0), (0.0, 0.03)),
+            },
+            "spot shares one solve; vol, rate need their own; strike needs its own"
+            " (cash_dividends do not scale with it); expiry needs its own"
+            " (cash_dividends, dividend_yield count from today)",
+        ),
+        (
+            "barrier",
+            ("spot", "strike", "barrier", "expiry"),
+            {},
+            "spot, expiry share one solve; strike, barrier need their own (their ratios count)",
+        ),
+        ("touch", ("spot", "barrier", "cash"), {}, "spot, barrier, cash share one solve"),
+    ],
+)
+def test_a_plan_says_why_of_every_type(
+    kind: str, swept: tuple[str, ...], fixed: dict[str, Any], why: str
+) -> None:
+    axes = tuple(
+        Axis(name, tuple(v for v in CHOICES[name] if v != 0.0 and isinstance(v, float)))
+        for name in swept
+    )
+    given = {
+        name: ALLOWED.get((kind, name), CHOICES[name])[0]
+        for name in inputs_of(kind)
+        if name not in swept and name not in defaults_of(kind)
+    }
+    plan = Plan.of(Grid(axes, given | fixed, type=kind), KERNEL)
+    assert plan.why() == why
+
+
 def test_a_book_says_why() -> None:
     why = "rows with equal right, exercise, vol, rate and dividend_yield share one solve"
     assert book_plan([2]).why() == why
@@ -374,6 +595,51 @@ def test_the_run_id_depends_on_what_is_priced(old: str, new: str) -> None:
     assert id_of(GRID.replace(old, new)) != id_of(GRID)
 
 
+DIVIDENDS = GRID.replace("rate = 0.03", 'rate = "1:0.03;2:0.04"\ncash_dividends = "0.5:1"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"1:0.03;2:0.04"', "{ times = [1, 2], values = [0.03, 0.04] }"),
+        ('"0.5:1"', "[[0.5, 1.0]]"),
+        ('"0.5:1"', '{ label = "as announced", times = [0.5], amounts = [1] }'),
+        ('"vanilla"', '"vanilla"\ndividend_model = "spot"'),
+    ],
+)
+def test_the_run_id_does_not_depend_on_how_a_table_is_spelt_or_called(old: str, new: str) -> None:
+    assert old in DIVIDENDS
+    assert id_of(DIVIDENDS.replace(old, new)) == id_of(DIVIDENDS)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("0.04", "0.05"),
+        ("0.5:1", "0.5:1.1"),
+        ("0.5:1", "0.6:1"),
+        ("0.5:1", ""),
+        ('"vanilla"', '"vanilla"\ndividend_model = "escrowed"'),
+    ],
+)
+def test_the_run_id_depends_on_tables(old: str, new: str) -> None:
+    assert old in DIVIDENDS
+    assert id_of(DIVIDENDS.replace(old, new)) != id_of(DIVIDENDS)
+
+
+def test_a_flat_curve_is_its_number() -> None:
+    flat = GRID.replace("rate = 0.03", 'rate = "1:0.03;2:0.03"')
+    assert id_of(flat) == id_of(GRID)
+
+
+def test_labels_are_found_again_in_a_stored_plan() -> None:
+    called = '{ label = "as announced", times = [0.5], amounts = [1] }'
+    plan = Plan.of(Grid.parse(DIVIDENDS.replace('"0.5:1"', called)), KERNEL)
+    again = Plan.from_json(plan.to_json())
+    assert again.cells_of(np.array([0])).shown("cash_dividends", 0) == "as announced"
+    assert again.to_json() == plan.to_json()
+
+
 def test_the_run_id_depends_on_the_kernel() -> None:
     assert id_of(GRID, "kernel-2") != id_of(GRID)
 
@@ -387,7 +653,9 @@ def test_the_run_id_is_the_same_tomorrow() -> None:
 CSV = "right,spot,strike,expiry,vol,rate,id\ncall,1,1,1,.2,0,é\nput,1,2,1,.2,0,b\nput,1,2,1,,0,\n"
 
 
-@pytest.mark.parametrize("spec", [Grid.parse(GRID), Book.parse(CSV), book_of([1500, 2, 1])])
+@pytest.mark.parametrize(
+    "spec", [Grid.parse(GRID), Grid.parse(DIVIDENDS), Book.parse(CSV), book_of([1500, 2, 1])]
+)
 def test_a_plan_is_rebuilt_exactly_from_what_a_store_keeps(spec: Grid | Book) -> None:
     plan = Plan.of(spec, KERNEL)
     again = Plan.from_json(plan.to_json(), plan.columns())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pricer import selection
 from pricer.book import Book
 from pricer.columns import words_of
+from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import SpecError
 from pricer.grid import Axis, Grid
 from pricer.plan import BookPlan, GridPlan, Plan
@@ -237,6 +238,76 @@ def test_a_selection_is_the_rows_of_everything_that_have_its_values(
     some = cells({"strike": strikes, "rate": rates})
     for name, column in some.items():
         np.testing.assert_array_equal(column, everything[name][kept])
+
+
+DIVIDENDS = Grid(
+    axes=(
+        Axis("strike", (90.0, 100.0)),
+        Axis(
+            "cash_dividends",
+            (
+                Dividends((), (), "none"),
+                Dividends((0.25,), (1.5,), "as announced, once"),
+                Dividends((0.25, 0.75), (1.5, 2.0)),
+            ),
+        ),
+        Axis("rate", (0.03, Curve((0.5, 1.0), (0.02, 0.03)), 0.01)),
+        Axis("exercise_dates", (Dates((0.5,)), Dates((0.25, 0.5)))),
+    ),
+    fixed={"right": "put", "exercise": "bermudan", "spot": 100.0, "expiry": 1.0, "vol": 0.2},
+)
+ALL = {
+    "cash_dividends": ["none", "as announced, once", "0.25:1.5;0.75:2.0"],
+    "rate": ["0.03", "0.5:0.02;1.0:0.03", "0.01"],
+    "exercise_dates": ["0.5", "0.25;0.5"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "selected", "positions"),
+    [
+        ("cash_dividends", "none", [0]),
+        ("cash_dividends", "as announced, once", [1]),
+        ("cash_dividends", "0.25:1.5;0.75:2.0", [2]),
+        ("cash_dividends", ["none", "0.25:1.5;0.75:2.0"], [0, 2]),
+        ("rate", "0.5:0.02;1.0:0.03", [1]),
+        ("rate", 0.01, [2]),
+        ("rate", "0.030,0.01", [0, 2]),
+        ("rate", "0.02:0.04", [0]),
+        ("exercise_dates", "0.25;0.5", [1]),
+        ("exercise_dates", 0.5, [0]),
+    ],
+)
+def test_tables_select_by_label_or_text(
+    name: str, selected: Selected, positions: list[int]
+) -> None:
+    plan = grid_plan(DIVIDENDS)
+    table, numbers = select_cells(plan, {name: selected}, nearest=False, limit=None)
+    expected = [ALL[name][position] for position in positions]
+    assert list(dict.fromkeys(table[name].tolist())) == expected
+    inputs = plan.cells_of(numbers)
+    for column, texts in table.items():
+        for cell in (0, -1):
+            assert str(inputs.shown(column, cell)) == str(texts[cell])
+
+
+@pytest.mark.parametrize(
+    ("selected", "message"),
+    [
+        ({"cash_dividends": "nonne"}, "cash_dividends: no row has nonne; did you mean 'none'?"),
+        ({"cash_dividends": "5:6"}, "cash_dividends: no value lies in 5:6; there are none, as ann"),
+        ({"barrier": 3}, "selection: 'barrier' is not an axis of this run"),
+    ],
+)
+def test_a_table_that_is_not_there_is_refused(selected: dict[str, Selected], message: str) -> None:
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}"):
+        select_cells(grid_plan(DIVIDENDS), selected, nearest=False, limit=None)
+
+
+def test_a_default_that_the_file_leaves_out_may_be_named() -> None:
+    plan = grid_plan(DIVIDENDS)
+    selected: dict[str, Selected] = {"dividend_model": "spot", "dividend_yield": 0, "strike": 90}
+    assert len(select_cells(plan, selected, nearest=False, limit=None)[1]) == 18
 
 
 # --- books ---

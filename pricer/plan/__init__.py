@@ -1,7 +1,7 @@
 """Which solves are shared, how cells are cut into blocks, and what a run is called."""
 
-from .base import FAMILY_KEYS, Chunks, Plan, Window
+from .base import Chunks, Plan, Window
 from .book import BookPlan
 from .grid import GridPlan
 
-__all__ = ["FAMILY_KEYS", "BookPlan", "Chunks", "GridPlan", "Plan", "Window"]
+__all__ = ["BookPlan", "Chunks", "GridPlan", "Plan", "Window"]

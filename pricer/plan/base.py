@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 # Reads a file that is kept beside a plan: its name, the first byte, the byte after the last.
 Read = Callable[[str, int, int], bytes]
 
-FAMILY_KEYS = ("right", "exercise", "vol", "rate", "dividend_yield")
 FORMAT = 1
 
 
@@ -128,6 +127,8 @@ class Plan(ABC):
             "kernel_version": self.kernel_version,
             "block_cells": self.block_cells,
         }
+        if isinstance(self.spec, Grid) and (labels := self.spec.labels()):
+            document["labels"] = labels
         return _canonical(document)
 
     def columns(self) -> dict[str, bytes]:
