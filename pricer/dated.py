@@ -23,8 +23,8 @@ MOST_TIMES = 10_000
 class Curve:
     """A piecewise constant rate, yield or vol: values[i] up to times[i], the last ever after."""
 
-    times: tuple[float, ...]
-    values: tuple[float, ...]
+    times: Sequence[float]
+    values: Sequence[float]
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -45,8 +45,8 @@ class Curve:
 class Dividends:
     """What is paid at some times: amounts of cash, or fractions of the spot."""
 
-    times: tuple[float, ...]
-    amounts: tuple[float, ...]
+    times: Sequence[float]
+    amounts: Sequence[float]
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class Dividends:
 class Dates:
     """Times at which an option may be exercised, or its barrier is watched."""
 
-    times: tuple[float, ...]
+    times: Sequence[float]
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

@@ -56,7 +56,7 @@ class Case:
 def contract_of(case: dict[str, Any]) -> Contract:
     """Translate a case of a reference file."""
     kind, expiry = case["kind"], case["expiry_years"]
-    right, strike = case.get("right"), case["strike"]
+    right, strike = str(case.get("right")), case["strike"]
     exercise = case.get("exercise", "european")
     match kind:
         case "barrier":
@@ -105,9 +105,10 @@ def contract_of(case: dict[str, Any]) -> Contract:
 def market_of(case: dict[str, Any]) -> Market:
     """Return the market of a case."""
     dividends = case.get("cash_dividends")
+    times, amounts = zip(*dividends, strict=True) if dividends else ((), ())
     return Market(
         case["spot"], case["vol"], case["rate"], case["dividend"],
-        cash_dividends=Dividends(*zip(*dividends, strict=True)) if dividends else None,
+        cash_dividends=Dividends(times, amounts) if dividends else None,
         dividend_model=case.get("dividend_model", "spot"),
     )  # fmt: skip
 

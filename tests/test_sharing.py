@@ -110,5 +110,7 @@ def test_a_shared_solve_agrees_with_one_of_its_own(product: str) -> None:
             Market(np.broadcast_to(SPOTS, shape)[place], **market),
             method="finite_difference",
         )
+        assert shared.price is not None
+        assert alone.price is not None
         gap = abs(shared.price[place] - alone.price)
         assert gap <= shared.error[place] + alone.error, (fields, shared.price[place], alone.price)

@@ -98,7 +98,7 @@ def test_a_cell_with_two_faults_is_a_reason_of_its_own() -> None:
 
 
 def test_faults_are_those_of_the_type_of_the_contract() -> None:
-    barrier = {
+    barrier: dict[str, list[float]] = {
         "type": [0, 2, 2, 2, 4],
         "barrier": [np.nan, np.nan, 0.0, 90.0, 90.0],
         "strike": [1.0, 1.0, 1.0, 1.0, np.nan],
