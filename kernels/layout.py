@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 BASE_INTERVALS = 48  # mesh intervals at level 0, at least
 MOST_INTERVALS = 1600  # and at most
-DEVIATIONS = 1.0  # node spacing at level 0, at most, in standard deviations between two dates
+DEVIATIONS = 1.0  # node spacing at level 0, at most, in standard deviations after a jump
+KINK_DEVIATIONS = 4.0  # and after a kink
 PECLET = 2.0  # and drift times spacing over variance
 DEEPEST = 0.02  # cash dividends lower the mesh's left end to no less than this part of its bound
 CLIP = 9.0  # barriers farther away than this many standard deviations are not seen
@@ -105,7 +106,7 @@ def mesh(
             fastest, slowest = max(fastest, drift), min(slowest, drift)
             begin = end
         cash, kept, held = 0.0, 1.0, 0.0
-        shortest, after = np.inf, total
+        shortest, after = total, total
         if last - first > 1:
             shortest = contracts.expiries[first]
         for e in range(contracts.event_offsets[f + 1] - 1, contracts.event_offsets[f] - 1, -1):
@@ -114,10 +115,14 @@ def mesh(
             else:
                 cash += contracts.event_cash[e]
             kept *= 1.0 - contracts.event_proportional[e]
-            if after > contracts.event_times[e]:
-                shortest = min(shortest, after - contracts.event_times[e])
-            after = contracts.event_times[e]
-        shortest = min(shortest, after)
+            # A watched barrier makes a jump that has to diffuse until the date before.
+            before = contracts.event_times[e - 1] if e > contracts.event_offsets[f] else 0.0
+            jumps = contracts.event_monitor[e] != 0 and contracts.continuous[f] == 0
+            share = 1.0 if jumps else KINK_DEVIATIONS * KINK_DEVIATIONS
+            shortest = min(shortest, share * (contracts.event_times[e] - before))
+            if contracts.event_times[e] < total:
+                after = min(after, total - contracts.event_times[e])
+        shortest = min(shortest, after * KINK_DEVIATIONS * KINK_DEVIATIONS)
         deviation = least * np.sqrt(shortest)
 
         low = log(max(contracts.low[f] - held, DEEPEST * contracts.low[f]))

@@ -54,6 +54,7 @@ def schedule(
     if e >= 0 and total - times[e] <= same:
         first_event = e
         e -= 1
+    american = contracts.american[f] != 0
     least = START_STEPS if len(times) == 0 else EVENT_STEPS
     anchor, reach = 0.0, 0.0
     while x < len(expiries):
@@ -84,6 +85,9 @@ def schedule(
         if e >= 0 and total - times[e] <= reach + same:
             events[-1] = e
             e -= 1
+            anchor = reach
+        if american and g > 0 and total - ends[g - 1] <= reach + same:
+            # The exercise boundary leaps where the coefficients do.
             anchor = reach
         if expiries[x] <= reach + same:
             slices[-1] = x
