@@ -12,7 +12,9 @@ from .jit import kernel
 from .lanes import WIDTH
 from .layout import Mesh
 from .schedule import Schedule
-from .stages import Group, Lanes, Layer, Room, set_edges, set_obstacle, take_step
+from .freeboundary import find_boundaries
+from .stages import BOUNDARIES, Lanes, Layer, Room
+from .stepping import Group, set_edges, set_obstacle, take_step
 
 if TYPE_CHECKING:
     from .jit import Floats, Indices
@@ -79,6 +81,7 @@ def _settle(
             for i in range(n + 1):
                 is_held = exercised.u[i, j] <= room.obstacle[i, j]
                 exercised.held[i, j] = 1.0 if is_held else 0.0
+            find_boundaries(j, exercised.held, room)
 
 
 @kernel
@@ -90,6 +93,7 @@ def _begin(
     lanes.market[3, j] = mesh.width[f]
     lanes.worth[0, j], lanes.worth[1, j], lanes.worth[2, j], lanes.worth[3, j] = 1.0, 1.0, 0.0, 0.0
     lanes.exercise[0, j], lanes.exercise[1, j] = contracts.alpha[f], contracts.beta[f]
+    lanes.exercise[2, j] = lanes.exercise[3, j] = contracts.beta[f]
     knocks_in = contracts.knock[f] == KNOCKS_IN
     target = activated.u[:, j] if knocks_in else layer.u[:, j]
     begin(contracts, f, mesh.left[f], mesh.width[f], lanes.spots[:, j], target)
@@ -174,11 +178,13 @@ def march(
     shape = (n + 1, WIDTH)
     layer, activated = _layer(n), _layer(n if group.knocks_in else 1)
     lanes = Lanes(
-        np.empty(shape), np.empty((4, WIDTH)), np.empty((4, WIDTH)), np.empty((2, WIDTH))
+        np.empty(shape), np.empty((4, WIDTH)), np.empty((4, WIDTH)), np.empty((4, WIDTH))
     )
     room = Room(
         np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape),
-        np.empty((2, WIDTH)), np.empty((1, WIDTH)),
+        np.empty((2, WIDTH)), np.empty((1, WIDTH)), np.empty((2, WIDTH)), np.zeros(shape),
+        np.zeros(shape), np.empty((BOUNDARIES, WIDTH), np.int64),
+        np.empty((BOUNDARIES, WIDTH), np.int64), np.zeros((1, WIDTH), np.int64),
     )  # fmt: skip
     families, shifted = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64)
     steps = len(schedule.anchor)
