@@ -1,4 +1,8 @@
-"""Where: each family's mesh, uniform in ln s, with barriers on nodes or at its ends."""
+"""Where: each family's mesh, uniform in ln s, with barriers on nodes or at its ends.
+
+The payoff's kink is on a node too, where a barrier leaves room for that: an error that depends on
+where between two nodes it lies would not vanish by extrapolation.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ DEVIATIONS = 1.0  # node spacing at level 0, at most, in standard deviations aft
 KINK_DEVIATIONS = 4.0  # and after a kink
 PECLET = 2.0  # and drift times spacing over variance
 DEEPEST = 0.02  # cash dividends lower the mesh's left end to no less than this part of its bound
+LEAST_PARTS = 4.0  # a kink moves to a node where it is this many nodes from a barrier, at least
 CLIP = 9.0  # barriers farther away than this many standard deviations are not seen
 
 
@@ -153,30 +158,32 @@ def mesh(
 
         widest = min(DEVIATIONS * deviation, PECLET / max(steepest, 1e-300))
         wanted = min((right - left) / (BASE_INTERVALS - 1), widest)
-        on_nodes = knock != 0 and not ends
-        below = on_nodes and left < lower < right
-        above = on_nodes and left < upper < right
-        if below and above:
-            parts = np.ceil((upper - lower) / max(wanted, (right - left) / MOST_INTERVALS))
-            wanted = (upper - lower) / parts
-        n = _rounded(min(max((right - left) / wanted + 1.0, BASE_INTERVALS), MOST_INTERVALS))
+        watched = knock != 0 and not ends
+        below = lower_end[f] != 0 or (watched and left < lower < right)
+        above = upper_end[f] != 0 or (watched and left < upper < right)
+        bent = is_bent(contracts, f)
+        first = log(contracts.kink[f]) if bent else 0.5 * (left + right)
+        if below or above:
+            first = lower if below else upper
+        span = right - left
+        n = _rounded(min(max(span / wanted + 1.0, BASE_INTERVALS), MOST_INTERVALS))
+        width = span / (n - 1)
         if lower_end[f] != 0 and upper_end[f] != 0:
-            width = (right - left) / n
+            width = span / n
         elif below and above:
-            width = max(wanted, (right - left) / (n - 1))
-        else:
-            width = (right - left) / (n - 1)
-        if below:
-            lower_row[f] = int(np.ceil((lower - left) / width))
-            left = lower - lower_row[f] * width
-        if above:
-            if not below:
-                upper_row[f] = int(np.ceil((upper - left) / width))
-                left = upper - upper_row[f] * width
-            else:
-                upper_row[f] = lower_row[f] + int(np.floor((upper - lower) / width + 0.5))
-        elif upper_end[f] != 0:
-            left = right - n * width
+            width = (upper - lower) / np.ceil((upper - lower) / wanted)
+            n = _rounded(min(span / width + 1.0, MOST_INTERVALS))
+        elif (below or above) and bent:
+            parts = np.floor(abs(log(contracts.kink[f]) - first) / width)
+            if parts >= LEAST_PARTS:
+                width = abs(log(contracts.kink[f]) - first) / parts
+        if lower_end[f] == 0:
+            rows = n if upper_end[f] != 0 else int(np.ceil((first - left) / width))
+            left = first - rows * width
+        if below and watched:
+            lower_row[f] = int(np.floor((lower - left) / width + 0.5))
+        if above and watched:
+            upper_row[f] = int(np.floor((upper - left) / width + 0.5))
         if width > 1.01 * DEVIATIONS * deviation:
             coarse[f] = deviation
         lefts[f], widths[f], intervals[f] = left, width, n
