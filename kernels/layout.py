@@ -23,7 +23,7 @@ DEVIATIONS = 1.0  # node spacing at level 0, at most, in standard deviations aft
 KINK_DEVIATIONS = 4.0  # and after a kink
 PECLET = 2.0  # and drift times spacing over variance
 DEEPEST = 0.02  # cash dividends lower the mesh's left end to no less than this part of its bound
-LEAST_PARTS = 4.0  # a kink moves to a node where it is this many nodes from a barrier, at least
+LEAST_PART = 0.5  # of the spacing: a kink farther from a barrier than this is on a node too
 CLIP = 9.0  # barriers farther away than this many standard deviations are not seen
 
 
@@ -174,9 +174,10 @@ def mesh(
             width = (upper - lower) / np.ceil((upper - lower) / wanted)
             n = _rounded(min(span / width + 1.0, MOST_INTERVALS))
         elif (below or above) and bent:
-            parts = np.floor(abs(log(contracts.kink[f]) - first) / width)
-            if parts >= LEAST_PARTS:
-                width = abs(log(contracts.kink[f]) - first) / parts
+            distance = abs(log(contracts.kink[f]) - first)
+            if distance > LEAST_PART * width:
+                width = distance / np.ceil(distance / width)
+                n = _rounded(min(span / width + 1.0, MOST_INTERVALS))
         if lower_end[f] == 0:
             rows = n if upper_end[f] != 0 else int(np.ceil((first - left) / width))
             left = first - rows * width

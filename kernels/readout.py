@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .jit import Codes, Floats, Indices
 
 STENCIL = 6  # nodes of the interpolating polynomial
-SAFETY = 1.0  # the error over the largest difference of extrapolations nearby
+SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
+KNOCKED_SAFETY = 1.2  # where early exercise meets a barrier that is not an end of the mesh
 NEARBY = 12  # nearby is about this part of the mesh, to either side
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 
@@ -109,6 +110,8 @@ def extrapolate(
         lowest = min(max(int((low - left) / h) - 1, 0), size - 1)
         highest = min(max(int((high - left) / h) + 2, lowest), size - 1)
         american = contracts.american[f] != 0 and contracts.knock[f] != KNOCKS_IN
+        meets = contracts.american[f] != 0 and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0)
+        safety = KNOCKED_SAFETY if meets else SAFETY
         for row in range(medium.shape[1]):
             largest[:] = 0.0
             for i in range(size):
@@ -127,7 +130,7 @@ def extrapolate(
             for i in range(size):
                 b = i // reach
                 gap = max(largest[b], largest[max(b - 1, 0)], largest[min(b + 1, blocks - 1)])
-                values[place, row, i, 1] = SAFETY * gap + (mesh.coarse[f] if blind else 0.0)
+                values[place, row, i, 1] = safety * gap + (mesh.coarse[f] if blind else 0.0)
             for i in range(lowest, highest + 1):
                 worst[place] = max(worst[place], values[place, row, i, 1])
         if blind:
