@@ -1,0 +1,186 @@
+"""Early exercise: which rows are exercised, and where between two nodes the boundary lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .jit import kernel
+from .lanes import WIDTH, broadcast, choose, load, store
+from .stages import BOUNDARIES, Lanes, Room, Step, right_side
+
+if TYPE_CHECKING:
+    from .jit import Floats
+
+MOST_SOLVES = 30  # of one stage
+MOST_REFINEMENTS = 8  # from then on a boundary stays where it is
+ROUNDING = 1e-14  # a row changes sides for more than this, relative
+CLOSE = 1e-11  # a boundary is found when its neighbour's value is known as well as this
+
+
+@kernel
+def find_boundaries(j: int, held: Floats, room: Room) -> None:
+    """List lane j's rows that are not held beside one that is; their lifts are 0."""
+    for b in range(room.count[0, j]):
+        row = room.rows[b, j]
+        room.lift[row, j] = room.stiffness[row, j] = 0.0
+    count = 0
+    for i in range(2, len(held) - 1):
+        if held[i, j] != held[i - 1, j] and count < BOUNDARIES:
+            is_below = held[i - 1, j] > held[i, j]
+            room.rows[count, j] = i if is_below else i - 1
+            room.ways[count, j] = 1 if is_below else -1
+            count += 1
+    room.count[0, j] = count
+
+
+@kernel
+def _continuation(
+    row: int, way: int, j: int, value: float, lanes: Lanes, room: Room
+) -> tuple[float, float]:
+    """Continue the time value of lane j's row across the boundary, to its exercised neighbour.
+
+    At the boundary w_xx jumps from 0 to c = 2 (q alpha s + r beta) / sigma^2, and from it the time
+    value grows as w(z) = c/2 z^2 + d z^3, d from the derivative of the differential equation at a
+    boundary at rest. Where w(z) is the row's, its neighbour lies at z - h. Returns w(z - h) and
+    its derivative in the row's value; 0 where the row is too far away to tell.
+    """
+    h = lanes.market[3, j]
+    r, q, sigma = lanes.market[0, j], lanes.market[1, j], lanes.market[2, j]
+    alpha, beta = lanes.exercise[0, j], lanes.exercise[2, j]
+    w = value - room.obstacle[row, j]
+    asset = lanes.spots[row, j]
+    if not w > 0.0:
+        w = 0.0
+    scale = 2.0 / (sigma * sigma)
+    drift = (r - q) / (sigma * sigma) - 0.5
+    c = scale * (q * alpha * asset + r * beta)
+    if c <= 0.0:
+        return 0.0, 0.0
+    z = np.sqrt(2.0 * w / c)
+    if z >= 2.0 * h:
+        return 0.0, 0.0
+    for _ in range(3):
+        at = asset * (1.0 - way * z)
+        c = scale * (q * alpha * at + r * beta)
+        d = way * (scale * q * alpha * at - 2.0 * drift * c) / 6.0
+        slope = (c + 3.0 * d * z) * z
+        if not (c > 0.0 and slope > 0.0):
+            break
+        z -= ((0.5 * c + d * z) * z * z - w) / slope
+        z = max(z, 0.0)
+    if not (c > 0.0 and z < 2.0 * h):
+        return 0.0, 0.0
+    far = z - h
+    lift = (0.5 * c + d * far) * far * far
+    slope = (c + 3.0 * d * z) * max(z, 1e-6 * h)
+    return lift, min((c + 3.0 * d * far) * far / slope, 0.9) if slope > 0.0 else 0.0
+
+
+@kernel
+def _lift(
+    j: int, values: Floats, shift: float, is_settled: bool, lanes: Lanes, room: Room
+) -> float:
+    """Let boundary neighbours of lane j count with their continuation, linear in the row's value.
+
+    That is `values` there, and `shift`. Returns by how much the last ones were wrong at it.
+    """
+    worst = 0.0
+    for b in range(room.count[0, j]):
+        row, way = room.rows[b, j], room.ways[b, j]
+        pull = room.pulls[0, j] if way > 0 else room.pulls[1, j]
+        value = values[row, j] + shift
+        lift, slope = _continuation(row, way, j, value, lanes, room)
+        used = room.lift[row, j] - room.stiffness[row, j] * value
+        worst = max(worst, abs(pull * lift - used))
+        if not is_settled:
+            room.stiffness[row, j] = -pull * slope
+            room.lift[row, j] = pull * (lift - slope * value)
+    return worst
+
+
+@kernel
+def solve_exercised(
+    step: Step,
+    trapezoidal: bool,
+    source: Floats,
+    older: Floats,
+    held: Floats,
+    lanes: Lanes,
+    room: Room,
+    out: Floats,
+) -> None:
+    """Solve one stage whose holder may exercise into `room.obstacle`. `out` may be `older`.
+
+    Policy iteration (Howard), from the rows held before, until no row left is worth less than
+    exercise and none held would gain; with it the places of the boundaries are refined by
+    Newton's method. A lane that is done stays as it is.
+    """
+    n = len(source) - 1
+    one, zero, half = broadcast(1.0), broadcast(0.0), broadcast(0.5)
+    tiny = broadcast(ROUNDING)
+    store(room.pulls, 0, step.lower)
+    store(room.pulls, 1, step.upper)
+    for i in range(1, n):
+        side = right_side(step, trapezoidal, source, older, i)
+        if trapezoidal:
+            # An exercised row follows what exercise pays.
+            rest = half * (load(source, i) + load(room.obstacle, i))
+            side = choose(load(held, i), half, rest, side)
+        store(room.sides, i, side)
+    for j in range(WIDTH):
+        shift = lanes.exercise[1, j] - lanes.exercise[3, j]
+        _lift(j, source, shift, False, lanes, room)
+        if trapezoidal:
+            for b in range(room.count[0, j]):
+                row = room.rows[b, j]
+                value = source[row, j] + shift
+                room.sides[row, j] += room.lift[row, j] - room.stiffness[row, j] * value
+    coupling = step.lower * step.upper
+    left, right = load(room.edges, 0), load(room.edges, 1)
+    store(out, 0, left)
+    store(out, n, right)
+    settled = np.zeros(WIDTH, np.bool_)
+    for solve in range(MOST_SOLVES):
+        product, pivot = right, zero
+        for i in range(n - 1, 0, -1):
+            row = load(held, i)
+            pivot = one / (step.diagonal + load(room.stiffness, i) - coupling * pivot)
+            side = load(room.sides, i) + load(room.lift, i)
+            product = choose(row, half, load(room.obstacle, i), pivot * (side + step.upper * product))
+            pivot = choose(row, half, zero, pivot)
+            store(room.products, i, product)
+            store(room.pivots, i, pivot)
+        value = left
+        for i in range(1, n):
+            value = load(room.products, i) + (load(room.pivots, i) * step.lower) * value
+            store(out, i, value)
+        flips = zero
+        below, here = left, load(out, 1)
+        for i in range(1, n):
+            above = load(out, i + 1)
+            row = load(held, i)
+            pull = step.diagonal * here - step.lower * below - step.upper * above
+            gain = choose(row, half, load(room.sides, i) - pull, here - load(room.obstacle, i))
+            # Held: hold unless the equation gains. Free: hold where worth less than exercise.
+            slack = tiny * (one + here)
+            stays = choose(step.diagonal * slack, gain, one, zero)
+            leaves = choose(zero - slack, gain, one, zero)
+            now = choose(row, half, stays, leaves)
+            flips = flips + (now - row) * (now - row)
+            store(held, i, now)
+            below, here = here, above
+        store(room.flips, 0, flips)
+        for j in range(WIDTH):
+            if settled[j]:
+                continue
+            if room.flips[0, j] > 0.0:
+                find_boundaries(j, held, room)
+                _lift(j, out, 0.0, False, lanes, room)
+            elif solve >= MOST_REFINEMENTS or _lift(j, out, 0.0, True, lanes, room) <= CLOSE:
+                settled[j] = True
+            else:
+                _lift(j, out, 0.0, False, lanes, room)
+        if settled.all():
+            return

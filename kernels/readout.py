@@ -1,0 +1,319 @@
+"""What a march leaves behind: extrapolated values with their error, and prices read off them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .black_scholes import EPSILON
+from .claims import (
+    ASSET_AT_EXPIRY,
+    ASSET_AT_HIT,
+    CASH_AT_EXPIRY,
+    KNOCKS_IN,
+    KNOCKS_OUT,
+    Contracts,
+    is_never_negative,
+    payoff,
+)
+from .elementary import exp, log
+from .jit import kernel
+from .layout import DEVIATIONS, Mesh
+
+if TYPE_CHECKING:
+    from .jit import Codes, Floats, Indices
+
+STENCIL = 6  # nodes of the interpolating polynomial
+SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
+KNOCKED_SAFETY = 1.2  # where early exercise meets a barrier that is not an end of the mesh
+NEARBY = 12  # nearby is about this part of the mesh, to either side
+ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
+
+
+class Surfaces(NamedTuple):
+    """The solutions of families now, one slice for each of their E expiries.
+
+    Slice e is on a mesh of sizes[e] nodes from ln s = left[e] on, spacing[e] apart, and starts at
+    ``values[starts[e]]``: node after node, each with the value, its error and, where asked, its
+    derivatives in sigma, r and q: `fields` numbers. `lower_row` and `upper_row` are the barriers
+    of a knock-in watched continuously, -1 without. Shapes (E,).
+    """
+
+    left: Floats
+    spacing: Floats
+    sizes: Indices
+    lower_row: Indices
+    upper_row: Indices
+    fields: int
+    starts: Indices
+    values: Floats
+    cut: float
+
+
+@kernel
+def _exercise_level(contracts: Contracts, f: int) -> tuple[float, float, float]:
+    """Return what escrowed dividends are worth now, its derivative in r, and beta + alpha of it."""
+    total = change = 0.0
+    if contracts.escrowed[f] != 0:
+        for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
+            time = contracts.event_times[e]
+            worth = contracts.event_cash[e] * exp(-_integral(contracts, f, contracts.r, time))
+            total += worth
+            change -= time * worth
+    return total, change, contracts.beta[f] + contracts.alpha[f] * total
+
+
+@kernel
+def _integral(contracts: Contracts, f: int, values: Floats, time: float) -> float:
+    """Integrate a coefficient from now to `time`."""
+    total = begin = 0.0
+    for g in range(contracts.segment_offsets[f], contracts.segment_offsets[f + 1]):
+        end = min(contracts.segment_ends[g], time)
+        total += values[g] * max(end - begin, 0.0)
+        begin = max(end, begin)
+    return total
+
+
+@kernel
+def extrapolate(
+    level: int,
+    chosen: Indices,
+    contracts: Contracts,
+    mesh: Mesh,
+    coarse: Floats,
+    medium: Floats,
+    fine: Floats,
+    values: Floats,
+) -> Floats:
+    """Combine three levels running, the last `level`, into one solution with its error.
+
+    `mesh` is at level 0. `coarse`, `medium` and `fine`, shapes (len(chosen), expiries, nodes), are
+    from `march`; value and error of the medium mesh's nodes are written to the first two fields
+    of `values`, shape (len(chosen), expiries, nodes, fields). Returns each family's largest
+    error inside its bounds, per unit; infinite where the coarsest mesh is too coarse for the
+    shortest time between dates. Shape (len(chosen),).
+    """
+    size = medium.shape[2]
+    worst = np.zeros(len(chosen))
+    reach = max((size - 1) // NEARBY, 2)
+    blocks = (size - 1) // reach + 1
+    largest = np.empty(blocks)
+    for place in range(len(chosen)):
+        f = chosen[place]
+        h = mesh.width[f] / (1 << (level - 1))
+        left = mesh.left[f]
+        escrow, _, base = _exercise_level(contracts, f)
+        blind = mesh.coarse[f] > 0.0 and 2.0 * h > 1.01 * DEVIATIONS * mesh.coarse[f]
+        low = log(max(contracts.low[f] - escrow, 1e-300))
+        high = log(max(contracts.high[f] - escrow, 1e-300))
+        lowest = min(max(int((low - left) / h) - 1, 0), size - 1)
+        highest = min(max(int((high - left) / h) + 2, lowest), size - 1)
+        american = contracts.american[f] != 0 and contracts.knock[f] != KNOCKS_IN
+        meets = contracts.american[f] != 0 and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0)
+        safety = KNOCKED_SAFETY if meets else SAFETY
+        for row in range(medium.shape[1]):
+            largest[:] = 0.0
+            for i in range(size):
+                m, n = medium[place, row, i], fine[place, row, 2 * i]
+                best = n + (n - m) / 3.0
+                if american:
+                    goal = contracts.alpha[f] * exp(left + i * h) + base
+                    if min(m, n) <= goal + ROUNDING:
+                        best = goal if n <= goal + ROUNDING else n
+                    best = max(best, goal)
+                values[place, row, i, 0] = best
+                if i % 2 == 0:
+                    c = coarse[place, row, i // 2]
+                    gap = abs(best - m - (m - c) / 3.0)
+                    largest[i // reach] = max(largest[i // reach], gap)
+            for i in range(size):
+                b = i // reach
+                gap = max(largest[b], largest[max(b - 1, 0)], largest[min(b + 1, blocks - 1)])
+                values[place, row, i, 1] = safety * gap + (mesh.coarse[f] if blind else 0.0)
+            for i in range(lowest, highest + 1):
+                worst[place] = max(worst[place], values[place, row, i, 1])
+        if blind:
+            worst[place] = np.inf
+    return worst
+
+
+@kernel
+def differentiate(medium: Floats, fine: Floats, steps: Floats, values: Floats) -> None:
+    """Write derivatives in sigma, r and q to the last three fields of `values`.
+
+    `medium` and `fine`, shapes (6 families, expiries, nodes), are families with sigma, r and q
+    shifted up and down, in this order; `steps`, shape (families, 3), by how much.
+    """
+    for place in range(values.shape[0]):
+        for row in range(values.shape[1]):
+            for i in range(values.shape[2]):
+                for k in range(3):
+                    up, down = 6 * place + 2 * k, 6 * place + 2 * k + 1
+                    m = medium[up, row, i] - medium[down, row, i]
+                    n = fine[up, row, 2 * i] - fine[down, row, 2 * i]
+                    change = n + (n - m) / 3.0
+                    values[place, row, i, 2 + k] = change / (2.0 * steps[place, k])
+
+
+@kernel
+def _interpolate(surface: Floats, start: int, nodes: int, t: float, room: Floats, row: Floats) -> None:
+    """Interpolate at node start + t by the polynomial through `nodes` nodes, in Newton's form.
+
+    Writes to `row` the value, its first and second derivative per node spacing, and the
+    derivatives in sigma, r and q if `surface` has them. `room` has shape (STENCIL, 4).
+    """
+    fields = surface.shape[1] - 1
+    for k in range(nodes):
+        room[k, 0] = surface[start + k, 0]
+        for m in range(1, fields):
+            room[k, m] = surface[start + k, m + 1]
+    row[:] = 0.0
+    # The binomial coefficient (t over k) and its derivatives in t.
+    c, d, e = 1.0, 0.0, 0.0
+    for k in range(nodes):
+        row[0] += c * room[0, 0]
+        row[1] += d * room[0, 0]
+        row[2] += e * room[0, 0]
+        for m in range(1, fields):
+            row[m + 2] += c * room[0, m]
+        for i in range(nodes - 1 - k):
+            for m in range(fields):
+                room[i, m] = room[i + 1, m] - room[i, m]
+        e = (e * (t - k) + 2.0 * d) / (k + 1)
+        d = (d * (t - k) + c) / (k + 1)
+        c = c * (t - k) / (k + 1)
+
+
+@kernel
+def _breached(
+    contracts: Contracts, f: int, amount: float, S: float, unit: float, T: float, column: Floats
+) -> None:
+    """Write what a knock-out is worth that its barrier has ended already."""
+    timing = contracts.timing[f]
+    column[:] = 0.0
+    first = contracts.segment_offsets[f]
+    if timing == CASH_AT_EXPIRY:
+        price = unit * amount * exp(-_integral(contracts, f, contracts.r, T))
+        column[0], column[4], column[5] = price, contracts.r[first] * price, -T * price
+    elif timing in (ASSET_AT_HIT, ASSET_AT_EXPIRY):
+        shares = amount
+        if timing == ASSET_AT_EXPIRY:
+            shares *= exp(-_integral(contracts, f, contracts.q, T))
+            for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
+                shares *= 1.0 - contracts.event_proportional[e]
+            column[4] = contracts.q[first] * shares * S
+            column[6] = -T * shares * S
+        column[0], column[1] = shares * S, shares
+    else:
+        column[0] = unit * amount
+    column[7] = 4.0 * EPSILON * abs(column[0])
+
+
+@kernel
+def evaluate(
+    contracts: Contracts,
+    surfaces: Surfaces,
+    cell_offsets: Indices,
+    S: Floats,
+    unit: Floats,
+    T: Floats,
+    out: Floats,
+) -> None:
+    """Read prices, greeks and errors of cells off the solved families.
+
+    `cell_offsets`, shape (F + 1,), delimits each family's cells, whose expiries are among the
+    family's; `out`, shape (8, n), is written in the order of `black_scholes.ROWS`.
+    """
+    row, column = np.empty(6), np.empty(8)
+    room = np.empty((STENCIL, 4))
+    fields = surfaces.fields
+    for f in range(len(contracts.theta)):
+        at_first = contracts.segment_offsets[f]
+        r, q, sigma = contracts.r[at_first], contracts.q[at_first], contracts.sigma[at_first]
+        alpha = contracts.alpha[f]
+        escrow, escrow_r, level = _exercise_level(contracts, f)
+        begin, end = contracts.expiry_offsets[f], contracts.expiry_offsets[f + 1]
+        american = contracts.american[f] != 0
+        ends = contracts.knock[f] == KNOCKS_OUT and contracts.continuous[f] != 0
+        for i in range(cell_offsets[f], cell_offsets[f + 1]):
+            s = S[i] / unit[i] - escrow
+            if ends and not contracts.lower[f] < s < contracts.upper[f]:
+                is_lower = s <= contracts.lower[f]
+                amount = contracts.lower_rebate[f] if is_lower else contracts.upper_rebate[f]
+                _breached(contracts, f, amount, S[i], unit[i], T[i], column)
+                out[:, i] = column
+                continue
+            e = begin + np.searchsorted(contracts.expiries[begin:end], T[i])
+            e = min(e, end - 1)
+            left, h, size = surfaces.left[e], surfaces.spacing[e], surfaces.sizes[e]
+            at = surfaces.starts[e]
+            surface = surfaces.values[at : at + size * fields].reshape(size, fields)
+            place = min(max((log(s) - left) / h, 0.0), size - 1.0) if s > 0.0 else 0.0
+            near = min(int(place), size - 2)
+            first, last = 0, size - 1
+            lower, upper = surfaces.lower_row[e], surfaces.upper_row[e]
+            knocked = False
+            if place <= lower:
+                last, knocked = lower, True
+            elif 0 <= upper <= place:
+                first, knocked = upper, True
+            else:
+                first = max(first, lower)
+                last = upper if upper >= 0 else last
+            near = min(max(near, first), last - 1)
+            error = unit[i] * (max(surface[near, 1], surface[near + 1, 1]) + surfaces.cut)
+            exercised = False
+            if american and (contracts.knock[f] != KNOCKS_IN or knocked):
+                first, last = _smooth_run(surface, left, h, alpha, level, near, first, last)
+                exercised = last < first
+            if exercised:
+                out[:, i] = 0.0
+                out[0, i] = alpha * S[i] + unit[i] * contracts.beta[f]
+                out[1, i] = alpha
+                out[7, i] = error + 4.0 * EPSILON * (S[i] + unit[i])
+                continue
+            nodes = min(STENCIL, last - first + 1)
+            low = min(max(near - STENCIL // 2 + 1, first), last + 1 - nodes)
+            _interpolate(surface, low, nodes, place - low, room, row)
+            u, u_x, u_xx = row[0], row[1] / h, row[2] / (h * h)
+            if american and contracts.knock[f] != KNOCKS_IN:
+                u = max(u, alpha * s + level)
+            if is_never_negative(contracts, f):
+                u = max(u, 0.0)
+            out[0, i] = unit[i] * u
+            out[1, i] = u_x / s
+            out[2, i] = (u_xx - u_x) / (s * s * unit[i])
+            decay = r * u - (r - q) * u_x - 0.5 * sigma * sigma * (u_xx - u_x)
+            out[4, i] = unit[i] * (decay - r * escrow * u_x / s)
+            out[7, i] = error + 4.0 * EPSILON * unit[i] * (1.0 + s)
+            if fields > 2:
+                out[3, i] = unit[i] * row[3]
+                out[5, i] = unit[i] * (row[4] - escrow_r * u_x / s)
+                out[6, i] = unit[i] * row[5]
+
+
+@kernel
+def _smooth_run(
+    surface: Floats, left: float, h: float, alpha: float, level: float, near: int, first: int,
+    last: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Narrow nodes first to last to those around `near` and the next that are not exercised.
+
+    Returns an empty range where these two are exercised.
+    """
+    low, high = max(near - STENCIL, first), min(near + 1 + STENCIL, last)
+    exercised = np.empty(high - low + 1, np.bool_)
+    for i in range(low, high + 1):
+        exercised[i - low] = surface[i, 0] <= alpha * exp(left + i * h) + level + ROUNDING
+    if exercised[near - low] and exercised[near + 1 - low]:
+        return 1, 0
+    begin = near + 1 if exercised[near - low] else near
+    end = begin if exercised[near + 1 - low] else near + 1
+    if begin > near:
+        end = near + 1
+    while begin > low and begin <= near and not exercised[begin - 1 - low]:
+        begin -= 1
+    while end < high and end >= near + 1 and not exercised[end + 1 - low]:
+        end += 1
+    return begin, end
