@@ -97,8 +97,9 @@ class Axis:
 class Grid:
     """Every combination of the values of `axes`, with `fixed` for other inputs of a `type`.
 
-    `axes` are in file order. Inputs given in neither take their default where they have one;
-    `fixed` keeps those that every output shows, and leaves out what is given as its default.
+    `axes` are in file order; beside cash dividends their model is one. Inputs given in neither
+    take their default where they have one. Of defaults `fixed` keeps exercise and dividend yield,
+    and leaves out the others, so that a grid that spells them out is the same.
     """
 
     axes: tuple[Axis, ...]
@@ -128,7 +129,12 @@ class Grid:
                     raise _not_an_input(f"{table}.{name}", name, self.type)
         if self.cells > MAX_CELLS:
             raise SpecError(f"axes: must make fewer than 2^63 cells, got {self.cells:.3e}")
-        object.__setattr__(self, "fixed", self._fixed())
+        fixed = self._fixed()
+        if self.values("cash_dividends") and "dividend_model" not in names:
+            # An axis, so that results name it.
+            model = fixed.pop("dividend_model", "spot")
+            object.__setattr__(self, "axes", (*self.axes, Axis("dividend_model", (model,))))
+        object.__setattr__(self, "fixed", fixed)
         object.__setattr__(self, "method", check_method(self.method))
         object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
         object.__setattr__(self, "measures", check_measures(self.measures))
@@ -137,9 +143,6 @@ class Grid:
     def _fixed(self) -> dict[str, Value]:
         """Return the values of inputs that are no axis, as long as outputs show them."""
         names = {axis.name for axis in self.axes}
-        always = {"exercise", "dividend_yield"}
-        if "cash_dividends" in names or "cash_dividends" in self.fixed:
-            always.add("dividend_model")
         fixed: dict[str, Value] = {}
         defaults = defaults_of(self.type)
         for name in inputs_of(self.type):
@@ -148,7 +151,7 @@ class Grid:
             if name in names or value is None:
                 continue
             checked = value_of(f"contract.{name}", name, value)
-            if name in always or checked != default:
+            if name in ("exercise", "dividend_yield") or checked != default:
                 fixed[name] = checked
         return fixed
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -417,7 +419,15 @@ def test_tables_may_stand_in_the_contract() -> None:
     text = typed("vanilla").replace("[axes]", "cash_dividends = [[0.25, 1.5]]\n[axes]")
     grid = Grid.parse(text)
     assert grid.fixed["cash_dividends"] == Dividends((0.25,), (1.5,))
-    assert grid.fixed["dividend_model"] == "spot"
+
+
+def test_results_name_the_model_of_cash_dividends() -> None:
+    text = typed("vanilla", cash_dividends="[[0.25, 1.5]]")
+    assert Grid.parse(text).axes[-1] == Axis("dividend_model", ("spot",))
+    escrowed = Grid.parse(text.replace("[axes]", 'dividend_model = "escrowed"\n[axes]'))
+    assert escrowed.axes[-1] == Axis("dividend_model", ("escrowed",))
+    assert Grid.of_identity(escrowed.identity(), "", {}) == escrowed
+    assert all(axis.name != "dividend_model" for axis in Grid.parse(typed("vanilla")).axes)
 
 
 LABELLED = """[
@@ -437,7 +447,7 @@ def test_labels_are_kept_beside_the_identity_and_are_no_part_of_it() -> None:
     renamed = Grid.parse(typed("vanilla", cash_dividends=LABELLED.replace("none", "nothing")))
     assert renamed.identity() == labelled.identity()
     again = Grid.of_identity(labelled.identity(), "", labelled.labels())
-    assert again.axes[-1].shown == labelled.axes[-1].shown
+    assert again.axes[-2].shown == labelled.axes[-2].shown
     assert Grid.parse(typed("vanilla")).labels() == {}
 
 
@@ -495,6 +505,12 @@ def test_several_tables_in_the_contract_belong_on_an_axis() -> None:
     text = typed("vanilla").replace("[axes]", "cash_dividends = [[], []]\n[axes]")
     message = "contract.cash_dividends: must be one table, got 2; several values belong in the"
     assert message in error_of(text)
+
+
+def test_the_documented_grid_is_one() -> None:
+    docs = Path(__file__).parents[1] / "docs" / "cli.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    assert Grid.parse(text).cells == 2 * 401 * 3 * 2
 
 
 def test_an_axis_must_be_an_input() -> None:

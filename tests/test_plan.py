@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 KERNEL = "kernel-1"
 VANILLA = INPUTS[:8]
 PER_UNIT = tuple(f.name for f in fields(Claims) if f.name not in ("unit", "scale"))
-NUMBERS = tuple(name for name in VANILLA if name not in WORDS)
 
 
 def grid_of(sizes: dict[str, int], measures: tuple[str, ...] = MEASURES, **values: Any) -> Grid:
