@@ -189,7 +189,9 @@ def _equal_word(name: str, words: NDArray[Any], wanted: object) -> NDArray[np.bo
     word = next(known for known, its_code in WORDS[name].items() if its_code == code)
     same: NDArray[np.bool_] = words == word
     if not same.any():
-        raise SpecError(f"{name}: {word} is not there; every one is {words[0]}")
+        there = [known for known in WORDS[name] if (words == known).any()]
+        said = "every one is" if len(there) == 1 else "there are"
+        raise SpecError(f"{name}: {word} is not there; {said} {', '.join(there)}")
     return same
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import DEFAULT_TOLERANCE, INPUTS, Market, Vanilla
+from .contracts import DEFAULT_TOLERANCE, Market, Vanilla
 from .pricing import price
 
 if TYPE_CHECKING:

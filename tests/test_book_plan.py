@@ -15,7 +15,9 @@ from pricer.book import Book, table_of
 from pricer.cells import NO_TABLE
 from pricer.claims import claims_of, dated, paid_cash
 from pricer.contracts import CURVES, INPUTS, TABLES
+from pricer.errors import SpecError
 from pricer.plan import BookPlan, Plan
+from pricer.selection import book_columns, select_rows
 
 if TYPE_CHECKING:
     from pricer.cells import Cells
@@ -152,6 +154,35 @@ def test_a_book_of_every_type_says_why(rows: list[str], why: str) -> None:
     values = {"i": 1, "k": 100, "s": 100, "t": 1, "b": 120, "c": 3}
     text = "\n".join([HEADER, *(row.format(**values) for row in rows)])
     assert plan_of(Book.parse(text)).why().endswith(why)
+
+
+def test_rows_are_selected_by_words_and_tables() -> None:
+    plan = plan_of(mixed(200))
+
+    def selected(**selection: str) -> set[str]:
+        table, cells = select_rows(plan, selection, nearest=False, limit=None)
+        assert plan.order[cells].tolist() == (table["row"] - 1).tolist()
+        return {name[0] for name in table["id"].tolist()}
+
+    assert selected(type="Barrier") == {"b", "g"}
+    assert selected(exercise_dates="0.25;0.5") == {"e"}
+    assert selected(vol="0.5:0.2;1.0:0.3") == {"e"}
+    assert selected(vol="0.2", right="call") == {"b", "d", "f"}
+    with pytest.raises(SpecError, match="barrier_type: up_out is not there; there are down_out, "):
+        selected(barrier_type="up_out")
+    with pytest.raises(SpecError, match="type: double_touch is not there; there are vanilla, dig"):
+        selected(type="double_touch")
+
+
+def test_what_a_type_does_not_have_is_shown_blank() -> None:
+    columns = book_columns(mixed(100), slice(None))
+    touch = columns["type"] == "touch"
+    assert set(columns["right"][touch]) == set(columns["barrier_type"][touch]) == {""}
+    assert np.isnan(columns["strike"][touch]).all()
+    assert (columns["direction"] == np.where(touch, "up", "")).all()
+    bermudan = columns["exercise"] == "bermudan"
+    assert set(columns["vol"][bermudan]) == {"0.5:0.2;1.0:0.3"}
+    assert set(columns["vol"][~bermudan]) == {"0.2"}
 
 
 def test_a_table_is_rebuilt_from_what_the_identity_says() -> None:
