@@ -12,7 +12,7 @@ import numpy as np
 from pricer.book import Book, pack_texts, table_of, unpack_texts
 from pricer.cells import CURVE_COLUMNS, Cells
 from pricer.claims import dated, paid_cash
-from pricer.contracts import NUMBERS, TABLES, WORDS
+from pricer.contracts import INPUTS, NUMBERS, TABLES, WORDS
 from pricer.errors import PlanError
 from pricer.families import Families, families_of
 
@@ -216,8 +216,9 @@ def window(document: Mapping[str, Any], read: Read, first_block: int, end_block:
 
 def _cells(document: Mapping[str, Any], column: Callable[[str], NDArray[Any]]) -> Cells:
     spec = document["spec"]
-    tables = tuple(map(table_of, spec["tables"]))
-    return Cells({name: column(name) for name in spec["inputs"]}, tables)
+    # A book that was stored when all were vanillas names neither.
+    names, tables = spec.get("inputs", INPUTS[:8]), spec.get("tables", ())
+    return Cells({name: column(name) for name in names}, tuple(map(table_of, tables)))
 
 
 def _book(document: Mapping[str, Any], cells: Cells, texts: Mapping[str, Texts]) -> Book:
