@@ -95,7 +95,7 @@ def test_a_book_that_was_stored_when_all_were_vanillas_is_read(
     assert_cells_equal(again.cells_of(np.arange(2)), plan.sorted_cells)
 
 
-@given(count=st.integers(1, 120), chunk_blocks=st.integers(1, 5))
+@given(count=st.integers(1, 60), chunk_blocks=st.integers(1, 5))
 def test_a_window_of_every_type_has_the_families_of_the_whole(
     count: int, chunk_blocks: int
 ) -> None:
