@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 # What spots are measured in, by the type of contract: a solve knows their ratio alone.
-UNITS = {
+_UNITS = {
     "vanilla": "strike",
     "digital": "strike",
     "barrier": "strike",
@@ -204,7 +204,7 @@ class GridPlan(Plan):
         priced = cells.valid()
         least_unit = most_unit = units(cells)
         for axis in self.shared_axes:
-            if axis.name == UNITS[self.spec.type]:
+            if axis.name == _UNITS[self.spec.type]:
                 least_unit = np.full(count, _least_above_zero(self._values(axis.name)))
         spot = self._values("spot")
         live = priced & (most_unit > 0.0) & (spot[-1] > 0.0)
@@ -264,7 +264,7 @@ def _keys(spec: Grid) -> dict[str, str]:
     They are those by which cells' claims per unit differ (`claims.Claims.relative`), or what
     happens until expiry: `Families` says what the cells of one family have in common.
     """
-    unit, payoffs = UNITS[spec.type], spec.values("payoff")
+    unit, payoffs = _UNITS[spec.type], spec.values("payoff")
     keys = dict.fromkeys((*WORDS, *CURVES, *TABLES), "")
     keys |= dict.fromkeys(_RATIOS[spec.type], "their ratios count")
     if "gap" in payoffs and any(spec.values("payoff_strike")):
