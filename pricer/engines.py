@@ -89,6 +89,16 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
     return np.require(array, requirements=["C", "W"])
 
 
+def load(families: Families, settings: Settings) -> None:
+    """Load, and compile where that is not done, what pricing these families takes."""
+    codes = methods_of(families, settings.method)
+    kernels()
+    if np.isin(codes, (CLOSED, SCHEDULED)).any():
+        kernels("averages", "knock")
+    if (codes == SCHEDULED).any():
+        kernels("scheduled")
+
+
 def cells_alone(settings: Settings) -> Solution:
     """Return what prices cells that a closed form prices alone (`methods.exact_alone`)."""
     none = np.zeros((7, 1))

@@ -79,7 +79,7 @@ def measure(plan: Plan) -> Measured:
     """Time some families spread over the plan, in about a second."""
     families = cells = packed_bytes = 0
     solve_s = cell_s = pack_s = 0.0
-    kernels()
+    load(plan.families_at(0, min(plan.families, SAMPLE_FAMILIES)), _settings(plan))
     sample = SAMPLE_FAMILIES
     deadline = time.perf_counter() + BUDGET_S
     for block in _spread(plan.blocks):

@@ -136,8 +136,12 @@ def families_of(cells: Cells, offsets: Indices) -> Families:
     new[1:] = (expiry[1:] != expiry[:-1]) | (owner[1:] != owner[:-1])
     owner, expiry = owner[new], expiry[new]
     expiry_offsets = np.searchsorted(owner, np.arange(count + 1))
+    # A cell with a unit says what a family owes per unit; where there is none, any will do.
+    example = first.copy()
+    some, place = np.unique(family[live], return_index=True)
+    example[some] = np.flatnonzero(live)[place]
     return Families(
-        cells=cells[first],
+        cells=cells[example],
         priced=valid[first],
         moneyness_low=low,
         moneyness_high=high,
