@@ -206,13 +206,15 @@ def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...
     try:
         shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
     except ValueError:
-        shapes = ", ".join(f"{n} {a.shape}" for n, a in arrays.items() if a.ndim)
+        shapes = ", ".join(
+            f"{n} {arrays[n].shape}" for n in INPUTS if n in arrays and arrays[n].ndim
+        )
         raise SpecError(f"fields: shapes must broadcast, got {shapes}") from None
     count = int(np.prod(shape))
     flat = {
-        name: np.broadcast_to(a.reshape(()) if a.size == 1 else a, shape).reshape(-1)
-        if a.size > 1
-        else np.broadcast_to(a.reshape(()), count)
+        name: np.broadcast_to(a.reshape(()), count)
+        if a.size == 1
+        else np.broadcast_to(a, shape).reshape(-1)
         for name, a in arrays.items()
     }
     if "cash_dividends" not in flat:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pricer
 
-from .compiled import check_processor, kernel_version, kernels, target
+from .compiled import MODULES, check_processor, kernel_version, kernels, target
 from .errors import PricerError, StoreError
 from .run import as_store
 from .stores import SQLITE
@@ -99,7 +99,7 @@ def _processor() -> Check:
 
 
 def _kernels() -> Check:
-    kernels()
+    kernels(*MODULES)
     return Check("kernels", OK, f"{kernel_version()[:12]} in {os.environ['NUMBA_CACHE_DIR']}")
 
 

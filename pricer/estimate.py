@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .blocks import encode_block, pack_block
-from .compiled import check_workers, kernels
-from .engines import Settings, evaluate, solve
+from .compiled import check_workers
+from .engines import Settings, evaluate, load, solve
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def measure(plan: Plan) -> Measured:
     """Time some families spread over the plan, in about a second."""
     families = cells = packed_bytes = 0
     solve_s = cell_s = pack_s = 0.0
-    load(plan.families_at(0, min(plan.families, SAMPLE_FAMILIES)), _settings(plan))
+    load(plan.families_at(0, min(plan.families, SAMPLE_FAMILIES)), Settings(plan.method))
     sample = SAMPLE_FAMILIES
     deadline = time.perf_counter() + BUDGET_S
     for block in _spread(plan.blocks):

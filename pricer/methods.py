@@ -130,14 +130,20 @@ def _any(values: NDArray[np.generic], offsets: NDArray[np.int64]) -> Booleans:
     return np.bincount(owner[values != 0], minlength=len(offsets) - 1) > 0
 
 
-def unsupported_reason(cells: Cells) -> str:
-    """Say why no method here prices the first of `cells`."""
-    one = cells[:1]
-    claims = claims_of(one)
-    if claims.escrowed[0] and (claims.knock[0] or one.proportional_dividends[0] != NO_TABLE):
-        return "has escrowed dividends, which go neither with barriers nor with proportional ones"
-    if one.exercise[0] and abs(claims.alpha[0]) * claims.kink[0] != abs(claims.beta[0]):
-        return "can be exercised early only with a vanilla payoff"
-    if not curved(one)[0] and one.vol[0] < LEAST_VOL:
-        return "has no vol, and dates or barriers that need one"
-    return "has no closed form; use auto or finite_difference"
+UNSUPPORTED_REASONS = (
+    "has no closed form; use auto or finite_difference",
+    "has no vol, and dates or barriers that need one",
+    "can be exercised early only with a vanilla payoff",
+    "has escrowed dividends, which go neither with barriers nor with proportional ones",
+)
+
+
+def why_unsupported(cells: Cells) -> NDArray[np.int64]:
+    """Return the place in `UNSUPPORTED_REASONS` of why no method prices each cell, shape (n,)."""
+    claims = claims_of(cells)
+    escrowed = (claims.escrowed > 0) & (
+        (claims.knock > 0) | (cells.proportional_dividends != NO_TABLE)
+    )
+    odd = (cells.exercise > 0) & (np.abs(claims.alpha) * claims.kink != np.abs(claims.beta))
+    still = ~curved(cells) & (cells.vol < LEAST_VOL)
+    return np.select([escrowed, odd, still], [3, 2, 1], 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .contracts import TYPES, Status, inputs_of
+from .methods import UNSUPPORTED_REASONS, why_unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,6 +157,9 @@ def _failures(
     invalid = np.flatnonzero(status == Status.invalid)
     if len(invalid):
         kinds[invalid] += 256 * _faults(inputs(numbers[invalid]))
+    unsupported = np.flatnonzero(status == Status.unsupported)
+    if len(unsupported):
+        kinds[unsupported] += 256 * why_unsupported(inputs(numbers[unsupported]))
     _, first, counts = np.unique(kinds, return_index=True, return_counts=True)
     failures = []
     for position, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
@@ -194,6 +198,6 @@ def _reason(status: Status, cell: Cells) -> str:
         case Status.tolerance:
             return "not reached within the work limit"
         case Status.unsupported:
-            return "has two exercise boundaries, which no method here prices"
+            return UNSUPPORTED_REASONS[int(why_unsupported(cell)[0])]
         case _:
             return str(status.name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pricer
-from pricer import MEASURES, Grid, Market, MissingDependencyError, SpecError, Status, Vanilla
+from pricer import MEASURES, Dates, Grid, Market, MissingDependencyError, SpecError, Status, Vanilla
 from pricer.plan import Plan
 from pricer.pricing import price_chunk
 
@@ -165,7 +165,10 @@ def test_a_market_that_cannot_be_is_refused(change: dict[str, Any], message: str
     [
         ({"right": "pot"}, "right: must be call or put, got 'pot'; did you mean 'put'?"),
         ({"right": ["put", "x"]}, "right: must be call or put, got 'x'"),
-        ({"exercise": "americn"}, "exercise: must be european or american, got 'americn'; did you"),
+        (
+            {"exercise": "americn"},
+            "exercise: must be european or american or bermudan, got 'americn'; did you",
+        ),
         ({"strike": -5}, "strike: must not be negative, got -5.0"),
         ({"expiry": -0.5}, "expiry: must not be negative, got -0.5"),
     ],
@@ -210,13 +213,20 @@ def test_there_is_no_closed_form_of_an_american_option() -> None:
         pricer.price(PUT, MARKET, method="analytic")
 
 
-def test_two_exercise_boundaries_are_not_supported_and_say_so() -> None:
+def test_two_exercise_boundaries_are_priced() -> None:
     # Battauz, De Donno, Sbuelz (2015): q < r < 0 for a put.
-    got = pricer.price(
-        Vanilla("put", 100.0, 1.0, "american"), Market(100.0, 0.2, [-0.01, 0.01], -0.03)
-    )
-    assert got.status.tolist() == [Status.unsupported, Status.ok]
-    assert np.isnan(got.error[0])
+    market = Market(np.array([80.0, 100.0]), 0.2, -0.01, -0.03)
+    got = pricer.price(Vanilla("put", 100.0, 1.0, "american"), market)
+    dates = Dates(np.arange(1, 257) / 256)
+    bermudan = pricer.price(Vanilla("put", 100.0, 1.0, "bermudan", dates), market)
+    european = pricer.price(Vanilla("put", 100.0, 1.0), market)
+    assert not got.status.any()
+    assert got.price is not None
+    assert bermudan.price is not None
+    assert european.price is not None
+    assert (got.price >= bermudan.price - got.error - bermudan.error).all()
+    assert (got.price <= bermudan.price + 2e-3).all()
+    assert (got.price > european.price + 0.1).all()
 
 
 @pytest.mark.parametrize("text", ["0", "two", "-1"])
@@ -314,5 +324,5 @@ def test_a_masked_element_is_missing() -> None:
 
 
 def test_contract_and_market_swapped_are_told_apart() -> None:
-    with pytest.raises(pricer.SpecError, match="takes a Vanilla here, got Market"):
+    with pytest.raises(pricer.SpecError, match=r"takes a Vanilla or .* here, got Market"):
         pricer.price(Market(100.0, 0.2, 0.05), Vanilla("put", 100.0, 1.0))  # type: ignore[arg-type]

@@ -219,9 +219,7 @@ def test_bermudan_puts_match_quadrature() -> None:
     # Gauss-Legendre quadrature from date to date, 12 points a standard deviation, the boundaries
     # found by bisection and the exercise region integrated exactly; made for this test.
     fifty = tuple(Event((k + 1) / 50, exercise=1) for k in range(50))
-    one = replace(
-        PUT, segments=((1.0, 0.06, 0.0, 0.2),), events=fifty, low=0.9, high=0.9
-    )
+    one = replace(PUT, segments=((1.0, 0.06, 0.0, 0.2),), events=fifty, low=0.9, high=0.9)
     assert priced([one], (90.0,))[PRICE, 0, 0] / 2.5 == pytest.approx(4.47781111114, abs=1e-5)
     for count, expected in ((4, 11.7901382398661), (12, 11.9108555371718)):
         dates = tuple(Event(2.0 * (k + 1) / count, exercise=1) for k in range(count))

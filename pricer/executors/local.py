@@ -10,7 +10,8 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
-from pricer.compiled import check_workers, kernels
+from pricer.compiled import check_workers
+from pricer.engines import Settings, load
 from pricer.pricing import price_chunk
 
 from . import price_blocks
@@ -60,7 +61,8 @@ class LocalExecutor:
         if not todo:
             return
         # Here, where one thread runs: imports and compilers do not take turns.
-        kernels()
+        first = plan.family_range(0)
+        load(plan.families_at(*first), Settings(plan.method))
         work = _Work(plan, run, todo, self.price)
         threads = [
             threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)
