@@ -6,8 +6,11 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+import pricer
 from pricer import (
     Barrier,
     Dates,
@@ -19,7 +22,12 @@ from pricer import (
     Touch,
     Vanilla,
 )
-from pricer.contracts import Contract
+from pricer.contracts import METHODS, Contract
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 REFERENCE = Path(__file__).parent / "reference"
 FILES = (
@@ -113,12 +121,16 @@ def market_of(case: dict[str, Any]) -> Market:
     )  # fmt: skip
 
 
+def document(file: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((REFERENCE / f"{file}.json").read_text(encoding="utf-8"))
+    return read
+
+
 @cache
 def cases(file: str) -> tuple[Case, ...]:
     """Read the cases of a file; simulated values are for Monte Carlo."""
-    document = json.loads((REFERENCE / f"{file}.json").read_text(encoding="utf-8"))
     found = []
-    for case in document["cases"]:
+    for case in document(file)["cases"]:
         if case["kind"] == "american_lsm":
             continue
         better = case.get("high_precision")
@@ -134,3 +146,24 @@ def cases(file: str) -> tuple[Case, ...]:
             )
         )
     return tuple(found)
+
+
+@cache
+def truths(file: str) -> tuple[Floats, Floats]:
+    """Return the best value known of each case of a file, and how uncertain it is at most.
+
+    The closed form where there is one (test_knock.py holds it against mpmath and other people's
+    values); else what was computed by other methods, or by ours on much finer meshes.
+    """
+    better = document("products_converged")["values"].get(file, {})
+    better |= document("american_converged")["values"].get(file, {})
+    found = []
+    for case in cases(file):
+        exact = pricer.price(case.contract, case.market, workers=1, measures=("price",))
+        if exact.method == METHODS.index("analytic"):
+            value, uncertainty = float(exact.price), float(exact.error)
+        else:
+            value, uncertainty = better.get(case.name, (case.expected, case.slack))
+        found.append((value, max(uncertainty, 1e-9 * case.unit)))
+    truth, uncertainties = np.array(found).T
+    return truth, uncertainties
