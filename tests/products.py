@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -155,8 +156,13 @@ def truths(file: str) -> tuple[Floats, Floats]:
     The closed form where there is one (test_knock.py holds it against mpmath and other people's
     values); else what was computed by other methods, or by ours on much finer meshes.
     """
-    better = document("products_converged")["values"].get(file, {})
-    better |= document("american_converged")["values"].get(file, {})
+    # The first knows Bermudan options, the second what they would be if they were American.
+    better = ChainMap(
+        *(
+            document(each)["values"].get(file, {})
+            for each in ("products_converged", "american_converged")
+        )
+    )
     found = []
     for case in cases(file):
         exact = pricer.price(case.contract, case.market, workers=1, measures=("price",))
