@@ -104,6 +104,22 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     )
 
 
+def at_the_money(options: Options, levels: int) -> Floats:
+    """Return what each mesh alone says where spot is strike, per unit of it, shape (levels, F).
+
+    There a node lies, so that nothing is interpolated, nor extrapolated; level l has
+    ``BASE_NODES << l`` intervals. Each of the F families has one expiry.
+    """
+    problems = Problems(*prepare(options, TRUNCATION * 1e-9))
+    every, offsets = np.arange(len(options.theta)), options.expiry_offsets
+    values = np.empty((levels, len(every)))
+    for level in range(levels):
+        out = np.empty((len(every), (BASE_NODES << level) + 1, 1))
+        march(level, False, every, options.american, problems, offsets, offsets, out)
+        values[level] = out[every, problems.left_nodes << level, 0]
+    return values
+
+
 def _groups(offsets: Indices) -> Iterator[range]:
     """Cut spans, delimited by `offsets`, into groups whose levels fit in memory together."""
     start = 0

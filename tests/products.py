@@ -157,17 +157,13 @@ def truths(file: str) -> tuple[Floats, Floats]:
     values); else what was computed by other methods, or by ours on much finer meshes.
     """
     # The first knows Bermudan options, the second what they would be if they were American.
-    better = ChainMap(
-        *(
-            document(each)["values"].get(file, {})
-            for each in ("products_converged", "american_converged")
-        )
-    )
+    files = ("products_converged", "american_converged")
+    better = ChainMap(*(document(each)["values"].get(file, {}) for each in files))
     found = []
     for case in cases(file):
         exact = pricer.price(case.contract, case.market, workers=1, measures=("price",))
         if exact.method == METHODS.index("analytic"):
-            value, uncertainty = float(exact.price), float(exact.error)
+            value, uncertainty = float(np.asarray(exact.price)), float(exact.error)
         else:
             value, uncertainty = better.get(case.name, (case.expected, case.slack))
         found.append((value, max(uncertainty, 1e-9 * case.unit)))

@@ -54,7 +54,7 @@ def vanillas(file: str, tolerance: float) -> Measured:
 
 def others(file: str, tolerance: float) -> Measured:
     unit = np.array([case.unit for case in products.cases(file)])
-    found = test_products.values_and_errors(file, tolerance)
+    found = test_products.values_and_errors(file, "finite_difference", tolerance)
     return Measured(*found, *products.truths(file), unit)
 
 
