@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -472,14 +472,22 @@ cli.add_command(cli_aws.cost)
 
 
 @cli.command()
+@click.option(
+    "--plot",
+    metavar="FILE.png",
+    type=options.PATH,
+    help="Draw error against cost, beside QuantLib's if it is installed, and against mesh nodes.",
+)
 @options.json
 @options.no_store
 @options.verbose
-def validate(*, as_json: bool) -> None:
+def validate(*, plot: Path | None, as_json: bool) -> None:
     """Check the kernels against known values."""
-    from . import views
+    from . import pictures, views
     from .validation import validate as validate_kernels
 
+    if plot:
+        pictures.check_drawable(plot)
     started = time.perf_counter()
     cases = validate_kernels()
     passed = all(case.passed for case in cases)
@@ -497,8 +505,14 @@ def validate(*, as_json: bool) -> None:
             }
             for case in cases
         ],
-        "seconds": time.perf_counter() - started,
     }
+    if plot:
+        from .convergence import converge
+
+        found = converge()
+        pictures.draw_convergence(found, plot)
+        document |= {"plot": str(plot), "convergence": asdict(found)}
+    document["seconds"] = time.perf_counter() - started
     show(document, views.validated, as_json=as_json)
     if not passed:
         click.get_current_context().exit(1)

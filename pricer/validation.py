@@ -92,10 +92,22 @@ def _sample(**changed: str | float) -> Options:
     return {name: column.reshape(-1) for name, column in zip(axes, mesh, strict=True)}
 
 
+def _document() -> dict[str, Any]:
+    text = files(__package__).joinpath("validation.json").read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def known(section: str) -> tuple[str, Options]:
+    """Return the source and the columns, inputs and `value`, of a section of what is shipped."""
+    document = _document()
+    rows = zip(*document[section]["rows"], strict=True)
+    columns = zip(document["columns"], map(np.array, rows), strict=True)
+    return document[section]["source"], dict(columns)
+
+
 def _published() -> list[Case]:
-    document = json.loads(
-        files(__package__).joinpath("validation.json").read_text(encoding="utf-8")
-    )
+    document = _document()
     cases = []
     for table in document["tables"]:
         columns = dict(zip(document["columns"], zip(*table["rows"], strict=True), strict=True))

@@ -363,7 +363,38 @@ def validated(document: Document) -> View:
         if case["note"]:
             yield Text(f"{case['name']}: {case['note']}", "dim")
     yield Text("errors are per unit of strike; --json names the sources", "dim")
+    if "plot" in document:
+        yield ""
+        yield from _converged(document["convergence"])
+        yield Text(f"drawn in {document['plot']}")
     yield Text(f"{verdict}, in {duration(document['seconds'])}", "red" if failed else "green")
+
+
+def _converged(document: Document) -> View:
+    """Show errors against cost and against the mesh."""
+    numeric = ("µs an option", "rms error", "largest error")
+    table = plain_table("engine, one core", "setting", *numeric, right=numeric)
+    for cost in document["costs"]:
+        table.add_row(
+            Text(cost["engine"]),
+            Text(cost["setting"]),
+            f"{1e6 * cost['seconds']:,.1f}",
+            error_bar(cost["rms_error"]),
+            error_bar(cost["largest_error"]),
+        )
+    yield table
+    yield ""
+    orders = document["orders"]
+    names = [f"{order['values']}, order {order['order']:.2f}" for order in orders]
+    errors = [dict(zip(o["intervals"], o["rms_errors"], strict=True)) for o in orders]
+    table = plain_table("mesh intervals", *names, right=("mesh intervals", *names))
+    for intervals in errors[0]:
+        found = (by_mesh.get(intervals) for by_mesh in errors)
+        table.add_row(count(intervals), *("" if e is None else error_bar(e) for e in found))
+    yield table
+    yield ""
+    what = f"{document['options']} American puts and calls, each by a solve of its own"
+    yield Text(f"{what}; errors per 100 of strike, by mesh for those at the money", "dim")
 
 
 def cells(document: Document, table: Table, width: int) -> View:

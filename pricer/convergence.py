@@ -1,0 +1,188 @@
+"""How fast the error of American prices falls: with what they cost, and with mesh nodes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .compiled import kernels
+from .contracts import Market, Vanilla
+from .pricing import price
+from .validation import known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Options = dict[str, NDArray[Any]]
+
+TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+LEVELS = 7
+COPIES = 25  # of each option, so that the time of a call is that of its solves
+MESHES = ((50, 100), (100, 200), (200, 400), (400, 800))  # time steps and nodes of the peer
+REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an engine takes per option at one setting, and its errors per 100 of strike."""
+
+    engine: str
+    setting: str
+    seconds: float
+    rms_error: float
+    largest_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The rms error per 100 of strike by mesh intervals, and the slope of its fall."""
+
+    values: str
+    intervals: tuple[int, ...]
+    rms_errors: tuple[float, ...]
+    order: float
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """Errors of `options` American puts and calls against what they cost and against the mesh."""
+
+    source: str
+    options: int
+    costs: tuple[Cost, ...]
+    orders: tuple[Order, ...]
+
+
+def converge() -> Convergence:
+    """Price options of known values at several settings, also by QuantLib where it is installed."""
+    source, options = known("convergence")
+    return Convergence(
+        source, len(options["value"]), (*_costs(options), *_peer_costs(options)), _orders(options)
+    )
+
+
+def _costs(options: Options) -> list[Cost]:
+    """Price every option by a solve of its own, on one core, at several tolerances."""
+    several = {name: np.tile(column, COPIES) for name, column in options.items()}
+    # Another family each, of the same price: equal vols would share one solve.
+    several["vol"] = several["vol"] * (1.0 + 1e-13 * np.arange(several["vol"].size))
+    contract = Vanilla(**{n: several[n] for n in ("right", "exercise", "strike", "expiry")})
+    market = Market(**{n: several[n] for n in ("spot", "vol", "rate", "dividend_yield")})
+    costs = []
+    for tolerance in TOLERANCES:
+        work = partial(
+            price, contract, market, tolerance=tolerance, measures=("price",), workers=1,
+            method="finite_difference",
+        )  # fmt: skip
+        seconds, prices = _best_of(work)
+        errors = (prices.price - several["value"]) / several["strike"]
+        setting = f"{tolerance:.0e}".replace("e-0", "e-")
+        costs.append(_cost("pricer, tolerance", setting, seconds / errors.size, errors))
+    return costs
+
+
+def _best_of(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the shortest time in seconds, and the last result."""
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), result
+
+
+def _cost(engine: str, setting: str, seconds: float, errors: Floats) -> Cost:
+    rms, largest = float(np.sqrt(np.mean(errors**2))), float(np.abs(errors).max())
+    return Cost(engine, setting, seconds, 100 * rms, 100 * largest)
+
+
+def _peer_costs(options: Options) -> list[Cost]:
+    """Time QuantLib's engines as a user calls them, objects included; nothing without QuantLib."""
+    try:
+        import QuantLib
+    except ImportError:
+        return []
+    american, by_mesh = QuantLib.QdFpAmericanEngine, QuantLib.FdBlackScholesVanillaEngine
+    schemes = {"fast": american.fastScheme(), "accurate": american.accurateScheme()}
+    engines = [
+        *(("QuantLib QdFp, scheme", word, american, (s,)) for word, s in schemes.items()),
+        *(("QuantLib FD, steps x nodes", f"{m[0]} x {m[1]}", by_mesh, m) for m in MESHES),
+    ]
+    names = ("right", "spot", "strike", "expiry", "vol", "rate", "dividend_yield")
+    rows = list(zip(*(options[name].tolist() for name in names), strict=True))
+    settings = QuantLib.Settings.instance()
+    before = settings.evaluationDate
+    settings.evaluationDate = QuantLib.Date(2, QuantLib.January, 2025)
+    costs = []
+    try:
+        for name, setting, engine, arguments in engines:
+            work = partial(_peer_prices, QuantLib, engine, arguments, rows)
+            seconds, values = _best_of(work)
+            errors = (np.array(values) - options["value"]) / options["strike"]
+            costs.append(_cost(name, setting, seconds / len(rows), errors))
+    finally:
+        settings.evaluationDate = before
+    return costs
+
+
+def _peer_prices(
+    ql: Any, engine: Any, arguments: tuple[Any, ...], rows: list[tuple[Any, ...]]
+) -> list[float]:
+    """Price options from nothing, one after the other; expiries are whole numbers of days."""
+    today, year = ql.Settings.instance().evaluationDate, ql.Actual365Fixed()
+    values = []
+    for right, spot, strike, expiry, vol, rate, dividend_yield in rows:
+        curves = [
+            ql.YieldTermStructureHandle(ql.FlatForward(today, level, year))
+            for level in (dividend_yield, rate)
+        ]
+        smile = ql.BlackConstantVol(today, ql.NullCalendar(), vol, year)
+        process = ql.BlackScholesMertonProcess(
+            ql.QuoteHandle(ql.SimpleQuote(spot)), *curves, ql.BlackVolTermStructureHandle(smile)
+        )
+        payoff = ql.PlainVanillaPayoff(ql.Option.Put if right == "put" else ql.Option.Call, strike)
+        option = ql.VanillaOption(payoff, ql.AmericanExercise(today, today + round(365 * expiry)))
+        option.setPricingEngine(engine(process, *arguments))
+        values.append(option.NPV())
+    return values
+
+
+def _orders(options: Options) -> tuple[Order, Order]:
+    """Solve the options at the money on mesh after mesh, plain and extrapolated in pairs."""
+    (finite_difference,) = kernels("finite_difference")
+    chosen = options["spot"] == options["strike"]
+    some = {name: np.ascontiguousarray(column[chosen]) for name, column in options.items()}
+    count = len(some["value"])
+    one = np.ones(count)
+    problem = finite_difference.Options(
+        theta=np.where(some["right"] == "call", 1, -1).astype(np.int8),
+        american=np.ones(count, np.int8),
+        sigma=some["vol"],
+        r=some["rate"],
+        q=some["dividend_yield"],
+        low=one,
+        high=one,
+        expiry_offsets=np.arange(count + 1),
+        expiries=some["expiry"],
+    )
+    plain = finite_difference.at_the_money(problem, LEVELS)
+    extrapolated = plain[1:] + (plain[1:] - plain[:-1]) / 3.0
+    truth = some["value"] / some["strike"]
+    intervals = finite_difference.BASE_NODES << np.arange(LEVELS)
+    return (
+        _order("plain", intervals, plain - truth),
+        _order("extrapolated", intervals[1:], extrapolated - truth),
+    )
+
+
+def _order(values: str, intervals: NDArray[np.int64], errors: Floats) -> Order:
+    rms = 100 * np.sqrt(np.mean(errors**2, axis=1))
+    slope = np.polyfit(np.log(intervals), np.log(rms), 1)[0]
+    return Order(values, tuple(intervals.tolist()), tuple(rms.tolist()), -float(slope))

@@ -1,0 +1,76 @@
+"""Pictures of what was measured, by matplotlib, which nothing else here knows."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from .errors import MissingDependencyError, SpecError, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .convergence import Convergence
+
+FORMATS = ("png", "svg", "pdf")
+MARKS = ("o", "s", "^", "D")
+
+
+def check_drawable(path: Path) -> None:
+    """Raise what drawing to `path` would raise for certain, before the work is done."""
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
+        endings = ", ".join(f".{form}" for form in FORMATS[:-1])
+        raise SpecError(f"{path}: must end in {endings} or .{FORMATS[-1]}")
+    _require_matplotlib()
+    if path.is_dir():
+        raise StoreError(f"{path}: cannot be written: is a folder")
+    if not path.resolve().parent.is_dir():
+        raise StoreError(f"{path}: cannot be written: no folder {path.parent}")
+
+
+def draw_convergence(found: Convergence, path: Path) -> None:
+    """Draw error against cost and against mesh intervals, side by side, both logarithmic."""
+    figure = _require_matplotlib().Figure(figsize=(12, 5.4), layout="constrained")
+    figure.suptitle(f"{found.options} American puts and calls; errors per 100 of strike")
+    by_cost, by_mesh = figure.subplots(1, 2)
+    for mark, (engine, costs) in zip(
+        MARKS, groupby(found.costs, key=lambda cost: cost.engine), strict=False
+    ):
+        points = list(costs)
+        across, up = [1e6 * c.seconds for c in points], [c.rms_error for c in points]
+        by_cost.plot(across, up, f"{mark}-", label=engine)
+        # Settings that come to the same values share a label.
+        for error, same in groupby(points, key=lambda cost: cost.rms_error):
+            alike = list(same)
+            place = (1e6 * alike[0].seconds, error)
+            words = ", ".join(cost.setting for cost in alike)
+            by_cost.annotate(words, place, (6, 6), textcoords="offset points", fontsize="small")
+    by_cost.set(title="Error against cost, one core", xlabel="µs an option, set-up included")
+    for mark, order in zip(MARKS, found.orders, strict=False):
+        label = f"{order.values}, order {order.order:.2f}"
+        by_mesh.plot(order.intervals, order.rms_errors, f"{mark}-", label=label)
+    by_mesh.set(title="Error against mesh, at the money", xlabel="mesh intervals")
+    for axes in (by_cost, by_mesh):
+        axes.set(xscale="log", yscale="log", ylabel="rms error")
+        axes.grid(visible=True, which="major", alpha=0.3)
+        axes.margins(x=0.12)
+        axes.legend()
+    form = path.suffix.lower().removeprefix(".")
+    picture = BytesIO()
+    figure.savefig(picture, format=form, dpi=150)
+    try:
+        path.write_bytes(picture.getvalue())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _require_matplotlib() -> Any:
+    """Return what draws without a screen, or say how to install it."""
+    try:
+        import matplotlib.figure as drawing
+    except ImportError:
+        raise MissingDependencyError(
+            "a picture needs matplotlib: pip install 'pricer[plot]'"
+        ) from None
+    return drawing
