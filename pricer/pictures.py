@@ -45,7 +45,7 @@ def draw_convergence(found: Convergence, path: Path) -> None:
             alike = list(same)
             place = (1e6 * alike[0].seconds, error)
             words = ", ".join(cost.setting for cost in alike)
-            by_cost.annotate(words, place, (6, 6), textcoords="offset points", fontsize="small")
+            by_cost.annotate(words, place, (7, 4), textcoords="offset points", fontsize="small")
     by_cost.set(title="Error against cost, one core", xlabel="µs an option, set-up included")
     for mark, order in zip(MARKS, found.orders, strict=False):
         label = f"{order.values}, order {order.order:.2f}"
@@ -54,7 +54,7 @@ def draw_convergence(found: Convergence, path: Path) -> None:
     for axes in (by_cost, by_mesh):
         axes.set(xscale="log", yscale="log", ylabel="rms error")
         axes.grid(visible=True, which="major", alpha=0.3)
-        axes.margins(x=0.12)
+        axes.margins(x=0.15)
         axes.legend()
     form = path.suffix.lower().removeprefix(".")
     picture = BytesIO()

@@ -6,13 +6,26 @@ Errors and bounds are per unit of strike, so that they compare with a tolerance.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import DEFAULT_TOLERANCE, Market, Vanilla
+from .contracts import (
+    CONTRACTS,
+    DEFAULT_TOLERANCE,
+    TABLES,
+    Barrier,
+    Contract,
+    Digital,
+    DoubleBarrier,
+    DoubleTouch,
+    Market,
+    Touch,
+    Vanilla,
+)
+from .dated import Curve, Dates, Dividends
 from .pricing import price
 
 if TYPE_CHECKING:
@@ -22,6 +35,21 @@ if TYPE_CHECKING:
     Options = dict[str, NDArray[Any]]
 
 LAW = "a law, whatever the values"
+UNITS = ("strike", "barrier", "lower_barrier")  # errors are per unit of the first that there is
+# Every mix of these, for contracts of strike 100.
+RIGHTS = np.array(["call", "put"])[:, None, None]
+EXPIRIES = np.array([0.25, 1.0])[:, None]
+SPOTS = np.array([82.0, 95.0, 100.0, 119.0])
+MARKET: dict[str, Any] = {"spot": SPOTS, "vol": 0.25, "rate": 0.06, "dividend_yield": 0.02}
+SINGLE = {"down_out": 80.0, "down_in": 80.0, "up_out": 120.0, "up_in": 120.0}
+DOUBLE = ("knock_out", "knock_in")
+DIVIDENDS = Dividends((0.1, 0.6), (2.0, 3.0))
+CURVES = {
+    "vol": Curve((0.1, 0.6), (0.2, 0.3)),
+    "rate": Curve((0.5, 1.0), (0.02, 0.09)),
+    "dividend_yield": Curve((0.2, 1.0), (0.05, 0.0)),
+}
+FRACTIONS = Dividends((0.1, 0.6), (0.02, 0.03))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +81,12 @@ def validate() -> tuple[Case, ...]:
         _parity("finite_difference", 2 * DEFAULT_TOLERANCE),
         _symmetry(),
         _best_time(),
+        *_marched_against_closed(),
+        _in_and_out("analytic", 1e-12),
+        _in_and_out("finite_difference", 2 * DEFAULT_TOLERANCE),
+        _bermudan(),
+        _flat_curves(),
+        *_schedules(),
     )
 
 
@@ -60,12 +94,12 @@ def _values(options: Options, method: str = "auto") -> Floats:
     def of(names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         return {name: options[name] for name in names}
 
-    prices = price(
-        Vanilla(**of(("right", "exercise", "strike", "expiry"))),
-        Market(**of(("spot", "vol", "rate", "dividend_yield"))),
-        method=method,
-        measures=("price",),
-    )
+    contract = Vanilla(**of(("right", "exercise", "strike", "expiry")))
+    return _price(contract, Market(**of(("spot", "vol", "rate", "dividend_yield"))), method)
+
+
+def _price(contract: Contract, market: Market, method: str = "auto") -> Floats:
+    prices = price(contract, market, method=method, measures=("price",))
     return np.asarray(prices.price, np.float64)
 
 
@@ -110,12 +144,35 @@ def _published() -> list[Case]:
     document = _document()
     cases = []
     for table in document["tables"]:
-        columns = dict(zip(document["columns"], zip(*table["rows"], strict=True), strict=True))
-        options = {name: np.array(values) for name, values in columns.items() if name != "value"}
-        error = _values(options) - np.array(columns["value"])
-        note = table.get("note", "")
-        cases.append(_case(table["name"], table["source"], options, error, table["bound"], note))
+        names = table.get("columns", document["columns"])
+        columns = dict(zip(names, zip(*table["rows"], strict=True), strict=True))
+        given: dict[str, Any] = {name: np.array(column) for name, column in columns.items()}
+        for name in set(given) & set(TABLES):
+            given[name] = [
+                _evenly(expiry, count)
+                for expiry, count in zip(columns["expiry"], columns[name], strict=True)
+            ]
+        kind = CONTRACTS[table.get("type", "vanilla")]
+        contract = kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
+        market = Market(**{f.name: given[f.name] for f in fields(Market) if f.name in given})
+        unit = next(given[name] for name in UNITS if name in given)
+        error = (_price(contract, market) - given["value"]) / unit
+        cases.append(
+            Case(
+                table["name"],
+                table["source"],
+                error.size,
+                float(np.abs(error).max()),
+                table["bound"],
+                table.get("note", ""),
+            )
+        )
     return cases
+
+
+def _evenly(expiry: float, count: int) -> Dates:
+    """Return `count` dates as far from each other as from now, the last at expiry."""
+    return Dates([expiry * k / count for k in range(1, count + 1)])
 
 
 def _finite_differences() -> Case:
@@ -152,3 +209,131 @@ def _best_time() -> Case:
     gain -= options["spot"][:, None] * np.exp(-options["dividend_yield"][:, None] * times)
     error = _values(options) - np.maximum(gain.max(axis=1), 0.0)
     return _case("American without vol: the best time to exercise", LAW, options, error, 1e-7)
+
+
+def _difference(name: str, source: str, error: Floats, bound: float) -> Case:
+    """Compare values of contracts of strike 100."""
+    return Case(name, source, error.size, float(np.abs(error).max()) / 100.0, bound)
+
+
+def _marched_against_closed() -> list[Case]:
+    """Compare finite differences with what is exact, contract by contract."""
+    single = [
+        Barrier(RIGHTS, 100.0, EXPIRIES, barrier, kind, rebate=3.0)
+        for kind, barrier in SINGLE.items()
+    ]
+    double = [
+        DoubleBarrier(RIGHTS, 100.0, EXPIRIES, 80.0, 120.0, kind, rebate=3.0) for kind in DOUBLE
+    ]
+    digital = [
+        Digital(RIGHTS, 100.0, EXPIRIES, "cash_or_nothing", cash=100.0),
+        Digital(RIGHTS, 100.0, EXPIRIES, "asset_or_nothing"),
+        Digital(RIGHTS, 100.0, EXPIRIES, "gap", payoff_strike=105.0),
+    ]
+    touch: list[Contract] = [
+        Touch("down", EXPIRIES, 80.0, kind, cash=100.0, payment=payment)
+        for kind, payment in (
+            ("one_touch", "at_hit"),
+            ("one_touch", "at_expiry"),
+            ("no_touch", "at_expiry"),
+        )
+    ]
+    touch += [
+        DoubleTouch(EXPIRIES, 80.0, 120.0, kind, cash=100.0)
+        for kind in ("one_touch", "no_touch", "lower_first", "upper_first")
+    ]
+    cases = []
+    for name, source, contracts in (
+        ("barriers", "M. Rubinstein, E. Reiner, Risk (September 1991)", single),
+        ("double barriers", "N. Kunitomo, M. Ikeda, Math. Finance 2(4) (1992)", double),
+        ("digitals", "M. Rubinstein, E. Reiner, Risk (October 1991)", digital),
+        (
+            "touches",
+            "M. Rubinstein, E. Reiner (1991); C. H. Hui, Appl. Fin. Econ. 6(4) (1996)",
+            touch,
+        ),
+    ):
+        error = [
+            _price(each, Market(**MARKET), "finite_difference") - _price(each, Market(**MARKET))
+            for each in contracts
+        ]
+        what = f"{name}: finite differences against the closed form"
+        errors = np.concatenate([e.reshape(-1) for e in error])
+        cases.append(_difference(what, source, errors, DEFAULT_TOLERANCE))
+    return cases
+
+
+def _in_and_out(method: str, bound: float) -> Case:
+    """Add what is knocked in to what is knocked out by the same barrier."""
+    market = Market(**MARKET)
+    vanilla = _price(Vanilla(RIGHTS, 100.0, EXPIRIES), market)
+    error = []
+    for barrier in (80.0, 120.0):
+        side = "down" if barrier < 100.0 else "up"
+        parts = [
+            _price(Barrier(RIGHTS, 100.0, EXPIRIES, barrier, f"{side}_{way}"), market, method)
+            for way in ("in", "out")
+        ]
+        error.append(np.sum(parts, axis=0) - vanilla)
+    parts = [
+        _price(DoubleBarrier(RIGHTS, 100.0, EXPIRIES, 80.0, 120.0, kind), market, method)
+        for kind in DOUBLE
+    ]
+    error.append(np.sum(parts, axis=0) - vanilla)
+    words = {"analytic": "closed form", "finite_difference": "finite differences"}
+    name = f"in and out are the vanilla, {words[method]}"
+    return _difference(name, LAW, np.array(error), bound)
+
+
+def _bermudan() -> Case:
+    """Place Bermudan options between European and American ones, and by their dates."""
+    market = Market(**MARKET)
+    ladder = [_price(Vanilla(RIGHTS, 100.0, 1.0), market)]
+    ladder += [
+        _price(Vanilla(RIGHTS, 100.0, 1.0, "bermudan", _evenly(1.0, count)), market)
+        for count in (2, 4, 12)
+    ]
+    ladder.append(_price(Vanilla(RIGHTS, 100.0, 1.0, "american"), market))
+    fallen = np.maximum(-np.diff(ladder, axis=0), 0.0)
+    return _difference(
+        "Bermudan: more dates, more worth, up to American", LAW, fallen, 2 * DEFAULT_TOLERANCE
+    )
+
+
+def _flat_curves() -> Case:
+    """Compare curves that are flat with the constants that they are."""
+    names = ("vol", "rate", "dividend_yield")
+    flat = {name: Curve((0.2, 0.5), (MARKET[name], MARKET[name])) for name in names}
+    error = []
+    for contract in (
+        Vanilla(RIGHTS, 100.0, EXPIRIES),
+        Vanilla(RIGHTS, 100.0, 1.0, "bermudan", _evenly(1.0, 4)),
+        Barrier(RIGHTS, 100.0, 1.0, 80.0, "down_out", monitoring_dates=_evenly(1.0, 4)),
+    ):
+        curved, constant = (Market(**MARKET | given) for given in (flat, {}))
+        error.append((_price(contract, curved) - _price(contract, constant)).reshape(-1))
+    return _difference("flat curves against constants", LAW, np.concatenate(error), 1e-9)
+
+
+def _schedules() -> list[Case]:
+    """Compare finite differences with closed forms where dividends and curves have one."""
+    contract = Vanilla(RIGHTS, 100.0, EXPIRIES)
+    cases = []
+    for name, source, given in (
+        (
+            "escrowed dividends",
+            "F. Black, Financial Analysts J. 31(4) (1975)",
+            {"cash_dividends": DIVIDENDS, "dividend_model": "escrowed"},
+        ),
+        (
+            "proportional dividends",
+            "R. C. Merton, Bell J. Econ. 4(1) (1973)",
+            {"proportional_dividends": FRACTIONS},
+        ),
+        ("curves", "R. C. Merton, Bell J. Econ. 4(1) (1973)", CURVES),
+    ):
+        market = Market(**MARKET | given)
+        error = _price(contract, market, "finite_difference") - _price(contract, market)
+        what = f"{name}: finite differences against the closed form"
+        cases.append(_difference(what, source, error, DEFAULT_TOLERANCE))
+    return cases
