@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +22,12 @@ sys.path.insert(0, str(TESTS))
 import products  # noqa: E402
 import test_products  # noqa: E402
 import test_reference  # noqa: E402
-from pricer import Status  # noqa: E402
+from pricer import Market, Status, Vanilla, price  # noqa: E402
+from pricer.compiled import kernels  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -31,6 +36,10 @@ TOLERANCES = (1e-3, 1e-5, 1e-6)
 HEADER = """\
 | file | options | tolerance | rms error | largest | counted | covered | median | limit |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
+
+COST_HEADER = """\
+| file | tolerance | solves | µs a solve | meshes | solve |
+| --- | ---: | ---: | ---: | ---: | ---: |"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,93 @@ def row(file: str, tolerance: float, of: Measured) -> str:
     )
 
 
+@dataclass(frozen=True)
+class March:
+    """One mesh of one level for some families: which, of which solve, and its seconds."""
+
+    solve: int
+    level: int
+    families: tuple[int, ...]
+    seconds: float
+
+
+@contextmanager
+def watched(kernel: Any) -> Iterator[tuple[list[float], list[March]]]:
+    """Yield lists of the seconds of every solve of `kernel` and of its meshes while it is open."""
+    march, solve = kernel.march, kernel.solve
+    solves: list[float] = []
+    found: list[March] = []
+
+    def counted(*given: Any) -> Any:
+        start = time.perf_counter()
+        result = solve(*given)
+        solves.append(time.perf_counter() - start)
+        return result
+
+    def timed(level: int, *given: Any) -> None:
+        start = time.perf_counter()
+        march(level, *given)
+        seconds = time.perf_counter() - start
+        families = next(g for g in given if isinstance(g, np.ndarray))
+        found.append(March(len(solves), level, tuple(families.tolist()), seconds))
+
+    kernel.march, kernel.solve = timed, counted
+    try:
+        yield solves, found
+    finally:
+        kernel.march, kernel.solve = march, solve
+
+
+def vanilla_work(tolerance: float) -> None:
+    c = test_reference.columns(test_reference.cases(test_reference.PORTFOLIO))
+    # Equal vols would share one solve; no pair of these is equal.
+    vol = c["vol"] * (1 + 1e-13 * np.arange(c["vol"].size))
+    price(
+        Vanilla(c["right"], c["strike"], c["expiry"], c["exercise"]),
+        Market(c["spot"], vol, c["rate"], c["dividend_yield"]),
+        tolerance=tolerance, measures=("price",), method="finite_difference", workers=1,
+    )  # fmt: skip
+
+
+def product_work(file: str, tolerance: float) -> None:
+    for case in products.cases(file):
+        price(
+            case.contract, case.market, tolerance=tolerance, measures=("price",),
+            method="finite_difference", workers=1,
+        )  # fmt: skip
+
+
+def cost_row(name: str, kernel: str, tolerance: float, work: Callable[[], None]) -> str:
+    """Compare what was spent with what the two last meshes of every family took."""
+    (module,) = kernels(kernel)
+    work()
+    with watched(module) as (solves, marches):
+        work()
+    whole = sum(solves)
+    last: dict[tuple[int, int], int] = {}
+    for march in marches:
+        for family in march.families:
+            key = march.solve, family
+            last[key] = max(march.level, last.get(key, 0))
+    spent = needed = 0.0
+    for march in marches:
+        fixed = sum(march.level >= last[march.solve, f] - 1 for f in march.families)
+        spent += march.seconds
+        needed += march.seconds * fixed / len(march.families)
+    return (
+        f"| {name} | {tolerance:.0e} | {len(last):,} | {1e6 * whole / len(last):,.0f} "
+        f"| {spent / needed:.2f} | {whole / (whole - spent + needed):.2f} |"
+    )
+
+
+def put(page: str, section: str, table: str) -> str:
+    """Return `page` with `table` between the marks of `section`."""
+    print(table)
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    pattern = re.compile(f"{begin}.*{end}", re.DOTALL)
+    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", page)
+
+
 def main() -> None:
     page = PAGE.read_text(encoding="utf-8")
     for section, files, measure in (
@@ -78,11 +174,17 @@ def main() -> None:
         ("products", products.FILES, others),
     ):
         rows = [row(f, t, measure(f, t)) for f in files for t in TOLERANCES]
-        table = "\n".join((HEADER, *rows))
-        begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-        pattern = re.compile(f"{begin}.*{end}", re.DOTALL)
-        page = pattern.sub(f"{begin}\n{table}\n{end}", page)
-        print(table)
+        page = put(page, section, "\n".join((HEADER, *rows)))
+    rows = [
+        cost_row("american_alo_portfolio_6000", "finite_difference", t, lambda t=t: vanilla_work(t))  # type: ignore[misc]
+        for t in TOLERANCES
+    ]
+    rows += [
+        cost_row(file, "scheduled", t, lambda f=file, t=t: product_work(f, t))  # type: ignore[misc]
+        for file in products.FILES
+        for t in TOLERANCES
+    ]
+    page = put(page, "cost", "\n".join((COST_HEADER, *rows)))
     PAGE.write_text(page, encoding="utf-8")
 
 
