@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BOUNDARY_STEPS = 20
 VOL_STEPS = 60
-BOUNDARY_PRECISION = 1e-9  # of a strike; an error here counts squared
+BOUNDARY_PRECISION = 1e-8  # of a strike, before the last step
 VOL_PRECISION = 1e-7  # of a vol, before the last secant
 LEAST_DENOMINATOR = 0.2  # of the correction, far outside of where it was made for
 

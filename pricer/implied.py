@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 ROUND_TRIP = 1e-8  # of the strike: how well an American option's vol gives back its price
-SEARCHED_TOGETHER = 2_048  # quotes of one thread
+SEARCHED_TOGETHER = 16_384  # quotes of one thread, at most
 SOLVED_TOGETHER = 512
 NARROWEST = 1e-11  # bracket, relative to the vol: prices that still differ jump between its ends
 FIRST_WIDENING = 0.02  # of a vol that is too low or too high; doubled each time
-LEAST_SLOPE, MOST_SLOPE = 0.25, 4.0  # that a secant is believed
+LEAST_SLOPE, MOST_SLOPE = 0.05, 20.0  # that a secant is believed
 
 
 class Implied(IntEnum):
@@ -159,10 +159,8 @@ def implied_volatility(
     def run(part: NDArray[np.int64]) -> None:
         vol[part], status[part] = _american(cells[part], quotes[part], settings)
 
-    parts = [
-        american[first : first + SEARCHED_TOGETHER]
-        for first in range(0, len(american), SEARCHED_TOGETHER)
-    ]
+    size = min(max(-(-len(american) // threads), SOLVED_TOGETHER), SEARCHED_TOGETHER)
+    parts = [american[first : first + size] for first in range(0, len(american), size)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, parts))
     return ImpliedVolatilities(vol.reshape(shape), status.reshape(shape), cells, quotes)
@@ -266,13 +264,14 @@ def _search(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, C
         gap = value - quotes[live]
         better = abs(gap) < least_gap[live]
         nearest[live[better]], least_gap[live[better]] = paths.vol[better], abs(gap[better])
-        paths.follow(gap, _approximate(cells[live], value, paths.vol) - vol[live])
-        beyond = paths.vol > MOST_DEVIATION * typical[live]
-        met = abs(gap) <= ROUND_TRIP * cells.strike[live]
-        status[live[beyond]] = Implied.above
-        status[live[np.isnan(gap)]] = Implied.unsupported
+        met, lost = abs(gap) <= ROUND_TRIP * cells.strike[live], np.isnan(gap)
         status[live[met]] = Implied.ok
-        going = ~(met | beyond | np.isnan(gap) | paths.narrow())
+        status[live[lost]] = Implied.unsupported
+        live, paths, gap, value = (each[~(met | lost)] for each in (live, paths, gap, value))
+        paths.follow(gap, _approximate(cells[live], value, vol[live]) - vol[live])
+        beyond = paths.vol > MOST_DEVIATION * typical[live]
+        status[live[beyond]] = Implied.above
+        going = ~(beyond | paths.narrow())
         live, paths = live[going], paths[going]
     nearest[(status != Implied.ok) & (status != Implied.tolerance)] = np.nan
     return nearest, status
@@ -317,8 +316,7 @@ class _Paths:
         slope = (miss - self.miss) / (self.vol - self.before)
         step = miss / np.where((slope > LEAST_SLOPE) & (slope < MOST_SLOPE), slope, 1.0)
         new = self.vol - step
-        bracketed = (self.low > 0) & (self.high < np.inf)
-        stalled = bracketed & ~(abs(gap) < 0.5 * abs(self.gap))
+        stalled = ~(abs(gap) < 0.5 * abs(self.gap))
         unfit = stalled | ~((self.low < new) & (new < self.high))
         self.before, self.miss, self.gap = self.vol, miss, gap
         self.vol = np.where(unfit, self._halved(), new)
