@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from .grid import Grid
-    from .implied import Implied, ImpliedVolatilities, implied_volatility
+    from .implied import ImpliedStatus, ImpliedVolatilities, implied_volatility
     from .prices import Prices
     from .pricing import price
     from .run import Run, open_run, submit
@@ -61,7 +61,7 @@ _HOMES = {
         "StoreError",
     ),
     "grid": ("Grid",),
-    "implied": ("Implied", "ImpliedVolatilities", "implied_volatility"),
+    "implied": ("ImpliedStatus", "ImpliedVolatilities", "implied_volatility"),
     "prices": ("Prices",),
     "pricing": ("price",),
     "run": ("Run", "open_run", "submit"),
@@ -80,7 +80,7 @@ __all__ = [
     "DoubleBarrier",
     "DoubleTouch",
     "Grid",
-    "Implied",
+    "ImpliedStatus",
     "ImpliedVolatilities",
     "Market",
     "MissingDependencyError",

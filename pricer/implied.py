@@ -39,7 +39,7 @@ FIRST_WIDENING = 0.02  # of a vol that is too low or too high; doubled each time
 LEAST_SLOPE, MOST_SLOPE = 0.05, 20.0  # that a secant is believed
 
 
-class Implied(IntEnum):
+class ImpliedStatus(IntEnum):
     """How a quote ended. Appended to, never renumbered."""
 
     ok = 0
@@ -54,15 +54,15 @@ class Implied(IntEnum):
 
 
 REASONS = {
-    Implied.ok: "",
-    Implied.below: "price is below what the option is worth without vol",
-    Implied.above: "price is not below what the option is worth at any vol",
-    Implied.no_time_value: "price has no time value: it is that of no vol",
-    Implied.invalid: "",  # says which input
-    Implied.expired: "option has expired: its price does not depend on vol",
-    Implied.exercised: "price is that of immediate exercise: every low vol has it",
-    Implied.unsupported: "two exercise boundaries, which the solver does not have",
-    Implied.tolerance: "no vol gives the price to 1e-8 of the strike; the nearest is given",
+    ImpliedStatus.ok: "",
+    ImpliedStatus.below: "price is below what the option is worth without vol",
+    ImpliedStatus.above: "price is not below what the option is worth at any vol",
+    ImpliedStatus.no_time_value: "price has no time value: it is that of no vol",
+    ImpliedStatus.invalid: "",  # says which input
+    ImpliedStatus.expired: "option has expired: its price does not depend on vol",
+    ImpliedStatus.exercised: "price is that of immediate exercise: every low vol has it",
+    ImpliedStatus.unsupported: "two exercise boundaries, which the solver does not have",
+    ImpliedStatus.tolerance: "no vol gives the price to 1e-8 of the strike; the nearest is given",
 }
 
 
@@ -70,7 +70,7 @@ REASONS = {
 class ImpliedVolatilities:
     """The vols of quotes: arrays of one shape, and what they were read from.
 
-    `vol` is NaN where there is none, `status` an `Implied` as uint8. `cells` and `price` are the
+    `vol` is NaN where there is none, `status` an `ImpliedStatus` as uint8. `cells` and `price` are the
     quotes, flat and in C order.
     """
 
@@ -81,9 +81,9 @@ class ImpliedVolatilities:
 
     def reasons(self) -> NDArray[np.object_]:
         """Say for each quote why it has no vol, or no exact one; empty where it has."""
-        words = np.array([REASONS[status] for status in Implied], dtype=object)
+        words = np.array([REASONS[status] for status in ImpliedStatus], dtype=object)
         reasons = np.atleast_1d(words[self.status]).reshape(-1)
-        for i in np.flatnonzero(self.status.reshape(-1) == Implied.invalid).tolist():
+        for i in np.flatnonzero(self.status.reshape(-1) == ImpliedStatus.invalid).tolist():
             reasons[i] = _invalid(self.cells, self.price, i)
         return reasons.reshape(self.status.shape)
 
@@ -144,13 +144,13 @@ def implied_volatility(
     quotes = np.broadcast_to(quotes, shape).reshape(-1)
     threads = check_workers(workers)
     vol = np.full(len(cells), np.nan)
-    status = np.full(len(cells), Implied.ok, np.uint8)
+    status = np.full(len(cells), ImpliedStatus.ok, np.uint8)
     usable = cells.valid() & (cells.spot > 0) & (cells.strike > 0) & np.isfinite(quotes)
-    status[~usable] = Implied.invalid
-    status[usable & (cells.expiry == 0)] = Implied.expired
+    status[~usable] = ImpliedStatus.invalid
+    status[usable & (cells.expiry == 0)] = ImpliedStatus.expired
     usable &= cells.expiry > 0
     methods = methods_of(_each(cells), settings)
-    status[usable & (methods == UNSUPPORTED)] = Implied.unsupported
+    status[usable & (methods == UNSUPPORTED)] = ImpliedStatus.unsupported
     exact = usable & (methods == ANALYTIC)
     if exact.any():
         vol[exact], status[exact] = _european(cells[exact], quotes[exact])
@@ -233,13 +233,13 @@ def _american(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats,
     gap = quotes - least
     slack = ROUND_TRIP * cells.strike
     intrinsic = cells.right * (cells.spot - cells.strike)
-    status = np.full(len(cells), Implied.ok, np.uint8)
-    status[abs(gap) <= slack] = Implied.no_time_value
-    status[(abs(gap) <= slack) & (intrinsic > 0) & (least == intrinsic)] = Implied.exercised
-    status[gap < -slack] = Implied.below
-    status[quotes >= most] = Implied.above
+    status = np.full(len(cells), ImpliedStatus.ok, np.uint8)
+    status[abs(gap) <= slack] = ImpliedStatus.no_time_value
+    status[(abs(gap) <= slack) & (intrinsic > 0) & (least == intrinsic)] = ImpliedStatus.exercised
+    status[gap < -slack] = ImpliedStatus.below
+    status[quotes >= most] = ImpliedStatus.above
     vol = np.full(len(cells), np.nan)
-    searched = np.flatnonzero(status == Implied.ok)
+    searched = np.flatnonzero(status == ImpliedStatus.ok)
     vol[searched], status[searched] = _search(cells[searched], quotes[searched], settings)
     return vol, status
 
@@ -256,7 +256,7 @@ def _search(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, C
     vol = _approximate(cells, quotes, np.where(european > 0, european, typical))
     vol = np.where(vol > 0, vol, typical)
     paths = _Paths.starting(vol)
-    nearest, status = vol.copy(), np.full(len(cells), Implied.tolerance, np.uint8)
+    nearest, status = vol.copy(), np.full(len(cells), ImpliedStatus.tolerance, np.uint8)
     least_gap = np.full(len(cells), np.inf)
     live = np.arange(len(cells))
     while len(live):
@@ -265,15 +265,15 @@ def _search(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, C
         better = abs(gap) < least_gap[live]
         nearest[live[better]], least_gap[live[better]] = paths.vol[better], abs(gap[better])
         met, lost = abs(gap) <= ROUND_TRIP * cells.strike[live], np.isnan(gap)
-        status[live[met]] = Implied.ok
-        status[live[lost]] = Implied.unsupported
+        status[live[met]] = ImpliedStatus.ok
+        status[live[lost]] = ImpliedStatus.unsupported
         live, paths, gap, value = (each[~(met | lost)] for each in (live, paths, gap, value))
         paths.follow(gap, _approximate(cells[live], value, vol[live]) - vol[live])
         beyond = paths.vol > MOST_DEVIATION * typical[live]
-        status[live[beyond]] = Implied.above
+        status[live[beyond]] = ImpliedStatus.above
         going = ~(beyond | paths.narrow())
         live, paths = live[going], paths[going]
-    nearest[(status != Implied.ok) & (status != Implied.tolerance)] = np.nan
+    nearest[(status != ImpliedStatus.ok) & (status != ImpliedStatus.tolerance)] = np.nan
     return nearest, status
 
 

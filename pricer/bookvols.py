@@ -1,0 +1,107 @@
+"""A book of quotes, and the vols that they imply: its rows, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .book import QUOTE_COLUMNS
+from .columns import Column, read_numbers, words_of
+from .contracts import DEFAULT_TOLERANCE, INPUTS, WORDS, Market, Vanilla, suggest
+from .errors import SpecError
+from .implied import ImpliedStatus, implied_volatility
+from .selection import book_columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .book import Book
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why quotes have no vol: the status and the words of the first such row, from 0."""
+
+    status: str
+    reason: str
+    count: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookVols:
+    """The rows of a book with the vols that their prices imply, and counts of them.
+
+    `table` has the columns of the book with its vols in their place, status and reason.
+    """
+
+    table: dict[str, NDArray[Any]]
+    implied: int
+    reasons: tuple[Reason, ...]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.table["status"])
+
+
+def imply_book(
+    book: Book, tolerance: float = DEFAULT_TOLERANCE, workers: int | None = None
+) -> BookVols:
+    """Find the vol of every row of `book`, from its column ``price`` or midway of bid and ask.
+
+    Raises
+    ------
+    SpecError
+        Where it has neither, or one of them cannot be read.
+    """
+    given = {name: getattr(book.cells, name) for name in INPUTS}
+    given |= {name: words_of(name, given[name]) for name in WORDS}
+    found = implied_volatility(
+        Vanilla(**{f.name: given[f.name] for f in fields(Vanilla)}),
+        Market(**{f.name: given[f.name] for f in fields(Market)}),
+        _quotes(book),
+        tolerance=tolerance,
+        workers=workers,
+    )
+    words = np.array([status.name for status in ImpliedStatus], dtype=object)[found.status]
+    reasons = found.reasons()
+    priced = replace(book, cells=replace(book.cells, vol=found.vol))
+    return BookVols(
+        table=book_columns(priced, slice(None)) | {"status": words, "reason": reasons},
+        implied=int(np.isfinite(found.vol).sum()),
+        reasons=tuple(
+            Reason(
+                status=status.name,
+                reason=reasons[(rows := np.flatnonzero(found.status == status))[0]],
+                count=len(rows),
+                row=int(rows[0]),
+            )
+            for status in ImpliedStatus
+            if status != ImpliedStatus.ok and (found.status == status).any()
+        ),
+    )
+
+
+def _quotes(book: Book) -> Floats:
+    """Return the price of every row, NaN where there is none."""
+    if "price" in book.texts:
+        return _numbers(book, "price")
+    if {"bid", "ask"} <= book.texts.keys():
+        return 0.5 * (_numbers(book, "bid") + _numbers(book, "ask"))
+    near = "".join(suggest(name, book.texts) for name in QUOTE_COLUMNS[:1])
+    raise SpecError(
+        f"{book.name}: there is no column 'price', nor 'bid' and 'ask'{near};"
+        f" the file has {', '.join((*book.columns, *book.texts))}"
+    )
+
+
+def _numbers(book: Book, name: str) -> Floats:
+    try:
+        return read_numbers(Column(name, book.texts[name].tolist()))
+    except SpecError as error:
+        raise SpecError(f"{book.name}: {error}") from None
