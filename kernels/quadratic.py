@@ -74,7 +74,7 @@ def _put(
     # The negative root, in the form without cancellation.
     power = -0.5 * (drift + root) if drift > 0.0 else -2.0 * ratio / (root - drift)
     boundary, excess, growth = _boundary(K, T, r, q, sigma, power, start)
-    if S <= boundary:
+    if boundary >= S:
         return K - S, boundary
     deviation = sigma * np.sqrt(T)
     d1 = (log_ratio(S, K) + (r - q) * T) / deviation + 0.5 * deviation

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .book import QUOTE_COLUMNS
 from .columns import Column, read_numbers, words_of
-from .contracts import DEFAULT_TOLERANCE, INPUTS, WORDS, Market, Vanilla, suggest
-from .errors import SpecError
+from .contracts import DEFAULT_TOLERANCE, INPUTS, WORDS, Market, Vanilla
 from .implied import ImpliedStatus, implied_volatility
 from .selection import book_columns
 
@@ -52,12 +50,12 @@ class BookVols:
 def imply_book(
     book: Book, tolerance: float = DEFAULT_TOLERANCE, workers: int | None = None
 ) -> BookVols:
-    """Find the vol of every row of `book`, from its column ``price`` or midway of bid and ask.
+    """Find the vol of every row of a book of quotes, from its price or midway of bid and ask.
 
     Raises
     ------
     SpecError
-        Where it has neither, or one of them cannot be read.
+        Where one of these cannot be read: names the row and column.
     """
     given = {name: getattr(book.cells, name) for name in INPUTS}
     given |= {name: words_of(name, given[name]) for name in WORDS}
@@ -91,17 +89,8 @@ def _quotes(book: Book) -> Floats:
     """Return the price of every row, NaN where there is none."""
     if "price" in book.texts:
         return _numbers(book, "price")
-    if {"bid", "ask"} <= book.texts.keys():
-        return 0.5 * (_numbers(book, "bid") + _numbers(book, "ask"))
-    near = "".join(suggest(name, book.texts) for name in QUOTE_COLUMNS[:1])
-    raise SpecError(
-        f"{book.name}: there is no column 'price', nor 'bid' and 'ask'{near};"
-        f" the file has {', '.join((*book.columns, *book.texts))}"
-    )
+    return 0.5 * (_numbers(book, "bid") + _numbers(book, "ask"))
 
 
 def _numbers(book: Book, name: str) -> Floats:
-    try:
-        return read_numbers(Column(name, book.texts[name].tolist()))
-    except SpecError as error:
-        raise SpecError(f"{book.name}: {error}") from None
+    return read_numbers(Column(name, book.texts[name].tolist()))

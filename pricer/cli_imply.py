@@ -11,6 +11,7 @@ import click
 from . import options
 from .contracts import DEFAULT_TOLERANCE
 from .documents import json_of, show
+from .errors import SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,10 @@ def imply(
         tables.check_writable(output, tables.format_of(output))
     started = time.perf_counter()
     rows = read_book(book, columns=columns, valuation_date=valuation_date, quotes=True)
-    found = imply_book(rows, tolerance or DEFAULT_TOLERANCE, workers)
+    try:
+        found = imply_book(rows, tolerance or DEFAULT_TOLERANCE, workers)
+    except SpecError as error:
+        raise SpecError(f"{book}: {error}") from None
     if output:
         tables.write_file(output, [found.table])
     document: dict[str, Any] = {

@@ -70,8 +70,8 @@ REASONS = {
 class ImpliedVolatilities:
     """The vols of quotes: arrays of one shape, and what they were read from.
 
-    `vol` is NaN where there is none, `status` an `ImpliedStatus` as uint8. `cells` and `price` are the
-    quotes, flat and in C order.
+    `vol` is NaN where there is none, `status` an `ImpliedStatus` as uint8. `cells` and `price`
+    are the quotes, flat and in C order.
     """
 
     vol: Floats
@@ -186,10 +186,21 @@ def _each(cells: Cells) -> Any:
     return families_of(cells, np.arange(len(cells) + 1))
 
 
-def _inputs(cells: Cells) -> tuple[NDArray[Any], ...]:
-    """Return what the kernels of this module take of quotes, contiguous."""
-    arrays = (cells.spot, cells.strike, cells.expiry, cells.rate, cells.dividend_yield)
-    return tuple(np.require(a, requirements=["C", "W"]) for a in (cells.right, *arrays))
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def _inputs(cells: Cells) -> tuple[NDArray[np.int8], Floats, Floats, Floats, Floats, Floats]:
+    """Return what the kernels of this module take of quotes."""
+    return (
+        _plain(cells.right),
+        _plain(cells.spot),
+        _plain(cells.strike),
+        _plain(cells.expiry),
+        _plain(cells.rate),
+        _plain(cells.dividend_yield),
+    )
 
 
 def _european(cells: Cells, quotes: Floats) -> tuple[Floats, NDArray[np.int8]]:
@@ -198,7 +209,7 @@ def _european(cells: Cells, quotes: Floats) -> tuple[Floats, NDArray[np.int8]]:
     from .kernels import implied
 
     vol, code = np.empty(len(cells)), np.empty(len(cells), np.int8)
-    implied.european_vol(*_inputs(cells), np.require(quotes, requirements=["C", "W"]), vol, code)
+    implied.european_vol(*_inputs(cells), _plain(quotes), vol, code)
     return vol, code
 
 
@@ -208,7 +219,7 @@ def _approximate(cells: Cells, prices: Floats, start: Floats) -> Floats:
     from .kernels import quadratic
 
     vol = np.empty(len(cells))
-    quadratic.american_vol(*_inputs(cells), prices, start, vol)
+    quadratic.american_vol(*_inputs(cells), _plain(prices), start, vol)
     return vol
 
 
@@ -267,8 +278,10 @@ def _search(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, C
         met, lost = abs(gap) <= ROUND_TRIP * cells.strike[live], np.isnan(gap)
         status[live[met]] = ImpliedStatus.ok
         status[live[lost]] = ImpliedStatus.unsupported
-        live, paths, gap, value = (each[~(met | lost)] for each in (live, paths, gap, value))
-        paths.follow(gap, _approximate(cells[live], value, vol[live]) - vol[live])
+        going = ~(met | lost)
+        live, paths = live[going], paths[going]
+        miss = _approximate(cells[live], value[going], vol[live]) - vol[live]
+        paths.follow(gap[going], miss)
         beyond = paths.vol > MOST_DEVIATION * typical[live]
         status[live[beyond]] = ImpliedStatus.above
         going = ~(beyond | paths.narrow())

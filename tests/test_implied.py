@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -22,48 +23,65 @@ PUT = Vanilla("put", 100.0, 1.0, "american")
 MARKET = Market(spot=100.0, rate=0.05, dividend_yield=0.02)
 
 
-def random_quotes(count: int, seed: int, exercise: str) -> tuple[Vanilla, dict[str, Any], Floats]:
-    """Return options, their market without a vol, and the vols that they are priced at."""
-    rng = np.random.default_rng(seed)
-    spot = rng.uniform(50.0, 200.0, count)
-    contract = Vanilla(
-        right=rng.choice(["call", "put"], count),
-        strike=spot * np.exp(rng.normal(0.0, 0.25, count)),
-        expiry=np.exp(rng.uniform(math.log(0.02), math.log(5.0), count)),
-        exercise=exercise,
-    )
-    market = {
-        "spot": spot,
-        "rate": rng.uniform(0.001, 0.1, count),
-        "dividend_yield": rng.uniform(0.001, 0.1, count),
-    }
-    return contract, market, np.exp(rng.uniform(math.log(0.05), math.log(1.5), count))
+@dataclass(frozen=True)
+class Quoted:
+    """Options of one exercise and their markets: arrays of shape (n,), and what they cost."""
 
+    exercise: str
+    right: NDArray[np.str_]
+    strike: Floats
+    expiry: Floats
+    spot: Floats
+    rate: Floats
+    dividend_yield: Floats
 
-def prices_of(contract: Vanilla, market: dict[str, Any], vol: Any) -> Floats:
-    got = pricer.price(contract, Market(vol=vol, **market), measures=("price",)).price
-    assert got is not None
-    return got
+    @classmethod
+    def at_random(cls, count: int, seed: int, exercise: str) -> tuple[Quoted, Floats]:
+        """Return options and the vols that they are priced at."""
+        rng = np.random.default_rng(seed)
+        spot = rng.uniform(50.0, 200.0, count)
+        options = cls(
+            exercise,
+            right=rng.choice(["call", "put"], count),
+            strike=spot * np.exp(rng.normal(0.0, 0.25, count)),
+            expiry=np.exp(rng.uniform(math.log(0.02), math.log(5.0), count)),
+            spot=spot,
+            rate=rng.uniform(0.001, 0.1, count),
+            dividend_yield=rng.uniform(0.001, 0.1, count),
+        )
+        return options, np.exp(rng.uniform(math.log(0.05), math.log(1.5), count))
 
+    def prices(self, vol: Floats, index: Any = ...) -> Floats:
+        """Price some of them, all in one call."""
+        market = Market(self.spot[index], vol[index], self.rate[index], self.dividend_yield[index])
+        got = pricer.price(self._contract(index), market, measures=("price",))
+        assert got.price is not None
+        return got.price
 
-def alone(contract: Vanilla, market: dict[str, Any], vol: Floats, index: int) -> float:
-    """Price one option of many by itself."""
-    one = Vanilla(*(np.asarray(f)[..., index] if np.ndim(f) else f for f in (
-        contract.right, contract.strike, contract.expiry, contract.exercise
-    )))  # fmt: skip
-    return float(prices_of(one, {n: a[index] for n, a in market.items()}, vol[index]))
+    def implied(
+        self, prices: Floats, index: Any = ..., **settings: Any
+    ) -> pricer.ImpliedVolatilities:
+        """Find the vols of some of them, all in one call."""
+        market = Market(
+            self.spot[index], rate=self.rate[index], dividend_yield=self.dividend_yield[index]
+        )
+        return implied_volatility(self._contract(index), market, prices[index], **settings)
+
+    def _contract(self, index: Any) -> Vanilla:
+        right: Any = self.right[index]
+        return Vanilla(right, self.strike[index], self.expiry[index], self.exercise)
 
 
 def test_european_prices_come_back_to_1e_10_of_the_strike() -> None:
-    contract, market, vol = random_quotes(20_000, 1, "european")
-    prices = prices_of(contract, market, vol)
-    got = implied_volatility(contract, Market(**market), prices)
+    options, vol = Quoted.at_random(20_000, 1, "european")
+    prices = options.prices(vol)
+    got = options.implied(prices)
     have = got.status == ImpliedStatus.ok
     assert have.mean() > 0.9
     # A price without time value in doubles has no vol, and only such a one has none.
     assert (got.status[~have] == ImpliedStatus.no_time_value).all()
-    back = prices_of(contract, market, np.where(have, got.vol, 0.0))
-    assert (abs(back - prices) <= 1e-10 * np.asarray(contract.strike))[have].all()
+    back = options.prices(np.where(have, got.vol, 0.0))
+    assert (abs(back - prices) <= 1e-10 * options.strike)[have].all()
     assert np.median(abs(got.vol - vol)[have] / vol[have]) < 1e-13
 
 
@@ -85,16 +103,16 @@ def test_published_prices_imply_their_vols(file: str) -> None:
 
 
 def test_american_prices_come_back_to_1e_8_of_the_strike_from_each_option_alone() -> None:
-    contract, market, vol = random_quotes(400, 2, "american")
-    prices = prices_of(contract, market, vol)
-    got = implied_volatility(contract, Market(**market), prices)
+    options, vol = Quoted.at_random(400, 2, "american")
+    prices = options.prices(vol)
+    got = options.implied(prices)
     known = {ImpliedStatus.ok, ImpliedStatus.no_time_value, ImpliedStatus.exercised}
     assert set(got.status.tolist()) <= known
     have = np.flatnonzero(got.status == ImpliedStatus.ok)
     assert len(have) > 300
     for index in have[:60].tolist():
-        back = alone(contract, market, got.vol, index)
-        assert abs(back - prices[index]) <= 1e-8 * np.asarray(contract.strike)[index]
+        back = options.prices(got.vol, index)
+        assert abs(back - prices[index]) <= 1e-8 * options.strike[index]
 
 
 def test_every_price_that_some_vol_has_is_given_one() -> None:
@@ -107,11 +125,12 @@ def test_every_price_that_some_vol_has_is_given_one() -> None:
         expiry=np.array([0.01, 0.5, 8.0])[:, None],
         exercise="american",
     )
-    market = {"spot": 100.0, "rate": 0.04, "dividend_yield": 0.03}
-    least = prices_of(contract, market, 0.0)
+    market = Market(spot=100.0, vol=0.0, rate=0.04, dividend_yield=0.03)
+    least = pricer.price(contract, market).price
+    assert least is not None
     most = np.where(np.asarray(contract.right) == "call", 100.0, contract.strike)
     prices = least + parts * (most - least)
-    got = implied_volatility(contract, Market(**market), prices)
+    got = implied_volatility(contract, market, prices)
     assert got.vol.shape == prices.shape
     assert (got.status == ImpliedStatus.ok).all()
     assert (np.diff(got.vol, axis=-1) > 0).all()
@@ -119,18 +138,11 @@ def test_every_price_that_some_vol_has_is_given_one() -> None:
 
 @pytest.mark.parametrize("exercise", ["european", "american"])
 def test_what_a_quote_gets_does_not_depend_on_the_others(exercise: str) -> None:
-    contract, market, vol = random_quotes(60, 3, exercise)
-    prices = prices_of(contract, market, vol)
-    together = implied_volatility(contract, Market(**market), prices, workers=2)
+    options, vol = Quoted.at_random(60, 3, exercise)
+    prices = options.prices(vol)
+    together = options.implied(prices, workers=2)
     for index in (0, 17, 59):
-        single = implied_volatility(
-            Vanilla(*(np.asarray(f)[..., index] for f in (
-                contract.right, contract.strike, contract.expiry
-            )), exercise),
-            Market(**{n: a[index] for n, a in market.items()}),
-            prices[index],
-            workers=1,
-        )  # fmt: skip
+        single = options.implied(prices, index, workers=1)
         assert np.array_equal(single.vol, together.vol[index], equal_nan=True)
         assert single.status == together.status[index]
 
