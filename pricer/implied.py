@@ -9,31 +9,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cells import Cells, broadcast
 from .compiled import check_workers, kernels
-from .contracts import (
-    DEFAULT_TOLERANCE,
-    Cells,
-    Market,
-    Vanilla,
-    broadcast,
-    check_tolerance,
-    families_of,
-)
+from .contracts import DEFAULT_TOLERANCE, WORDS, Market, Vanilla, check_tolerance
+from .engines import MOST_DEVIATION, Settings, averages_of, evaluate, solve
 from .errors import SpecError
-from .pricing import ANALYTIC, MOST_DEVIATION, UNSUPPORTED, Settings, evaluate, methods_of, solve
+from .families import Families, families_of
+from .methods import (
+    ANALYTIC,
+    CLOSED,
+    LEAST_VOL,
+    SCHEDULED,
+    UNSUPPORTED,
+    methods_of,
+    special_of,
+    unsupported_reason,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
     Codes = NDArray[np.uint8]
-    Mask = NDArray[np.bool_]
+    Booleans = NDArray[np.bool_]
+    Indices = NDArray[np.int64]
 
 ROUND_TRIP = 1e-8  # of the strike: how well an American option's vol gives back its price
-SEARCHED_TOGETHER = 16_384  # quotes of one thread, at most
-SOLVED_TOGETHER = 512
+INVERTED_TOGETHER = 65_536  # quotes of one thread, where a closed form is inverted
+SEARCHED_TOGETHER = 16_384  # the same where prices are searched, at most
+SOLVED_TOGETHER = {False: 512, True: 64}  # by whether they march through a schedule
+# Of vol sqrt(expiry), between which vols are searched where there is a schedule.
+LEAST_SCHEDULED, MOST_SCHEDULED = 1e-3, 20.0
 NARROWEST = 1e-11  # bracket, relative to the vol: prices that still differ jump between its ends
 FIRST_WIDENING = 0.02  # of a vol that is too low or too high; doubled each time
 LEAST_SLOPE, MOST_SLOPE = 0.05, 20.0  # that a secant is believed
@@ -61,7 +69,7 @@ REASONS = {
     ImpliedStatus.invalid: "",  # says which input
     ImpliedStatus.expired: "option has expired: its price does not depend on vol",
     ImpliedStatus.exercised: "price is that of immediate exercise: every low vol has it",
-    ImpliedStatus.unsupported: "two exercise boundaries, which the solver does not have",
+    ImpliedStatus.unsupported: "",  # says what of the option
     ImpliedStatus.tolerance: "no vol gives the price to 1e-8 of the strike; the nearest is given",
 }
 
@@ -82,9 +90,12 @@ class ImpliedVolatilities:
     def reasons(self) -> NDArray[np.object_]:
         """Say for each quote why it has no vol, or no exact one; empty where it has."""
         words = np.array([REASONS[status] for status in ImpliedStatus], dtype=object)
-        reasons = np.atleast_1d(words[self.status]).reshape(-1)
-        for i in np.flatnonzero(self.status.reshape(-1) == ImpliedStatus.invalid).tolist():
+        statuses = self.status.reshape(-1)
+        reasons = words[statuses]
+        for i in np.flatnonzero(statuses == ImpliedStatus.invalid).tolist():
             reasons[i] = _invalid(self.cells, self.price, i)
+        for i in np.flatnonzero(statuses == ImpliedStatus.unsupported).tolist():
+            reasons[i] = f"option {unsupported_reason(self.cells[i : i + 1])}"
         return reasons.reshape(self.status.shape)
 
 
@@ -149,21 +160,32 @@ def implied_volatility(
     status[~usable] = ImpliedStatus.invalid
     status[usable & (cells.expiry == 0)] = ImpliedStatus.expired
     usable &= cells.expiry > 0
-    methods = methods_of(_each(cells), settings)
+    methods = methods_of(_each(cells), settings.method)
     status[usable & (methods == UNSUPPORTED)] = ImpliedStatus.unsupported
-    exact = usable & (methods == ANALYTIC)
-    if exact.any():
-        vol[exact], status[exact] = _european(cells[exact], quotes[exact])
-    american = np.flatnonzero(usable & (methods != ANALYTIC) & (methods != UNSUPPORTED))
 
-    def run(part: NDArray[np.int64]) -> None:
-        vol[part], status[part] = _american(cells[part], quotes[part], settings)
+    def fill(where: Booleans, size: int, find: Callable[..., tuple[Floats, Any]]) -> None:
+        chosen = np.flatnonzero(where)
 
-    size = min(max(-(-len(american) // threads), SOLVED_TOGETHER), SEARCHED_TOGETHER)
-    parts = [american[first : first + size] for first in range(0, len(american), size)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, parts))
+        def run(first: int) -> None:
+            part = chosen[first : first + size]
+            vol[part], status[part] = find(cells[part], quotes[part], settings)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(0, len(chosen), size)))
+
+    fill(usable & (methods == ANALYTIC), INVERTED_TOGETHER, _exact)
+    fill(usable & (methods == CLOSED), INVERTED_TOGETHER, _averaged)
+    scheduled = usable & (methods == SCHEDULED)
+    rest = usable & ~scheduled & ~np.isin(methods, (ANALYTIC, CLOSED, UNSUPPORTED))
+    fill(rest, _share(rest, threads), _american)
+    fill(scheduled, _share(scheduled, threads), _scheduled)
     return ImpliedVolatilities(vol.reshape(shape), status.reshape(shape), cells, quotes)
+
+
+def _share(where: Booleans, threads: int) -> int:
+    """Return how many of these quotes are searched together."""
+    share = -(-int(where.sum()) // threads)
+    return min(max(share, SOLVED_TOGETHER[False]), SEARCHED_TOGETHER)
 
 
 def _prices(price: ArrayLike) -> Floats:
@@ -181,7 +203,7 @@ def _prices(price: ArrayLike) -> Floats:
     return prices
 
 
-def _each(cells: Cells) -> Any:
+def _each(cells: Cells) -> Families:
     """Describe every cell as a family of its own."""
     return families_of(cells, np.arange(len(cells) + 1))
 
@@ -191,100 +213,187 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
     return np.require(array, requirements=["C", "W"])
 
 
-def _inputs(cells: Cells) -> tuple[NDArray[np.int8], Floats, Floats, Floats, Floats, Floats]:
-    """Return what the kernels of this module take of quotes."""
-    return (
-        _plain(cells.right),
-        _plain(cells.spot),
-        _plain(cells.strike),
-        _plain(cells.expiry),
-        _plain(cells.rate),
-        _plain(cells.dividend_yield),
-    )
-
-
-def _european(cells: Cells, quotes: Floats) -> tuple[Floats, NDArray[np.int8]]:
-    """Return the vols and codes of options that are never exercised early."""
-    kernels()
-    from .kernels import implied
-
-    vol, code = np.empty(len(cells)), np.empty(len(cells), np.int8)
-    implied.european_vol(*_inputs(cells), _plain(quotes), vol, code)
-    return vol, code
-
-
-def _approximate(cells: Cells, prices: Floats, start: Floats) -> Floats:
-    """Return the vols at which the quadratic approximation has these prices."""
-    kernels()
-    from .kernels import quadratic
-
-    vol = np.empty(len(cells))
-    quadratic.american_vol(*_inputs(cells), _plain(prices), start, vol)
-    return vol
-
-
-def _values(cells: Cells, vol: Floats, settings: Settings) -> Floats:
+def _values(cells: Cells, vol: Floats, settings: Settings, *, scheduled: bool) -> Floats:
     """Price every cell at a vol of its own, as a family of its own."""
     values = np.empty(len(cells))
-    for part in _slices(len(cells)):
-        some = replace(cells[part], vol=vol[part])
+    for first in range(0, len(cells), SOLVED_TOGETHER[scheduled]):
+        part = slice(first, first + SOLVED_TOGETHER[scheduled])
+        some = cells[part]
+        some = Cells({**some.columns, "vol": vol[part]}, some.tables)
         prices = evaluate(solve(_each(some), settings), some, np.arange(len(some) + 1))
         values[part] = prices.price
     return values
 
 
-def _slices(count: int) -> Iterator[slice]:
-    return (slice(first, first + SOLVED_TOGETHER) for first in range(0, count, SOLVED_TOGETHER))
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Options of constant rate and yield, in whose vols prices are compared.
+
+    `american` takes them by the quadratic approximation, else they are European.
+    """
+
+    right: NDArray[np.int8]
+    spot: Floats
+    strike: Floats
+    expiry: Floats
+    rate: Floats
+    dividend_yield: Floats
+    american: bool
+
+    @classmethod
+    def of(cls, cells: Cells, *, american: bool) -> _Scale:
+        """Take the options as they are."""
+        return cls(
+            _plain(cells.right),
+            _plain(cells.spot),
+            _plain(cells.strike),
+            _plain(cells.expiry),
+            _plain(cells.rate),
+            _plain(cells.dividend_yield),
+            american,
+        )
+
+    @classmethod
+    def averaged(cls, cells: Cells) -> _Scale:
+        """Take the European options that curves and dividends make of them."""
+        families = _each(cells)
+        rate, dividend_yield, _, _, left, paid, _ = averages_of(families, special_of(families))
+        spot = left * cells.spot - paid * cells.strike
+        right, strike, expiry = (_plain(a) for a in (cells.right, cells.strike, cells.expiry))
+        return cls(right, spot, strike, expiry, rate.copy(), dividend_yield.copy(), american=False)
+
+    def __getitem__(self, index: Any) -> _Scale:
+        """Return the options that a NumPy index selects."""
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _Scale(**{n: a if n == "american" else a[index] for n, a in named.items()})
+
+    def european(self, prices: Floats) -> tuple[Floats, NDArray[np.int8]]:
+        """Return the vols at which the European options have these prices, and codes."""
+        (implied,) = kernels("implied")
+        vol, code = np.empty(len(prices)), np.empty(len(prices), np.int8)
+        implied.european_vol(
+            self.right, self.spot, self.strike, self.expiry, self.rate, self.dividend_yield,
+            _plain(prices), vol, code,
+        )  # fmt: skip
+        return vol, code
+
+    def vols(self, prices: Floats, start: Floats) -> Floats:
+        """Return the vols of these prices, NaN where there is none; the search is from `start`."""
+        if not self.american:
+            return self.european(prices)[0]
+        (quadratic,) = kernels("quadratic")
+        vol = np.empty(len(prices))
+        quadratic.american_vol(
+            self.right, self.spot, self.strike, self.expiry, self.rate, self.dividend_yield,
+            _plain(prices), start, vol,
+        )  # fmt: skip
+        return vol
+
+
+def _exact(cells: Cells, quotes: Floats, _: Settings) -> tuple[Floats, NDArray[np.int8]]:
+    """Return the vols and statuses of plain options that are never exercised early."""
+    return _Scale.of(cells, american=False).european(quotes)
+
+
+def _averaged(cells: Cells, quotes: Floats, _: Settings) -> tuple[Floats, NDArray[np.int8]]:
+    """Return the vols and statuses of European options with curves or dividends."""
+    scale = _Scale.averaged(cells)
+    vol, code = scale.european(quotes)
+    code[scale.spot <= 0] = ImpliedStatus.unsupported
+    return vol, code
 
 
 def _american(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, Codes]:
-    """Return the vols and statuses of American options."""
-    least = _values(cells, np.zeros(len(cells)), settings)
+    """Return the vols and statuses of plain American options."""
+    least = _values(cells, np.zeros(len(cells)), settings, scheduled=False)
+    status = _bounded(cells, quotes, least)
+    searched = np.flatnonzero(status == ImpliedStatus.ok)
+    some = cells[searched]
+    scale = _Scale.of(some, american=True)
+    typical = 1.0 / np.sqrt(scale.expiry)
+    european, _ = scale.european(quotes[searched])
+    start = np.where(european > 0, european, typical)
+    limits = np.full(len(searched), LEAST_VOL), MOST_DEVIATION * typical
+    vol = np.full(len(cells), np.nan)
+    vol[searched], status[searched] = _search(
+        some, quotes[searched], scale, start, limits, settings, scheduled=False
+    )
+    return vol, status
+
+
+def _scheduled(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, Codes]:
+    """Return the vols and statuses of options that are marched through a schedule."""
+    american = cells.exercise == WORDS["exercise"]["american"]
+    intrinsic = cells.right * (cells.spot - cells.strike)
+    status = _bounded(cells, quotes, np.where(american, np.maximum(intrinsic, 0.0), 0.0))
+    searched = np.flatnonzero(status == ImpliedStatus.ok)
+    some = cells[searched]
+    scale = _Scale.averaged(some)
+    typical = 1.0 / np.sqrt(scale.expiry)
+    vol = np.full(len(cells), np.nan)
+    limits = LEAST_SCHEDULED * typical, MOST_SCHEDULED * typical
+    vol[searched], status[searched] = _search(
+        some, quotes[searched], scale, 0.3 * typical, limits, settings, scheduled=True
+    )
+    return vol, status
+
+
+def _bounded(cells: Cells, quotes: Floats, least: Floats) -> Codes:
+    """Return the statuses of quotes that cannot have a vol, ok where they may."""
     most = np.where(cells.right > 0, cells.spot, cells.strike)
     gap = quotes - least
     slack = ROUND_TRIP * cells.strike
     intrinsic = cells.right * (cells.spot - cells.strike)
     status = np.full(len(cells), ImpliedStatus.ok, np.uint8)
-    status[abs(gap) <= slack] = ImpliedStatus.no_time_value
-    status[(abs(gap) <= slack) & (intrinsic > 0) & (least == intrinsic)] = ImpliedStatus.exercised
+    status[gap <= slack] = ImpliedStatus.no_time_value
+    status[(gap <= slack) & (intrinsic > 0) & (least == intrinsic)] = ImpliedStatus.exercised
     status[gap < -slack] = ImpliedStatus.below
     status[quotes >= most] = ImpliedStatus.above
-    vol = np.full(len(cells), np.nan)
-    searched = np.flatnonzero(status == ImpliedStatus.ok)
-    vol[searched], status[searched] = _search(cells[searched], quotes[searched], settings)
-    return vol, status
+    return status
 
 
-def _search(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, Codes]:
-    """Find vols that give quotes which lie between what no vol and any vol give.
+def _search(
+    cells: Cells,
+    quotes: Floats,
+    scale: _Scale,
+    start: Floats,
+    limits: tuple[Floats, Floats],
+    settings: Settings,
+    *,
+    scheduled: bool,
+) -> tuple[Floats, Codes]:
+    """Find vols within `limits` that give the quotes, and statuses.
 
-    Prices are compared by the vols that the quadratic approximation finds in them: that of our
+    Prices are compared by their vols on `scale`, of options that are nearly the same: that of our
     price follows the vol it was made with almost one to one, so that secants meet after two or
     three prices. Where they do not, the bracket is halved.
     """
-    european, _ = _european(cells, quotes)
-    typical = 1.0 / np.sqrt(cells.expiry)
-    vol = _approximate(cells, quotes, np.where(european > 0, european, typical))
-    vol = np.where(vol > 0, vol, typical)
+    lowest, highest = limits
+    aim = scale.vols(quotes, start)
+    vol = np.clip(np.where(aim > 0, aim, start), *limits)
     paths = _Paths.starting(vol)
     nearest, status = vol.copy(), np.full(len(cells), ImpliedStatus.tolerance, np.uint8)
     least_gap = np.full(len(cells), np.inf)
     live = np.arange(len(cells))
     while len(live):
-        value = _values(cells[live], paths.vol, settings)
+        value = _values(cells[live], paths.vol, settings, scheduled=scheduled)
         gap = value - quotes[live]
         better = abs(gap) < least_gap[live]
         nearest[live[better]], least_gap[live[better]] = paths.vol[better], abs(gap[better])
-        met, lost = abs(gap) <= ROUND_TRIP * cells.strike[live], np.isnan(gap)
-        status[live[met]] = ImpliedStatus.ok
-        status[live[lost]] = ImpliedStatus.unsupported
-        going = ~(met | lost)
+        endings = {
+            ImpliedStatus.above: (gap < 0) & (paths.vol >= highest[live]),
+            ImpliedStatus.below: (gap > 0) & (paths.vol <= lowest[live]),
+            ImpliedStatus.unsupported: np.isnan(gap),
+            ImpliedStatus.ok: abs(gap) <= ROUND_TRIP * cells.strike[live],
+        }
+        going = np.ones(len(live), dtype=bool)
+        for ending, here in endings.items():
+            status[live[here]] = ending
+            going &= ~here
         live, paths = live[going], paths[going]
-        miss = _approximate(cells[live], value[going], vol[live]) - vol[live]
-        paths.follow(gap[going], miss)
-        beyond = paths.vol > MOST_DEVIATION * typical[live]
-        status[live[beyond]] = ImpliedStatus.above
-        going = ~(beyond | paths.narrow())
+        miss = scale[live].vols(value[going], vol[live]) - aim[live]
+        paths.follow(gap[going], miss, lowest[live], highest[live])
+        going = ~paths.narrow()
         live, paths = live[going], paths[going]
     nearest[(status != ImpliedStatus.ok) & (status != ImpliedStatus.tolerance)] = np.nan
     return nearest, status
@@ -294,8 +403,8 @@ def _search(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, C
 class _Paths:
     """Searches that go on side by side: where each is, its bracket, and where it was before.
 
-    `miss` is how much the approximation's vol in our price lies above its vol in the quote; it may
-    be NaN. `gap` is how much our price lies above the quote.
+    `miss` is how much our price's vol on the scale lies above the quote's; it may be NaN. `gap` is
+    how much our price lies above the quote.
     """
 
     vol: Floats
@@ -314,16 +423,16 @@ class _Paths:
         widening = np.full(len(vol), FIRST_WIDENING)
         return cls(vol, np.zeros(len(vol)), infinite, widening, unknown, unknown, infinite)
 
-    def __getitem__(self, index: Mask) -> _Paths:
+    def __getitem__(self, index: Booleans) -> _Paths:
         """Return the searches that a NumPy index selects."""
         return _Paths(*(getattr(self, f.name)[index] for f in fields(self)))
 
-    def narrow(self) -> Mask:
+    def narrow(self) -> Booleans:
         """Tell which brackets hold no other vol worth pricing."""
         return self.high <= (1.0 + NARROWEST) * self.low
 
-    def follow(self, gap: Floats, miss: Floats) -> None:
-        """Move on, from what the vols were found to miss by."""
+    def follow(self, gap: Floats, miss: Floats, lowest: Floats, highest: Floats) -> None:
+        """Move on, from what the vols were found to miss by, within limits."""
         self.low = np.where(gap < 0, self.vol, self.low)
         self.high = np.where(gap >= 0, self.vol, self.high)
         slope = (miss - self.miss) / (self.vol - self.before)
@@ -332,7 +441,7 @@ class _Paths:
         stalled = ~(abs(gap) < 0.5 * abs(self.gap))
         unfit = stalled | ~((self.low < new) & (new < self.high))
         self.before, self.miss, self.gap = self.vol, miss, gap
-        self.vol = np.where(unfit, self._halved(), new)
+        self.vol = np.clip(np.where(unfit, self._halved(), new), lowest, highest)
         self.widening = np.where(unfit, 2.0 * self.widening, self.widening)
 
     def _halved(self) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pricer
-from pricer import ImpliedStatus, Market, SpecError, Vanilla, implied_volatility
+from pricer import Dividends, ImpliedStatus, Market, SpecError, Vanilla, implied_volatility
 from test_reference import cases, columns
 
 if TYPE_CHECKING:
@@ -154,7 +154,6 @@ REASONS = [
     ("american", {"price": 10.0}, "exercised", "immediate exercise"),
     ("american", {"spot": 130.0, "price": 0.0}, "no_time_value", "no time value"),
     ("american", {"expiry": 0.0, "price": 10.0}, "expired", "expired"),
-    ("american", {"rate": -0.02, "dividend_yield": -0.04, "price": 12.0}, "unsupported", "two ex"),
     ("american", {"price": math.nan}, "invalid", "price is missing"),
     ("american", {"price": math.inf}, "invalid", "price must be finite, got inf"),
     ("american", {"rate": math.nan, "price": 10.0}, "invalid", "rate is missing"),
@@ -187,6 +186,20 @@ def test_a_quote_without_a_vol_says_why(
     assert ImpliedStatus(int(got.status[0])).name == status
     assert math.isnan(got.vol[0])
     assert words in got.reasons()[0]
+
+
+def test_what_has_no_price_has_no_vol() -> None:
+    market = Market(
+        spot=100.0,
+        rate=0.05,
+        cash_dividends=Dividends((0.5,), (1.0,)),
+        proportional_dividends=Dividends((0.4,), (0.01,)),
+        dividend_model="escrowed",
+    )
+    got = implied_volatility(PUT, market, 8.0)
+    assert got.status == ImpliedStatus.unsupported
+    words = "option has escrowed dividends, which go neither with barriers nor with proportional"
+    assert got.reasons().item().startswith(words)
 
 
 def test_a_quote_with_a_vol_has_no_reason() -> None:
