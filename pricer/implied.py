@@ -18,9 +18,13 @@ from .families import Families, families_of
 from .methods import (
     ANALYTIC,
     CLOSED,
+    FINITE_DIFFERENCE,
+    INVALID,
     LEAST_VOL,
     SCHEDULED,
+    SWEPT,
     UNSUPPORTED,
+    exact_alone,
     methods_of,
     special_of,
     unsupported_reason,
@@ -160,32 +164,29 @@ def implied_volatility(
     status[~usable] = ImpliedStatus.invalid
     status[usable & (cells.expiry == 0)] = ImpliedStatus.expired
     usable &= cells.expiry > 0
-    methods = methods_of(_each(cells), settings.method)
+    alone = exact_alone(cells, settings.method)
+    methods = np.where(alone, ANALYTIC, INVALID)
+    if not alone.all():
+        methods[~alone] = methods_of(_each(cells[~alone]), settings.method)
     status[usable & (methods == UNSUPPORTED)] = ImpliedStatus.unsupported
 
     def fill(where: Booleans, size: int, find: Callable[..., tuple[Floats, Any]]) -> None:
-        chosen = np.flatnonzero(where)
+        chosen = None if where.all() else np.flatnonzero(where)
 
         def run(first: int) -> None:
-            part = chosen[first : first + size]
+            part = slice(first, first + size) if chosen is None else chosen[first : first + size]
             vol[part], status[part] = find(cells[part], quotes[part], settings)
 
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, range(0, len(chosen), size)))
+            list(pool.map(run, range(0, int(where.sum()), size)))
 
     fill(usable & (methods == ANALYTIC), INVERTED_TOGETHER, _exact)
     fill(usable & (methods == CLOSED), INVERTED_TOGETHER, _averaged)
-    scheduled = usable & (methods == SCHEDULED)
-    rest = usable & ~scheduled & ~np.isin(methods, (ANALYTIC, CLOSED, UNSUPPORTED))
-    fill(rest, _share(rest, threads), _american)
-    fill(scheduled, _share(scheduled, threads), _scheduled)
+    for wanted, find in (((FINITE_DIFFERENCE, SWEPT), _american), ((SCHEDULED,), _scheduled)):
+        where = usable & np.isin(methods, wanted)
+        share = -(-int(where.sum()) // threads)
+        fill(where, min(max(share, SOLVED_TOGETHER[False]), SEARCHED_TOGETHER), find)
     return ImpliedVolatilities(vol.reshape(shape), status.reshape(shape), cells, quotes)
-
-
-def _share(where: Booleans, threads: int) -> int:
-    """Return how many of these quotes are searched together."""
-    share = -(-int(where.sum()) // threads)
-    return min(max(share, SOLVED_TOGETHER[False]), SEARCHED_TOGETHER)
 
 
 def _prices(price: ArrayLike) -> Floats:
