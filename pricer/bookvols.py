@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Column, read_numbers, words_of
-from .contracts import DEFAULT_TOLERANCE, INPUTS, WORDS, Market, Vanilla
-from .implied import ImpliedStatus, implied_volatility
+from .columns import Column, read_numbers
+from .contracts import DEFAULT_TOLERANCE
+from .implied import ImpliedStatus, imply_cells
 from .selection import book_columns
 
 if TYPE_CHECKING:
@@ -57,20 +57,12 @@ def imply_book(
     SpecError
         Where one of these cannot be read: names the row and column.
     """
-    given = {name: getattr(book.cells, name) for name in INPUTS}
-    given |= {name: words_of(name, given[name]) for name in WORDS}
-    found = implied_volatility(
-        Vanilla(**{f.name: given[f.name] for f in fields(Vanilla)}),
-        Market(**{f.name: given[f.name] for f in fields(Market)}),
-        _quotes(book),
-        tolerance=tolerance,
-        workers=workers,
-    )
+    found = imply_cells(book.cells, _quotes(book), tolerance, workers)
     words = np.array([status.name for status in ImpliedStatus], dtype=object)[found.status]
     reasons = found.reasons()
-    priced = replace(book, cells=replace(book.cells, vol=found.vol))
     return BookVols(
-        table=book_columns(priced, slice(None)) | {"status": words, "reason": reasons},
+        table=book_columns(book, slice(None))
+        | {"vol": found.vol, "status": words, "reason": reasons},
         implied=int(np.isfinite(found.vol).sum()),
         reasons=tuple(
             Reason(

@@ -11,7 +11,7 @@ import numpy as np
 
 from .cells import Cells, broadcast
 from .compiled import check_workers, kernels
-from .contracts import DEFAULT_TOLERANCE, WORDS, Market, Vanilla, check_tolerance
+from .contracts import DEFAULT_TOLERANCE, TYPES, WORDS, Market, Vanilla, check_tolerance
 from .engines import MOST_DEVIATION, Settings, averages_of, evaluate, solve
 from .errors import SpecError
 from .families import Families, families_of
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     Indices = NDArray[np.int64]
 
+VANILLA = TYPES["vanilla"]
 ROUND_TRIP = 1e-8  # of the strike: how well an American option's vol gives back its price
 INVERTED_TOGETHER = 65_536  # quotes of one thread, where a closed form is inverted
 SEARCHED_TOGETHER = 16_384  # the same where prices are searched, at most
@@ -99,8 +100,15 @@ class ImpliedVolatilities:
         for i in np.flatnonzero(statuses == ImpliedStatus.invalid).tolist():
             reasons[i] = _invalid(self.cells, self.price, i)
         for i in np.flatnonzero(statuses == ImpliedStatus.unsupported).tolist():
-            reasons[i] = f"option {unsupported_reason(self.cells[i : i + 1])}"
+            reasons[i] = _unsupported(self.cells[i : i + 1])
         return reasons.reshape(self.status.shape)
+
+
+def _unsupported(cell: Cells) -> str:
+    """Say why nothing here finds the vol of a cell."""
+    if cell.type[0] != VANILLA:
+        return f"option is a {cell.shown('type', 0)}: only vanillas have one vol to a price"
+    return f"option {unsupported_reason(cell)}"
 
 
 def _invalid(cells: Cells, price: Floats, index: int) -> str:
@@ -147,7 +155,7 @@ def implied_volatility(
     SpecError
         Where a scalar is one that no option has, shapes do not broadcast, or words are unknown.
     """
-    settings = Settings(tolerance=check_tolerance(tolerance), measures=("price",))
+    check_tolerance(tolerance)
     for given, kind in ((contract, Vanilla), (market, Market)):
         if not isinstance(given, kind):
             raise SpecError(
@@ -157,13 +165,25 @@ def implied_volatility(
     # Ones in the place of vols, in the shape of the prices, broadcast as those would.
     cells, shape = broadcast(contract, replace(market, vol=np.ones(quotes.shape)))
     quotes = np.broadcast_to(quotes, shape).reshape(-1)
+    found = imply_cells(cells, quotes, tolerance, workers)
+    return replace(found, vol=found.vol.reshape(shape), status=found.status.reshape(shape))
+
+
+def imply_cells(
+    cells: Cells, quotes: Floats, tolerance: float, workers: int | None = None
+) -> ImpliedVolatilities:
+    """Find the vols of n flat cells, of which those that are no vanillas have none."""
+    settings = Settings(tolerance=tolerance, measures=("price",))
     threads = check_workers(workers)
+    cells = _with_vols(cells, np.ones(len(cells)))
     vol = np.full(len(cells), np.nan)
     status = np.full(len(cells), ImpliedStatus.ok, np.uint8)
     usable = cells.valid() & (cells.spot > 0) & (cells.strike > 0) & np.isfinite(quotes)
     status[~usable] = ImpliedStatus.invalid
     status[usable & (cells.expiry == 0)] = ImpliedStatus.expired
     usable &= cells.expiry > 0
+    status[usable & (cells.type != VANILLA)] = ImpliedStatus.unsupported
+    usable &= cells.type == VANILLA
     alone = exact_alone(cells, settings.method)
     methods = np.where(alone, ANALYTIC, INVALID)
     if not alone.all():
@@ -186,7 +206,7 @@ def implied_volatility(
         where = usable & np.isin(methods, wanted)
         share = -(-int(where.sum()) // threads)
         fill(where, min(max(share, SOLVED_TOGETHER[False]), SEARCHED_TOGETHER), find)
-    return ImpliedVolatilities(vol.reshape(shape), status.reshape(shape), cells, quotes)
+    return ImpliedVolatilities(vol, status, cells, quotes)
 
 
 def _prices(price: ArrayLike) -> Floats:
@@ -214,13 +234,18 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
     return np.require(array, requirements=["C", "W"])
 
 
+def _with_vols(cells: Cells, vol: Floats) -> Cells:
+    """Return the cells with these vols instead of their own."""
+    columns = {name: column for name, column in cells.columns.items() if name != "vol_curve"}
+    return Cells({**columns, "vol": vol}, cells.tables)
+
+
 def _values(cells: Cells, vol: Floats, settings: Settings, *, scheduled: bool) -> Floats:
     """Price every cell at a vol of its own, as a family of its own."""
     values = np.empty(len(cells))
     for first in range(0, len(cells), SOLVED_TOGETHER[scheduled]):
         part = slice(first, first + SOLVED_TOGETHER[scheduled])
-        some = cells[part]
-        some = Cells({**some.columns, "vol": vol[part]}, some.tables)
+        some = _with_vols(cells[part], vol[part])
         prices = evaluate(solve(_each(some), settings), some, np.arange(len(some) + 1))
         values[part] = prices.price
     return values
