@@ -1,4 +1,4 @@
-"""Imply vols from chains of American quotes, with a yield and with the dividends; draw the gap.
+"""Imply vols from chains of American quotes, with dividends of three kinds; draw the gap.
 
     python tests/benchmarks/market.py CHAIN.csv [CHAIN.csv ...] --dividends FILE.csv
 
@@ -12,7 +12,7 @@ import argparse
 import csv
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
     from pricer import ImpliedVolatilities
 
+    Booleans = NDArray[np.bool_]
     Floats = NDArray[np.float64]
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE, DRAWING = DOCS / "implied.md", DOCS / "implied.svg"
+LABEL_WIDTH = 40.0
 NEAR = 0.1  # of the spot: strikes whose puts and calls are compared
-COLOURS = {"yield": "#a63d40", "dividends": "#0b6e99"}
+# What is assumed of dividends, and how it is drawn.
+COLOURS = {"no dividends": "#999999", "fitted yield": "#a63d40", "cash dividends": "#0b6e99"}
 
 
 @dataclass(frozen=True)
@@ -96,26 +99,28 @@ class Chain:
             {name: np.array([float(row[name]) for row in rows]) for name in names},
         )
 
-    def implied(self, payments: Payments | None) -> ImpliedVolatilities:
-        """Imply vols from mids: with the yields of the file, or with dividends instead."""
+    def implied(self, assumed: str, payments: Payments) -> ImpliedVolatilities:
+        """Imply vols from mids: without dividends, with the yields of the file, or with cash."""
         of = self.numbers
-        market = Market(of["spot"], rate=of["rate"], dividend_yield=of["dividend_yield"])
-        if payments:
-            ends = {day: date.fromisoformat(day) for day in set(self.expiry_dates)}
-            tables = {day: payments.between(self.day, end) for day, end in ends.items()}
-            paid = [tables[day] for day in self.expiry_dates]
-            market = Market(of["spot"], rate=of["rate"], cash_dividends=paid)
+        market = Market(of["spot"], rate=of["rate"])
+        match assumed:
+            case "fitted yield":
+                market = replace(market, dividend_yield=of["dividend_yield"])
+            case "cash dividends":
+                ends = {day: date.fromisoformat(day) for day in set(self.expiry_dates)}
+                tables = {day: payments.between(self.day, end) for day, end in ends.items()}
+                paid = [tables[day] for day in self.expiry_dates]
+                market = replace(market, cash_dividends=paid)
         contract = Vanilla(self.rights, of["strike"], of["expiry"], "american")
         return implied_volatility(contract, market, 0.5 * (of["bid"] + of["ask"]))
 
-    def gaps(self, vols: Floats) -> dict[str, tuple[float, int]]:
+    def gaps(self, vols: Floats, compared: Booleans) -> dict[str, tuple[float, int]]:
         """Return each expiry's median of put less call vol, in points, and how many pairs it has.
 
         Compared are strikes near the spot of which both are bid for.
         """
         of = self.numbers
-        near = (abs(of["strike"] / of["spot"] - 1.0) <= NEAR) & (of["bid"] > 0)
-        near &= np.isfinite(vols)
+        near = (abs(of["strike"] / of["spot"] - 1.0) <= NEAR) & (of["bid"] > 0) & compared
         found: dict[tuple[str, float], dict[str, float]] = {}
         for i in np.flatnonzero(near).tolist():
             pair = found.setdefault((self.expiry_dates[i], float(of["strike"][i])), {})
@@ -136,23 +141,24 @@ def counts(found: ImpliedVolatilities, seconds: float) -> str:
 
 
 def table(chain: Chain, gaps: dict[str, dict[str, tuple[float, int]]]) -> list[str]:
-    """Return the rows of a chain: each expiry's gap before and after."""
-    lines = ["| expiry | pairs | gap with the yield | gap with dividends |", "|---|---:|---:|---:|"]
-    for expiry, (before, pairs) in gaps["yield"].items():
-        after = gaps["dividends"].get(expiry, (np.nan, 0))[0]
-        lines.append(f"| {expiry} | {pairs} | {before:+.2f} | {after:+.2f} |")
-    wide = {
-        name: np.average(*np.array([(abs(gap), pairs) for gap, pairs in each.values()]).T)
-        for name, each in gaps.items()
-    }
-    total = sum(pairs for _, pairs in gaps["yield"].values())
-    lines.append(f"| mean size | {total} | {wide['yield']:.2f} | {wide['dividends']:.2f} |")
+    """Return the rows of a chain: each expiry's gap, whatever is assumed."""
+    lines = [f"| expiry | pairs | {' | '.join(gaps)} |", f"|---|---:|{'---:|' * len(gaps)}"]
+    pairs = {day: count for day, (_, count) in next(iter(gaps.values())).items()}
+    for day, count in pairs.items():
+        cells = [f"{each[day][0]:+.2f}" for each in gaps.values()]
+        lines.append(f"| {day} | {count} | {' | '.join(cells)} |")
+    total = sum(pairs.values())
+    wide = [
+        f"{sum(abs(each[day][0]) * count for day, count in pairs.items()) / total:.2f}"
+        for each in gaps.values()
+    ]
+    lines.append(f"| mean size | {total} | {' | '.join(wide)} |")
     return [f"Quotes of {chain.day}, spot {chain.numbers['spot'][0]:g}:", "", *lines, ""]
 
 
 def panel(chain: Chain, gaps: dict[str, dict[str, tuple[float, int]]], top: int) -> list[str]:
     """Draw a chain's gaps over the time to expiry, on a scale of square roots."""
-    days = {day: (date.fromisoformat(day) - chain.day).days for day in gaps["yield"]}
+    days = {day: (date.fromisoformat(day) - chain.day).days for day in next(iter(gaps.values()))}
     most = max(abs(gap) for each in gaps.values() for gap, _ in each.values())
     most = float(np.ceil(most))
     longest = np.sqrt(max(days.values()))
@@ -167,9 +173,11 @@ def panel(chain: Chain, gaps: dict[str, dict[str, tuple[float, int]]], top: int)
     for level in (-most, 0.0, most):
         parts.append(line([(70.0, y(level)), (790.0, y(level))], "#ccc", 1))
         parts.append(text(62, y(level) + 4, f"{level:+g}" if level else "0", "end"))
+    labelled = 0.0
     for day, count in days.items():
-        if count > 40 or day == min(days):
-            parts.append(text(x(day), top + 232, f"{count} d", "middle"))
+        if x(day) > labelled + LABEL_WIDTH:
+            labelled = x(day)
+            parts.append(text(labelled, top + 232, f"{count} d", "middle"))
     for name, each in gaps.items():
         points = [(x(day), y(gap)) for day, (gap, _) in each.items()]
         parts.append(line(points, COLOURS[name], 2))
@@ -200,7 +208,7 @@ def write(section: str, content: str) -> None:
 
 
 def main() -> None:
-    """Imply both ways, write and draw."""
+    """Imply, write and draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("chains", nargs="+", type=Path)
     parser.add_argument("--dividends", type=Path, required=True)
@@ -210,19 +218,20 @@ def main() -> None:
     parts: list[str] = []
     for number, path in enumerate(given.chains):
         chain = Chain.read(path)
-        gaps = {}
-        ended = []
-        for name, paid in (("yield", None), ("dividends", payments)):
+        vols, ended = {}, []
+        for assumed in COLOURS:
             started = time.perf_counter()
-            found = chain.implied(paid)
-            ended.append(f"With {name}: {counts(found, time.perf_counter() - started)}.")
-            gaps[name] = chain.gaps(found.vol)
+            found = chain.implied(assumed, payments)
+            ended.append(f"- {assumed}: {counts(found, time.perf_counter() - started)}")
+            vols[assumed] = found.vol
+        everywhere = np.isfinite(list(vols.values())).all(axis=0)
+        gaps = {assumed: chain.gaps(each, everywhere) for assumed, each in vols.items()}
         lines += [*table(chain, gaps), *ended, ""]
         parts += panel(chain, gaps, 60 + 270 * number)
     for number, (name, colour) in enumerate(COLOURS.items()):
         left = 70 + 200 * number
         parts.append(line([(left, 22.0), (left + 24.0, 22.0)], colour, 3))
-        parts.append(text(left + 32, 26, f"with {name}", "start"))
+        parts.append(text(left + 32, 26, name, "start"))
     height = 60 + 270 * len(given.chains)
     drawing = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 {height}" font-size="13"'
