@@ -24,10 +24,11 @@ from .methods import (
     SCHEDULED,
     SWEPT,
     UNSUPPORTED,
+    UNSUPPORTED_REASONS,
     exact_alone,
     methods_of,
     special_of,
-    unsupported_reason,
+    why_unsupported,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +109,10 @@ def _unsupported(cell: Cells) -> str:
     """Say why nothing here finds the vol of a cell."""
     if cell.type[0] != VANILLA:
         return f"option is a {cell.shown('type', 0)}: only vanillas have one vol to a price"
-    return f"option {unsupported_reason(cell)}"
+    why = int(why_unsupported(cell)[0])
+    return (
+        f"option {UNSUPPORTED_REASONS[why]}" if why else "option has no price where vols were tried"
+    )
 
 
 def _invalid(cells: Cells, price: Floats, index: int) -> str:
@@ -332,10 +336,10 @@ def _averaged(cells: Cells, quotes: Floats, _: Settings) -> tuple[Floats, NDArra
 def _american(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, Codes]:
     """Return the vols and statuses of plain American options."""
     least = _values(cells, np.zeros(len(cells)), settings, scheduled=False)
-    status = _bounded(cells, quotes, least)
+    scale = _Scale.of(cells, american=True)
+    status = _bounded(scale, quotes, least)
     searched = np.flatnonzero(status == ImpliedStatus.ok)
-    some = cells[searched]
-    scale = _Scale.of(some, american=True)
+    some, scale = cells[searched], scale[searched]
     typical = 1.0 / np.sqrt(scale.expiry)
     european, _ = scale.european(quotes[searched])
     start = np.where(european > 0, european, typical)
@@ -350,11 +354,12 @@ def _american(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats,
 def _scheduled(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats, Codes]:
     """Return the vols and statuses of options that are marched through a schedule."""
     american = cells.exercise == WORDS["exercise"]["american"]
-    intrinsic = cells.right * (cells.spot - cells.strike)
-    status = _bounded(cells, quotes, np.where(american, np.maximum(intrinsic, 0.0), 0.0))
+    intrinsic = np.maximum(cells.right * (cells.spot - cells.strike), 0.0)
+    scale = _Scale.averaged(cells)
+    now = replace(scale, spot=_plain(cells.spot))
+    status = _bounded(now, quotes, np.where(american, intrinsic, 0.0))
     searched = np.flatnonzero(status == ImpliedStatus.ok)
-    some = cells[searched]
-    scale = _Scale.averaged(some)
+    some, scale = cells[searched], scale[searched]
     typical = 1.0 / np.sqrt(scale.expiry)
     vol = np.full(len(cells), np.nan)
     limits = LEAST_SCHEDULED * typical, MOST_SCHEDULED * typical
@@ -364,13 +369,16 @@ def _scheduled(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats
     return vol, status
 
 
-def _bounded(cells: Cells, quotes: Floats, least: Floats) -> Codes:
+def _bounded(options: _Scale, quotes: Floats, least: Floats) -> Codes:
     """Return the statuses of quotes that cannot have a vol, ok where they may."""
-    most = np.where(cells.right > 0, cells.spot, cells.strike)
+    call = options.right > 0
+    cost = np.where(call, options.dividend_yield, options.rate)
+    most = np.where(call, options.spot, options.strike)
+    most *= np.maximum(np.exp(-cost * options.expiry), 1.0)
+    intrinsic = options.right * (options.spot - options.strike)
     gap = quotes - least
-    slack = ROUND_TRIP * cells.strike
-    intrinsic = cells.right * (cells.spot - cells.strike)
-    status = np.full(len(cells), ImpliedStatus.ok, np.uint8)
+    slack = ROUND_TRIP * options.strike
+    status = np.full(len(quotes), ImpliedStatus.ok, np.uint8)
     status[gap <= slack] = ImpliedStatus.no_time_value
     status[(gap <= slack) & (intrinsic > 0) & (least == intrinsic)] = ImpliedStatus.exercised
     status[gap < -slack] = ImpliedStatus.below

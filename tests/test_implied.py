@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 import pricer
-from pricer import Dividends, ImpliedStatus, Market, SpecError, Vanilla, implied_volatility
+from pricer import (
+    Curve,
+    Dates,
+    Dividends,
+    ImpliedStatus,
+    Market,
+    SpecError,
+    Vanilla,
+    implied_volatility,
+)
 from test_reference import cases, columns
 
 if TYPE_CHECKING:
@@ -145,6 +154,53 @@ def test_what_a_quote_gets_does_not_depend_on_the_others(exercise: str) -> None:
         single = options.implied(prices, index, workers=1)
         assert np.array_equal(single.vol, together.vol[index], equal_nan=True)
         assert single.status == together.status[index]
+
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "cash": {"cash_dividends": Dividends((0.2, 0.7), (1.5, 1.5))},
+    "escrowed": {
+        "cash_dividends": Dividends((0.2, 0.7), (1.5, 1.5)),
+        "dividend_model": "escrowed",
+    },
+    "proportional": {"proportional_dividends": Dividends((0.4,), (0.02,))},
+    "curve": {"rate": Curve((0.5, 1.0), (0.02, 0.05))},
+    "two boundaries": {"rate": -0.01, "dividend_yield": -0.03},
+}
+
+
+@pytest.mark.parametrize("exercise", ["european", "american", "bermudan"])
+@pytest.mark.parametrize("world", WORLDS)
+def test_vols_come_back_whatever_happens_until_expiry(world: str, exercise: str) -> None:
+    dates = Dates((0.25, 0.5, 0.75)) if exercise == "bermudan" else None
+    contract = Vanilla(["call", "put"], [105.0, 95.0], 1.0, exercise, dates)
+    market = Market(**{"spot": 100.0, "rate": 0.03, **WORLDS[world]})
+    prices = pricer.price(contract, replace(market, vol=0.25), measures=("price",)).price
+    assert prices is not None
+    got = implied_volatility(contract, market, prices)
+    back = [
+        pricer.price(
+            Vanilla(right, strike, 1.0, exercise, dates),
+            replace(market, vol=vol),
+            measures=("price",),
+        ).price
+        for right, strike, vol in zip(("call", "put"), (105.0, 95.0), got.vol, strict=True)
+    ]
+    gap = abs(np.array(back) - prices)
+    assert np.allclose(got.vol, 0.25, rtol=0.0, atol=1e-5)
+    assert (gap <= 1e-6)[got.status == ImpliedStatus.ok].all()
+    # Where a solve by dates jumps with the vol, by less than its error, the nearest is given.
+    assert set(got.status.tolist()) <= {ImpliedStatus.ok, ImpliedStatus.tolerance}
+    assert (gap < 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("price", "status"), [(4.9, "below"), (5.0, "exercised"), (100.0, "above")]
+)
+def test_an_option_with_dividends_without_a_vol_says_why(price: float, status: str) -> None:
+    market = Market(spot=95.0, rate=0.03, cash_dividends=Dividends((0.2,), (1.5,)))
+    got = implied_volatility(PUT, market, price)
+    assert ImpliedStatus(int(got.status)).name == status
+    assert math.isnan(got.vol)
 
 
 REASONS = [
