@@ -45,7 +45,7 @@ VANILLA = TYPES["vanilla"]
 ROUND_TRIP = 1e-8  # of the strike: how well an American option's vol gives back its price
 INVERTED_TOGETHER = 65_536  # quotes of one thread, where a closed form is inverted
 SEARCHED_TOGETHER = 16_384  # the same where prices are searched, at most
-SOLVED_TOGETHER = {False: 512, True: 64}  # by whether they march through a schedule
+SOLVED_TOGETHER = {False: 2_048, True: 64}  # by whether they march through a schedule
 # Of vol sqrt(expiry), between which vols are searched where there is a schedule.
 LEAST_SCHEDULED, MOST_SCHEDULED = 1e-3, 20.0
 NARROWEST = 1e-11  # bracket, relative to the vol: prices that still differ jump between its ends
