@@ -8,7 +8,7 @@ Writes the table of docs/implied.md. Times are of the processor, so that others 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,9 +149,11 @@ def with_time_value(quotes: Quotes, prices: Floats, count: int) -> tuple[Quotes,
     later = sign * (SPOT * paid - quotes.strike * cash)
     least = np.maximum(later, np.maximum(now, 0.0) if quotes.exercise == "american" else 0.0)
     chosen = np.flatnonzero(prices > least + 0.05)[:count]
-    arrays = (quotes.right, quotes.strike, quotes.days, quotes.rate, quotes.dividend_yield,
-              quotes.vol)  # fmt: skip
-    return Quotes(quotes.exercise, *(array[chosen] for array in arrays)), prices[chosen]
+    some = {
+        name: getattr(quotes, name)[chosen]
+        for name in ("right", "strike", "days", "rate", "dividend_yield", "vol")
+    }
+    return replace(quotes, **some), prices[chosen]
 
 
 def main() -> None:

@@ -65,12 +65,12 @@ class Payments:
 
     def between(self, first: date, last: date) -> Dividends | None:
         """Return what a share of the first day is paid after it, up to the last."""
-        paid = [
-            ((day - first).days / 365, amount * self._shares(first, day))
+        paid = {
+            (day - first).days / 365: amount * self._shares(first, day)
             for day, amount in self.cash
             if first < day <= last
-        ]
-        return Dividends(*zip(*paid, strict=True)) if paid else None
+        }
+        return Dividends(tuple(paid), tuple(paid.values())) if paid else None
 
     def _shares(self, first: date, last: date) -> float:
         """Return into how many shares one is split meanwhile."""
@@ -224,7 +224,7 @@ def main() -> None:
             found = chain.implied(assumed, payments)
             ended.append(f"- {assumed}: {counts(found, time.perf_counter() - started)}")
             vols[assumed] = found.vol
-        everywhere = np.isfinite(list(vols.values())).all(axis=0)
+        everywhere = np.isfinite(sum(vols.values()))
         gaps = {assumed: chain.gaps(each, everywhere) for assumed, each in vols.items()}
         lines += [*table(chain, gaps), *ended, ""]
         parts += panel(chain, gaps, 60 + 270 * number)
