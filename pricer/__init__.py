@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from .grid import Grid
+    from .implied import ImpliedStatus, ImpliedVolatilities, implied_volatility
     from .prices import Prices
     from .pricing import price
     from .run import Run, open_run, submit
@@ -60,6 +61,7 @@ _HOMES = {
         "StoreError",
     ),
     "grid": ("Grid",),
+    "implied": ("ImpliedStatus", "ImpliedVolatilities", "implied_volatility"),
     "prices": ("Prices",),
     "pricing": ("price",),
     "run": ("Run", "open_run", "submit"),
@@ -78,6 +80,8 @@ __all__ = [
     "DoubleBarrier",
     "DoubleTouch",
     "Grid",
+    "ImpliedStatus",
+    "ImpliedVolatilities",
     "Market",
     "MissingDependencyError",
     "PricerError",
@@ -89,6 +93,7 @@ __all__ = [
     "StoreError",
     "Touch",
     "Vanilla",
+    "implied_volatility",
     "open_run",
     "price",
     "submit",

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 KNOWN_COLUMNS = ("type", *INPUTS, "expiry_date")
 RESULT_COLUMNS = (*MEASURES, "error", "status", "method", "reason", "row")
+# A book of quotes has the first, or both others; its results are fewer.
+QUOTE_COLUMNS = ("price", "bid", "ask")
+IMPLIED_COLUMNS = ("vol", "status", "reason", "row")
 
 _TABLES: dict[str, Callable[..., Table]] = {"curve": Curve, "dates": Dates, "dividends": Dividends}
 # How like an input a column must be to be a misspelling: one that must be there, and any other.
@@ -97,6 +100,7 @@ class Book:
         *,
         columns: Mapping[str, str] | None = None,
         valuation_date: date | str | None = None,
+        quotes: bool = False,
         **settings: Any,
     ) -> Book:
         """Read a book from CSV text; `source` names it in errors.
@@ -107,6 +111,8 @@ class Book:
             Which column to read an input from where it has another name: ``{"vol": "iv"}``.
         valuation_date
             The day from which `expiry_date` counts, in days of 1/365 of a year.
+        quotes
+            Whether vols are asked for: none is read then, and `QUOTE_COLUMNS` pass through.
         settings
             `method`, `tolerance` and `measures`.
 
@@ -117,7 +123,7 @@ class Book:
         """
         try:
             parts = read_csv(text)
-            return cls._of(parts, source, columns, valuation_date, settings)
+            return cls._of(parts, source, columns, valuation_date, settings, quotes=quotes)
         except SpecError as error:
             raise SpecError(f"{source}: {error}") from None
 
@@ -129,12 +135,13 @@ class Book:
         *,
         columns: Mapping[str, str] | None = None,
         valuation_date: date | str | None = None,
+        quotes: bool = False,
         **settings: Any,
     ) -> Book:
         """Read a book from columns of equal length, say of a Parquet file; as `parse` otherwise."""
         try:
             parts = iter([read_table(table)])
-            return cls._of(parts, source, columns, valuation_date, settings)
+            return cls._of(parts, source, columns, valuation_date, settings, quotes=quotes)
         except SpecError as error:
             raise SpecError(f"{source}: {error}") from None
 
@@ -146,18 +153,21 @@ class Book:
         mapped: Mapping[str, str] | None,
         valuation_date: date | str | None,
         settings: Mapping[str, Any],
+        *,
+        quotes: bool,
     ) -> Book:
         valued = _valuation_date(valuation_date)
         first = next(parts)
         header = [column.name for column in first]
-        meanings = _meanings(header, mapped or {}, valued)
+        meanings = _meanings(header, mapped or {}, valued, quotes=quotes)
+        without = ("vol",) if quotes else ()
         typed = "type" in meanings
         if not typed:
             _check_untyped(meanings, header, mapped or {})
-            _check_given(meanings, header, valued, ("vanilla",))
+            _check_given(meanings, header, valued, ("vanilla",), without)
         inputs, texts = _read(chain([first], parts), meanings, valued)
         if typed:
-            _check_given(meanings, header, valued, inputs.kinds)
+            _check_given(meanings, header, valued, inputs.kinds, without)
         names = [name for name in meanings if name]
         if "expiry" not in names:
             names.insert(names.index("expiry_date"), "expiry")
@@ -234,7 +244,9 @@ def _valuation_date(value: date | str | None) -> date | None:
     return value.date() if isinstance(value, datetime) else value
 
 
-def _meanings(header: list[str], mapped: Mapping[str, str], valued: date | None) -> list[str]:
+def _meanings(
+    header: list[str], mapped: Mapping[str, str], valued: date | None, *, quotes: bool
+) -> list[str]:
     """Return what each column of `header` is: an input, a text, or nothing where superseded.
 
     What passes through and is called as a result is renamed: price becomes book_price.
@@ -244,12 +256,19 @@ def _meanings(header: list[str], mapped: Mapping[str, str], valued: date | None)
             raise SpecError(f"header: column {i + 1} must have a name")
         if name in header[:i]:
             raise SpecError(f"header: names must differ, got {name!r} twice")
-    _check_mapped(mapped, header)
+    results = IMPLIED_COLUMNS if quotes else RESULT_COLUMNS
+    known = (*KNOWN_COLUMNS, *QUOTE_COLUMNS) if quotes else KNOWN_COLUMNS
+    _check_mapped(mapped, header, [name for name in known if name not in results])
     targets = {name: target for target, name in mapped.items()}
     meanings = [targets.get(name, "" if name in mapped else name) for name in header]
     if valued and "expiry" in meanings:
         meanings[meanings.index("expiry")] = ""
-    names = [f"book_{name}" if name in RESULT_COLUMNS else name for name in meanings]
+    if quotes and "price" not in meanings and not {"bid", "ask"} <= set(meanings):
+        raise SpecError(
+            f"there is no column 'price', nor both 'bid' and 'ask'{suggest('price', header)};"
+            f" the file has {', '.join(header)}"
+        )
+    names = [f"book_{name}" if name in results else name for name in meanings]
     for name in names:
         if name and names.count(name) > 1:
             raise SpecError(
@@ -258,12 +277,12 @@ def _meanings(header: list[str], mapped: Mapping[str, str], valued: date | None)
     return names
 
 
-def _check_mapped(mapped: Mapping[str, str], header: Sequence[str]) -> None:
+def _check_mapped(mapped: Mapping[str, str], header: Sequence[str], known: Sequence[str]) -> None:
     for target, name in mapped.items():
-        if target not in KNOWN_COLUMNS:
-            known = ", ".join(KNOWN_COLUMNS)
+        if target not in known:
             raise SpecError(
-                f"column {target}={name}: must set one of {known}{suggest(target, KNOWN_COLUMNS)}"
+                f"column {target}={name}: must set one of {', '.join(known)}"
+                f"{suggest(target, known)}"
             )
         if name not in header:
             raise SpecError(
@@ -280,7 +299,7 @@ def _check_untyped(
     meanings: Sequence[str], header: Sequence[str], mapped: Mapping[str, str]
 ) -> None:
     """Raise `SpecError` for what only another contract than a vanilla can mean."""
-    vanilla = (*inputs_of("vanilla"), "expiry_date")
+    vanilla = (*inputs_of("vanilla"), "expiry_date", *QUOTE_COLUMNS)
     for name in meanings:
         if name in _TELLING or (name in mapped and name not in vanilla):
             raise SpecError(
@@ -290,13 +309,21 @@ def _check_untyped(
 
 
 def _check_given(
-    meanings: Sequence[str], header: Sequence[str], valued: date | None, kinds: Sequence[str]
+    meanings: Sequence[str],
+    header: Sequence[str],
+    valued: date | None,
+    kinds: Sequence[str],
+    without: Sequence[str],
 ) -> None:
-    """Raise `SpecError` for a near miss of an input that is not given, or one that must be."""
+    """Raise `SpecError` for a near miss of an input that is not given, or one that must be.
+
+    Nothing is said of the inputs `without` which this book does.
+    """
     needed = {n for kind in kinds for n in inputs_of(kind) if n not in defaults_of(kind)}
     needed.add("expiry_date")
     has = {"type", *needed, *(name for kind in kinds for name in inputs_of(kind))}
     wanted = [name for name in ("type", *INPUTS) if name in has and name not in meanings]
+    wanted = [name for name in wanted if name not in without]
     if valued or "expiry_date" in meanings:
         wanted = [name for name in wanted if name != "expiry"]
     if (valued or "expiry" not in meanings) and "expiry_date" not in meanings:

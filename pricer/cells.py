@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 NO_TABLE = -1
+UNREAD = np.int8(-128)  # the code of no word
 ABOVE_ZERO = ("barrier", "lower_barrier", "upper_barrier")
 
 
@@ -292,9 +293,15 @@ def _codes(field: str, words: Any) -> NDArray[np.int8]:
     if array.dtype.kind not in "UT" and not all(isinstance(word, str) for word in array.flat):
         got = " ".join(repr(words).split())
         raise SpecError(f"{field}: must be a word or an array of words, got {got[:80]}")
-    unique, inverse = np.unique(array.astype(np.str_), return_inverse=True)
-    codes = np.array([code_of(field, word) for word in unique.tolist()], dtype=np.int8)
-    return codes[inverse].reshape(array.shape)
+    codes = np.full(array.shape, UNREAD)
+    for word, code in WORDS[field].items():
+        codes[array == word] = code
+    unread = codes == UNREAD
+    if unread.any():
+        unique, inverse = np.unique(array[unread].astype(np.str_), return_inverse=True)
+        read = np.array([code_of(field, word) for word in unique.tolist()], dtype=np.int8)
+        codes[unread] = read[inverse]
+    return codes
 
 
 def _numbers(field: str, values: Any) -> Floats:

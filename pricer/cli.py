@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, options
+from . import cli_aws, cli_imply, options
 from .contracts import (
     CONTRACTS,
     INPUTS,
@@ -169,6 +169,9 @@ def _price_book(
         click.echo("}")
         return
     show(document, views.book, as_json=as_json, table={} if output else book.table)
+
+
+cli.add_command(cli_imply.imply)
 
 
 @cli.command()

@@ -148,15 +148,16 @@ class DoubleTouch:
 class Market:
     """The state of a Black-Scholes world.
 
-    `vol`, `rate` and `dividend_yield` are numbers or a `Curve`. `cash_dividends` are paid in cash
-    at their times; by ``spot`` (`dividend_model`) the spot drops by them and is lognormal between,
+    `vol`, `rate` and `dividend_yield` are numbers or a `Curve`; one that is left out is missing,
+    and what needs it refuses: implied vols need no `vol`. `cash_dividends` are paid in cash at
+    their times; by ``spot`` (`dividend_model`) the spot drops by them and is lognormal between,
     by ``escrowed`` the spot less their present value is lognormal. `proportional_dividends` are
     fractions of the spot.
     """
 
     spot: ArrayLike
-    vol: CurveLike
-    rate: CurveLike
+    vol: CurveLike = np.nan
+    rate: CurveLike = np.nan
     dividend_yield: CurveLike = 0.0
     cash_dividends: DividendsLike = None
     proportional_dividends: DividendsLike = None
@@ -246,7 +247,7 @@ def defaults_of(kind: str) -> dict[str, str | float | None]:
         f.name: f.default
         for part in (CONTRACTS[kind], Market)
         for f in fields(part)
-        if isinstance(f.default, str | float | None)
+        if isinstance(f.default, str | float | None) and f.default is not np.nan
     }
 
 

@@ -19,6 +19,7 @@ from .methods import (
     SCHEDULED,
     SWEPT,
     UNSUPPORTED,
+    Special,
     methods_of,
     special_of,
 )
@@ -127,19 +128,12 @@ def solve(families: Families, settings: Settings) -> Solution:
         chosen = np.flatnonzero(special)
         some = families.take(chosen)
         described = special_of(some)
-        segments, events = described.segments, described.events
+        segments = described.segments
         now[:, chosen] = [
             part[segments.offsets[:-1]]
             for part in (segments.vol, segments.rate, segments.dividend_yield)
         ]
-        (averages,) = kernels("averages")
-        part = np.empty((len(world), len(some)))
-        averages.averages(
-            segments.offsets, segments.ends, segments.rate, segments.dividend_yield, segments.vol,
-            events.offsets, events.times, events.cash, events.proportional,
-            some.expiries[some.expiry_offsets[1:] - 1], part,
-        )  # fmt: skip
-        world[:, chosen] = part
+        world[:, chosen] = averages_of(some, described)
         marched = codes[chosen] == SCHEDULED
         if marched.any():
             kept = np.flatnonzero(marched)
@@ -148,6 +142,22 @@ def solve(families: Families, settings: Settings) -> Solution:
             scheduled = _march_schedules(families.take(chosen[kept]), place, settings, greeks)
     return Solution(settings, codes, _march_shared(families, codes, settings, greeks), scheduled,
                     world, now)  # fmt: skip
+
+
+def averages_of(families: Families, described: Special) -> Floats:
+    """Return what curves and dividends come to until each family's one expiry.
+
+    Shape (7, F), in the order of `kernels.averages.ROWS`.
+    """
+    (averages,) = kernels("averages")
+    segments, events = described.segments, described.events
+    rows = np.empty((7, len(families)))
+    averages.averages(
+        segments.offsets, segments.ends, segments.rate, segments.dividend_yield, segments.vol,
+        events.offsets, events.times, events.cash, events.proportional,
+        families.expiries[families.expiry_offsets[1:] - 1], rows,
+    )  # fmt: skip
+    return rows
 
 
 def _march_shared(

@@ -269,25 +269,28 @@ where_hiding_store = _where(hide_store=True)
 measures = click.option(
     "--measures", metavar="A,B", callback=names, help=f"{', '.join(MEASURES)}. Default: all."
 )
+columns = click.option(
+    "--column",
+    "columns",
+    metavar="INPUT=NAME",
+    multiple=True,
+    callback=pairs,
+    help="Read an input of a book from a column of another name. Repeatable.",
+)
+valuation_date = click.option(
+    "--valuation-date", metavar="DATE", help="Day from which a book's expiry_date counts (ISO)."
+)
+tolerance = click.option(
+    "--tolerance",
+    metavar="NUMBER",
+    callback=number,
+    help="Largest error per unit of strike. Default: 1e-5.",
+)
 book = _all_of(
-    click.option(
-        "--column",
-        "columns",
-        metavar="INPUT=NAME",
-        multiple=True,
-        callback=pairs,
-        help="Read an input of a book from a column of another name. Repeatable.",
-    ),
-    click.option(
-        "--valuation-date", metavar="DATE", help="Day from which a book's expiry_date counts (ISO)."
-    ),
+    columns,
+    valuation_date,
     click.option("--method", metavar="NAME", help=f"{', '.join(METHODS)}. Default: auto."),
-    click.option(
-        "--tolerance",
-        metavar="NUMBER",
-        callback=number,
-        help="Largest error per unit of strike. Default: 1e-5.",
-    ),
+    tolerance,
     measures,
 )
 output = click.option("--output", type=PATH, help="Where to: a .csv, .json or .parquet file.")

@@ -39,21 +39,19 @@ def read_book(
     method: str | None = None,
     tolerance: float | None = None,
     measures: tuple[str, ...] | None = None,
+    quotes: bool = False,
 ) -> Book:
     """Read a book from a .csv or .parquet file; what is None takes its default."""
     from .book import Book
 
     settings: dict[str, Any] = {"method": method, "tolerance": tolerance, "measures": measures}
     given = {name: value for name, value in settings.items() if value is not None}
+    given |= {"columns": columns, "valuation_date": valuation_date, "quotes": quotes}
     match path.suffix.lower():
         case ".csv":
-            return Book.parse(
-                _text(path), str(path), columns=columns, valuation_date=valuation_date, **given
-            )
+            return Book.parse(_text(path), str(path), **given)
         case ".parquet":
-            return Book.from_columns(
-                _columns(path), str(path), columns=columns, valuation_date=valuation_date, **given
-            )
+            return Book.from_columns(_columns(path), str(path), **given)
     raise SpecError(f"{path}: must end in .toml (a grid), or in .csv or .parquet (a book)")
 
 

@@ -230,11 +230,13 @@ def _spare(columns: Table) -> str | None:
     if own:
         return own[-1]
     by_row = "row" in columns
+    # Without a price and its error the vol is what was asked for.
+    by_price = by_row and "error" in columns
     order = (
         *HIDDEN_FIRST,
         *INPUTS_HIDDEN * by_row,
         *HIDDEN_NEXT,
-        *INPUTS_HIDDEN_LATE * by_row,
+        *INPUTS_HIDDEN_LATE * by_price,
         *HIDDEN_LATE,
         *INPUTS_HIDDEN_LAST * by_row,
         *HIDDEN_LAST,

@@ -90,6 +90,22 @@ def book(document: Document, table: Table, width: int) -> View:
     yield facts(lines)
 
 
+def implied(document: Document, table: Table, width: int) -> View:
+    """Show the first rows of a book of quotes and how many of them have a vol."""
+    if table:
+        yield from rows(table, width, limit=ROWS_ON_SCREEN, total=document["rows"])
+        yield ""
+    lines = [("rows", count(document["rows"]), document["book"])]
+    lines += [("with a vol", count(document["implied"]), f"in {duration(document['seconds'])}")]
+    lines += [
+        (f"  {failure['status']}", count(failure["count"]), _failure(failure, "row"))
+        for failure in document["failures"]
+    ]
+    if document["output"]:
+        lines += [("written", document["output"], "")]
+    yield facts(lines)
+
+
 def plan(document: Document) -> View:
     """Show what a submit would do."""
     swept = (axis for axis in document["axes"] if axis["count"] > 1)

@@ -1044,6 +1044,7 @@ def test_v_says_what_a_submit_does_and_vv_each_chunk(grid: Path) -> None:
 def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, book: Path) -> None:
     fields: dict[str, Any] = {
         "price": document(*ONE) | document("price", "--book", book),
+        "imply": document("imply", "--book", book),
         "plan": document("plan", grid),
         "submit": document("submit", grid),
         # As status.
