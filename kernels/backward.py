@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .jit import Floats, Indices
 
 BUMPS = 7  # a family as it is, and with sigma, r and q up and down
-SIGMA_BUMP = 5e-3  # of the least sigma
-RATE_BUMP = 5e-4
+SIGMA_BUMP = 1e-2  # of the least sigma
+RATE_BUMP = 2e-3
 
 
 @kernel
@@ -57,7 +57,8 @@ def _settle(
     n = len(lanes.spots) - 1
     if group.american:
         set_obstacle(lanes, room)
-    set_edges(contracts, mesh, families, group, not group.knocks_in, 0.0, lanes, layer, room)
+    room.growth[:] = 1.0
+    set_edges(contracts, mesh, families, group, not group.knocks_in, 0, lanes, layer, room)
     exercised = activated if group.knocks_in else layer
     for j in range(WIDTH):
         f = families[j]
@@ -182,7 +183,8 @@ def march(
     )
     room = Room(
         np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape),
-        np.empty((2, WIDTH)), np.empty((1, WIDTH)), np.empty((2, WIDTH)), np.zeros(shape),
+        np.empty((2, WIDTH)), np.empty((4, WIDTH)), np.empty((1, WIDTH)), np.empty((2, WIDTH)),
+        np.zeros(shape),
         np.zeros(shape), np.empty((BOUNDARIES, WIDTH), np.int64),
         np.empty((BOUNDARIES, WIDTH), np.int64), np.zeros((1, WIDTH), np.int64),
     )  # fmt: skip

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from .jit import Codes, Floats, Indices
 
 STENCIL = 6  # nodes of the interpolating polynomial
-SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
-KNOCKED_SAFETY = 1.2  # where early exercise meets a barrier that is not an end of the mesh
-NEARBY = 12  # nearby is about this part of the mesh, to either side
+SAFETY = 0.4  # the error over the largest difference of extrapolations nearby
+EXERCISED_SAFETY = 0.6  # with early exercise at all times
+KNOCKED_SAFETY = 1.0  # which meets a barrier that is not an end of the mesh
+NEARBY = 24  # nearby is about this part of the mesh, to either side
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 
 
@@ -110,8 +111,10 @@ def extrapolate(
         lowest = min(max(int((low - left) / h) - 1, 0), size - 1)
         highest = min(max(int((high - left) / h) + 2, lowest), size - 1)
         american = contracts.american[f] != 0 and contracts.knock[f] != KNOCKS_IN
-        meets = contracts.american[f] != 0 and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0)
-        safety = KNOCKED_SAFETY if meets else SAFETY
+        safety = SAFETY
+        if contracts.american[f] != 0:
+            meets = mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0
+            safety = KNOCKED_SAFETY if meets else EXERCISED_SAFETY
         for row in range(medium.shape[1]):
             largest[:] = 0.0
             for i in range(size):

@@ -49,7 +49,8 @@ class Lanes(NamedTuple):
 class Room(NamedTuple):
     """What stages work in.
 
-    Shapes (n + 1, WIDTH), but `edges` (2, WIDTH), `flips` and `pulls`: (1, WIDTH), (2, WIDTH).
+    Shapes (n + 1, WIDTH), but `edges` (2, WIDTH), `growth` (4, WIDTH): what 1 and a share are
+    worth a stage earlier, and a step earlier, `flips` and `pulls`: (1, WIDTH), (2, WIDTH).
     `lift` and `stiffness` are added to the right-hand side and the diagonal, 0 but beside the
     exercise boundaries: `rows`, and on which side of them is exercised, `ways`, shapes
     (BOUNDARIES, WIDTH), the first `count`, shape (1, WIDTH), of each lane.
@@ -61,6 +62,7 @@ class Room(NamedTuple):
     pivots: Floats
     factors: Floats
     edges: Floats
+    growth: Floats
     flips: Floats
     pulls: Floats
     lift: Floats
