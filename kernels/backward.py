@@ -8,11 +8,11 @@ import numpy as np
 
 from .claims import KNOCKS_IN, Contracts
 from .events import begin, dividend, exercise, fill_spots, fit_ends, watch
+from .freeboundary import find_boundaries
 from .jit import kernel
 from .lanes import WIDTH
 from .layout import Mesh
 from .schedule import Schedule
-from .freeboundary import find_boundaries
 from .stages import BOUNDARIES, Lanes, Layer, Room
 from .stepping import Group, set_edges, set_obstacle, take_step
 
@@ -178,9 +178,7 @@ def march(
     )
     shape = (n + 1, WIDTH)
     layer, activated = _layer(n), _layer(n if group.knocks_in else 1)
-    lanes = Lanes(
-        np.empty(shape), np.empty((4, WIDTH)), np.empty((4, WIDTH)), np.empty((4, WIDTH))
-    )
+    lanes = Lanes(np.empty(shape), np.empty((4, WIDTH)), np.empty((4, WIDTH)), np.empty((4, WIDTH)))
     room = Room(
         np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape),
         np.empty((2, WIDTH)), np.empty((4, WIDTH)), np.empty((1, WIDTH)), np.empty((2, WIDTH)),
@@ -208,15 +206,11 @@ def march(
                     before = schedule.start[m] + wide * part / splits
                     after = schedule.start[m] + wide * (part + 1) / splits
                     k = after * after - before * before
-                    take_step(
-                        contracts, mesh, families, group, k, lanes, activated, layer, room
-                    )
+                    take_step(contracts, mesh, families, group, k, lanes, activated, layer, room)
             if event >= 0:
                 for j in range(WIDTH):
                     at = contracts.event_offsets[families[j]] + event
-                    _happen(
-                        contracts, mesh, families[j], j, at, lanes, activated, layer, room
-                    )
+                    _happen(contracts, mesh, families[j], j, at, lanes, activated, layer, room)
             if event >= 0 or m < 0:
                 if m < 0:
                     _set_market(contracts, families, shifted, schedule.segment[0], lanes)

@@ -22,7 +22,7 @@ CLOSE = 1e-11  # a boundary is found when its neighbour's value is known as well
 @kernel
 def find_boundaries(j: int, held: Floats, room: Room) -> None:
     """List lane j's rows that are not held beside one that is; their lifts are 0."""
-    for b in range(room.count[0, j]):
+    for b in range(room.found[0, j]):
         row = room.rows[b, j]
         room.lift[row, j] = room.stiffness[row, j] = 0.0
     count = 0
@@ -32,7 +32,7 @@ def find_boundaries(j: int, held: Floats, room: Room) -> None:
             room.rows[count, j] = i if is_below else i - 1
             room.ways[count, j] = 1 if is_below else -1
             count += 1
-    room.count[0, j] = count
+    room.found[0, j] = count
 
 
 @kernel
@@ -87,7 +87,7 @@ def _lift(
     That is `values` there, and `shift`. Returns by how much the last ones were wrong at it.
     """
     worst = 0.0
-    for b in range(room.count[0, j]):
+    for b in range(room.found[0, j]):
         row, way = room.rows[b, j], room.ways[b, j]
         pull = room.pulls[0, j] if way > 0 else room.pulls[1, j]
         value = values[row, j] + shift
@@ -133,7 +133,7 @@ def solve_exercised(
         shift = lanes.exercise[1, j] - lanes.exercise[3, j]
         _lift(j, source, shift, False, lanes, room)
         if trapezoidal:
-            for b in range(room.count[0, j]):
+            for b in range(room.found[0, j]):
                 row = room.rows[b, j]
                 value = source[row, j] + shift
                 room.sides[row, j] += room.lift[row, j] - room.stiffness[row, j] * value
@@ -148,7 +148,9 @@ def solve_exercised(
             row = load(held, i)
             pivot = one / (step.diagonal + load(room.stiffness, i) - coupling * pivot)
             side = load(room.sides, i) + load(room.lift, i)
-            product = choose(row, half, load(room.obstacle, i), pivot * (side + step.upper * product))
+            product = choose(
+                row, half, load(room.obstacle, i), pivot * (side + step.upper * product)
+            )
             pivot = choose(row, half, zero, pivot)
             store(room.products, i, product)
             store(room.pivots, i, pivot)

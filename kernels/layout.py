@@ -56,19 +56,17 @@ def _passage(distance: float, drift: float, time: float) -> float:
     reflected = normal_cdf((-distance - drift * time) / root)
     if reflected > 0.0:
         reflected *= exp(min(2.0 * drift * distance, 700.0))
-    return min(direct + reflected, 1.0)
+    return float(min(direct + reflected, 1.0))
 
 
 @kernel
-def _reach(
-    start: float, kink: float, out: float, back: float, time: float, slack: float
-) -> float:
+def _reach(start: float, kink: float, out: float, back: float, time: float, slack: float) -> float:
     """Return how far beyond both `start` and `kink`, upwards, the mesh has to go.
 
     What is imposed there is wrong by the chance of coming back to the kink, with drift `back`
     downwards, and counts with the chance of getting there from the start, with drift `out`.
     """
-    step = min(np.sqrt(time), 1.0) / 16.0
+    step = min(float(np.sqrt(time)), 1.0) / 16.0
     end = max(start, kink) + step
     while _passage(end - start, out, time) * _passage(end - kink, back, time) > slack:
         step *= 1.05

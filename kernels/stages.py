@@ -53,7 +53,7 @@ class Room(NamedTuple):
     worth a stage earlier, and a step earlier, `flips` and `pulls`: (1, WIDTH), (2, WIDTH).
     `lift` and `stiffness` are added to the right-hand side and the diagonal, 0 but beside the
     exercise boundaries: `rows`, and on which side of them is exercised, `ways`, shapes
-    (BOUNDARIES, WIDTH), the first `count`, shape (1, WIDTH), of each lane.
+    (BOUNDARIES, WIDTH), the first `found`, shape (1, WIDTH), of each lane.
     """
 
     obstacle: Floats
@@ -69,7 +69,7 @@ class Room(NamedTuple):
     stiffness: Floats
     rows: Indices
     ways: Indices
-    count: Indices
+    found: Indices
 
 
 class Step(NamedTuple):
@@ -92,6 +92,7 @@ def right_side(step: Step, trapezoidal: bool, source: Floats, older: Floats, i: 
 
 @kernel
 def factorise(step: Step, pivots: Floats) -> None:
+    """Write the pivots of the elimination from the right, the same in both stages of a step."""
     one = broadcast(1.0)
     coupling = step.lower * step.upper
     pivot = broadcast(0.0)

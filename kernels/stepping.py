@@ -13,7 +13,7 @@ from .layout import Mesh
 from .stages import ALPHA, Lanes, Layer, Room, Step, factorise, solve_free, solve_held
 
 if TYPE_CHECKING:
-    from .jit import Indices
+    from .jit import Floats, Indices
 
 THETA = 0.5 * ALPHA
 
@@ -138,9 +138,7 @@ def take_step(
         if group.knocks_in:
             source = activated.u if trapezoidal else activated.half
             target = activated.half if trapezoidal else activated.u
-            set_edges(
-                contracts, mesh, families, group, True, stage, lanes, activated, room
-            )
+            set_edges(contracts, mesh, families, group, True, stage, lanes, activated, room)
             if group.american:
                 solve_exercised(
                     step, trapezoidal, source, activated.u, activated.held, lanes, room, target
@@ -149,17 +147,13 @@ def take_step(
                 solve_free(step, trapezoidal, source, activated.u, room, target)
         source = layer.u if trapezoidal else layer.half
         target = layer.half if trapezoidal else layer.u
-        set_edges(
-            contracts, mesh, families, group, not group.knocks_in, stage, lanes, layer, room
-        )
+        set_edges(contracts, mesh, families, group, not group.knocks_in, stage, lanes, layer, room)
         if group.knocks_in and group.continuous:
             goal = activated.half if trapezoidal else activated.u
             _knocked_edges(mesh, families, goal, room)
             solve_held(step, trapezoidal, source, layer.u, goal, layer.held, room, target)
         elif group.american and not group.knocks_in:
-            solve_exercised(
-                step, trapezoidal, source, layer.u, layer.held, lanes, room, target
-            )
+            solve_exercised(step, trapezoidal, source, layer.u, layer.held, lanes, room, target)
         else:
             solve_free(step, trapezoidal, source, layer.u, room, target)
     if group.knocks_in:
