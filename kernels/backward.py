@@ -185,6 +185,7 @@ def march(
         np.zeros(shape),
         np.zeros(shape), np.empty((BOUNDARIES, WIDTH), np.int64),
         np.empty((BOUNDARIES, WIDTH), np.int64), np.zeros((1, WIDTH), np.int64),
+        np.empty((3, WIDTH), np.int64),
     )  # fmt: skip
     families, shifted = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64)
     steps = len(schedule.anchor)

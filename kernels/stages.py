@@ -12,6 +12,7 @@ from .lanes import Lane, broadcast, choose, load, store
 if TYPE_CHECKING:
     from .jit import Floats, Indices
 
+CHECKED = 16  # rows after which pivots are compared
 BOUNDARIES = 6  # exercise boundaries of a lane that are placed between nodes
 ALPHA = 2.0 - np.sqrt(2.0)  # where the first stage of TR-BDF2 ends: one matrix for both stages
 BDF_1 = 1.0 / (ALPHA * (2.0 - ALPHA))
@@ -53,7 +54,8 @@ class Room(NamedTuple):
     worth a stage earlier, and a step earlier, `flips` and `pulls`: (1, WIDTH), (2, WIDTH).
     `lift` and `stiffness` are added to the right-hand side and the diagonal, 0 but beside the
     exercise boundaries: `rows`, and on which side of them is exercised, `ways`, shapes
-    (BOUNDARIES, WIDTH), the first `found`, shape (1, WIDTH), of each lane.
+    (BOUNDARIES, WIDTH), the first `found`, shape (1, WIDTH), of each lane. `span`, shape
+    (3, WIDTH), has each lane's lowest and highest row that is not held, and highest that is.
     """
 
     obstacle: Floats
@@ -70,6 +72,7 @@ class Room(NamedTuple):
     rows: Indices
     ways: Indices
     found: Indices
+    span: Indices
 
 
 class Step(NamedTuple):
@@ -91,31 +94,59 @@ def right_side(step: Step, trapezoidal: bool, source: Floats, older: Floats, i: 
 
 
 @kernel
-def factorise(step: Step, pivots: Floats) -> None:
-    """Write the pivots of the elimination from the right, the same in both stages of a step."""
+def factorise(step: Step, pivots: Floats) -> int:
+    """Write the pivots of the elimination from the right, the same in both stages of a step.
+
+    They converge: from the row returned on, downwards, all are equal.
+    """
     one = broadcast(1.0)
     coupling = step.lower * step.upper
     pivot = broadcast(0.0)
-    for i in range(len(pivots) - 2, 0, -1):
+    n = len(pivots) - 1
+    for i in range(n - 1, 0, -1):
         pivot = one / (step.diagonal - coupling * pivot)
         store(pivots, i, pivot)
+        if (n - i) % CHECKED == 0 and (pivots[i] == pivots[i + 1]).all():
+            for k in range(i - 1, 0, -1):
+                store(pivots, k, pivot)
+            return i
+    return 1
 
 
 @kernel
 def solve_free(
-    step: Step, trapezoidal: bool, source: Floats, older: Floats, room: Room, out: Floats
+    step: Step,
+    trapezoidal: bool,
+    source: Floats,
+    older: Floats,
+    steady: int,
+    room: Room,
+    out: Floats,
 ) -> None:
-    """Solve one stage without held rows, the pivots in `room.factors`. `out` may be `older`."""
+    """Solve one stage without held rows, the pivots in `room.factors`. `out` may be `older`.
+
+    From row `steady` on, downwards, the pivots are equal.
+    """
     n = len(source) - 1
     product = load(room.edges, 1)
-    for i in range(n - 1, 0, -1):
+    for i in range(n - 1, steady, -1):
         side = right_side(step, trapezoidal, source, older, i)
         pivot = load(room.factors, i)
         product = pivot * side + (pivot * step.upper) * product
         store(room.products, i, product)
+    pivot = load(room.factors, steady)
+    factor = pivot * step.upper
+    for i in range(steady, 0, -1):
+        side = right_side(step, trapezoidal, source, older, i)
+        product = pivot * side + factor * product
+        store(room.products, i, product)
     value = load(room.edges, 0)
     store(out, 0, value)
-    for i in range(1, n):
+    factor = pivot * step.lower
+    for i in range(1, steady + 1):
+        value = load(room.products, i) + factor * value
+        store(out, i, value)
+    for i in range(steady + 1, n):
         value = load(room.products, i) + (load(room.factors, i) * step.lower) * value
         store(out, i, value)
     store(out, n, load(room.edges, 1))

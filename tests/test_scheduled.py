@@ -362,9 +362,12 @@ def test_without_dates_only_averages_of_a_curve_count() -> None:
         assert abs(got[PRICE, i] - expected) <= got[ERROR, i]
 
 
-def test_a_value_never_depends_on_its_company() -> None:
-    claims = [replace(PRODUCTS["bermudan put"], segments=((1.0, 0.05, 0.02, v),))
-              for v in np.linspace(0.2, 0.5, 10)]  # fmt: skip
+@pytest.mark.parametrize("name", ["american call", "bermudan put", "american up and in"])
+def test_a_value_never_depends_on_its_company(name: str) -> None:
+    ((_, r, q, _),) = PRODUCTS[name].segments
+    claims = [
+        replace(PRODUCTS[name], segments=((1.0, r, q, vol),)) for vol in np.linspace(0.2, 0.5, 10)
+    ]
     together = priced(claims, greeks=True)
     for place in (0, 4, 9):
         alone = priced([claims[place]], greeks=True)
