@@ -94,11 +94,8 @@ def right_side(step: Step, trapezoidal: bool, source: Floats, older: Floats, i: 
 
 
 @kernel
-def factorise(step: Step, pivots: Floats) -> int:
-    """Write the pivots of the elimination from the right, the same in both stages of a step.
-
-    They converge: from the row returned on, downwards, all are equal.
-    """
+def factorise(step: Step, pivots: Floats) -> None:
+    """Write the pivots of the elimination from the right, the same in both stages of a step."""
     one = broadcast(1.0)
     coupling = step.lower * step.upper
     pivot = broadcast(0.0)
@@ -107,46 +104,27 @@ def factorise(step: Step, pivots: Floats) -> int:
         pivot = one / (step.diagonal - coupling * pivot)
         store(pivots, i, pivot)
         if (n - i) % CHECKED == 0 and (pivots[i] == pivots[i + 1]).all():
+            # They have converged, and are all equal from here on.
             for k in range(i - 1, 0, -1):
                 store(pivots, k, pivot)
-            return i
-    return 1
+            return
 
 
 @kernel
 def solve_free(
-    step: Step,
-    trapezoidal: bool,
-    source: Floats,
-    older: Floats,
-    steady: int,
-    room: Room,
-    out: Floats,
+    step: Step, trapezoidal: bool, source: Floats, older: Floats, room: Room, out: Floats
 ) -> None:
-    """Solve one stage without held rows, the pivots in `room.factors`. `out` may be `older`.
-
-    From row `steady` on, downwards, the pivots are equal.
-    """
+    """Solve one stage without held rows, the pivots in `room.factors`. `out` may be `older`."""
     n = len(source) - 1
     product = load(room.edges, 1)
-    for i in range(n - 1, steady, -1):
+    for i in range(n - 1, 0, -1):
         side = right_side(step, trapezoidal, source, older, i)
         pivot = load(room.factors, i)
         product = pivot * side + (pivot * step.upper) * product
         store(room.products, i, product)
-    pivot = load(room.factors, steady)
-    factor = pivot * step.upper
-    for i in range(steady, 0, -1):
-        side = right_side(step, trapezoidal, source, older, i)
-        product = pivot * side + factor * product
-        store(room.products, i, product)
     value = load(room.edges, 0)
     store(out, 0, value)
-    factor = pivot * step.lower
-    for i in range(1, steady + 1):
-        value = load(room.products, i) + factor * value
-        store(out, i, value)
-    for i in range(steady + 1, n):
+    for i in range(1, n):
         value = load(room.products, i) + (load(room.factors, i) * step.lower) * value
         store(out, i, value)
     store(out, n, load(room.edges, 1))

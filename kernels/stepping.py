@@ -119,7 +119,7 @@ def take_step(
         one + weight * (two * diffusion + r),
         weight * (diffusion + advection),
     )
-    steady = factorise(step, room.factors)
+    factorise(step, room.factors)
     for j in range(WIDTH):
         for row in range(2):
             rate = lanes.market[row, j]
@@ -143,7 +143,7 @@ def take_step(
                     step, trapezoidal, source, activated.u, activated.held, lanes, room, target
                 )
             else:
-                solve_free(step, trapezoidal, source, activated.u, steady, room, target)
+                solve_free(step, trapezoidal, source, activated.u, room, target)
         source = layer.u if trapezoidal else layer.half
         target = layer.half if trapezoidal else layer.u
         set_edges(contracts, mesh, families, group, not group.knocks_in, stage, lanes, layer, room)
@@ -154,7 +154,7 @@ def take_step(
         elif group.american and not group.knocks_in:
             solve_exercised(step, trapezoidal, source, layer.u, layer.held, lanes, room, target)
         else:
-            solve_free(step, trapezoidal, source, layer.u, steady, room, target)
+            solve_free(step, trapezoidal, source, layer.u, room, target)
     if group.knocks_in:
         _age(group.american, lanes, activated, room)
     may_exercise = group.american and not group.knocks_in
