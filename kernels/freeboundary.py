@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_SOLVES = 30  # of one stage
 MOST_REFINEMENTS = 8  # from then on a boundary stays where it is
 ROUNDING = 1e-14  # a row changes sides for more than this, relative
-CLOSE = 1e-10  # a boundary is found when its neighbour's value is known as well as this
+CLOSE = 1e-9  # a boundary is found when its neighbour's value is known as well as this
 
 
 @kernel

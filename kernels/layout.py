@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BASE_INTERVALS = 48  # mesh intervals at level 0, at least
 MOST_INTERVALS = 1600  # and at most
-DEVIATIONS = 1.0  # node spacing at level 0, at most, in standard deviations after a jump
+DEVIATIONS = 2.0  # node spacing at level 0, at most, in standard deviations after a jump
 KINK_DEVIATIONS = 4.0  # and after a kink
 PECLET = 2.0  # and drift times spacing over variance
 DEEPEST = 0.02  # cash dividends lower the mesh's left end to no less than this part of its bound
