@@ -8,11 +8,11 @@ import numpy as np
 
 from .claims import KNOCKS_IN, Contracts
 from .events import begin, dividend, exercise, fill_spots, fit_ends, watch
+from .freeboundary import find_boundaries
 from .jit import kernel
 from .lanes import WIDTH
 from .layout import Mesh
 from .schedule import Schedule
-from .freeboundary import find_boundaries
 from .stages import BOUNDARIES, Lanes, Layer, Room
 from .stepping import Group, set_edges, set_obstacle, take_step
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .jit import Floats, Indices
 
 BUMPS = 7  # a family as it is, and with sigma, r and q up and down
-SIGMA_BUMP = 5e-3  # of the least sigma
-RATE_BUMP = 5e-4
+SIGMA_BUMP = 1e-2  # of the least sigma
+RATE_BUMP = 2e-3
 
 
 @kernel
@@ -57,7 +57,8 @@ def _settle(
     n = len(lanes.spots) - 1
     if group.american:
         set_obstacle(lanes, room)
-    set_edges(contracts, mesh, families, group, not group.knocks_in, 0.0, lanes, layer, room)
+    room.growth[:] = 1.0
+    set_edges(contracts, mesh, families, group, not group.knocks_in, 0, lanes, layer, room)
     exercised = activated if group.knocks_in else layer
     for j in range(WIDTH):
         f = families[j]
@@ -177,14 +178,14 @@ def march(
     )
     shape = (n + 1, WIDTH)
     layer, activated = _layer(n), _layer(n if group.knocks_in else 1)
-    lanes = Lanes(
-        np.empty(shape), np.empty((4, WIDTH)), np.empty((4, WIDTH)), np.empty((4, WIDTH))
-    )
+    lanes = Lanes(np.empty(shape), np.empty((4, WIDTH)), np.empty((4, WIDTH)), np.empty((4, WIDTH)))
     room = Room(
         np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape),
-        np.empty((2, WIDTH)), np.empty((1, WIDTH)), np.empty((2, WIDTH)), np.zeros(shape),
+        np.empty((2, WIDTH)), np.empty((4, WIDTH)), np.empty((1, WIDTH)), np.empty((2, WIDTH)),
+        np.zeros(shape),
         np.zeros(shape), np.empty((BOUNDARIES, WIDTH), np.int64),
         np.empty((BOUNDARIES, WIDTH), np.int64), np.zeros((1, WIDTH), np.int64),
+        np.empty((3, WIDTH), np.int64),
     )  # fmt: skip
     families, shifted = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64)
     steps = len(schedule.anchor)
@@ -206,15 +207,11 @@ def march(
                     before = schedule.start[m] + wide * part / splits
                     after = schedule.start[m] + wide * (part + 1) / splits
                     k = after * after - before * before
-                    take_step(
-                        contracts, mesh, families, group, k, lanes, activated, layer, room
-                    )
+                    take_step(contracts, mesh, families, group, k, lanes, activated, layer, room)
             if event >= 0:
                 for j in range(WIDTH):
                     at = contracts.event_offsets[families[j]] + event
-                    _happen(
-                        contracts, mesh, families[j], j, at, lanes, activated, layer, room
-                    )
+                    _happen(contracts, mesh, families[j], j, at, lanes, activated, layer, room)
             if event >= 0 or m < 0:
                 if m < 0:
                     _set_market(contracts, families, shifted, schedule.segment[0], lanes)

@@ -65,7 +65,7 @@ class Contracts(NamedTuple):
 def payoff(contracts: Contracts, f: int, s: float) -> float:
     """Return what is paid at expiry at s."""
     if contracts.theta[f] * (s - contracts.kink[f]) > 0.0:
-        return contracts.alpha[f] * s + contracts.beta[f]
+        return float(contracts.alpha[f] * s + contracts.beta[f])
     return 0.0
 
 
@@ -73,7 +73,7 @@ def payoff(contracts: Contracts, f: int, s: float) -> float:
 def is_bent(contracts: Contracts, f: int) -> bool:
     """Say whether the payoff has a kink at all: touches have none."""
     paid = contracts.alpha[f] != 0.0 or contracts.beta[f] != 0.0
-    return paid and contracts.kink[f] > 0.0
+    return bool(paid and contracts.kink[f] > 0.0)
 
 
 @kernel
@@ -85,7 +85,7 @@ def is_never_negative(contracts: Contracts, f: int) -> bool:
     if min(contracts.lower_rebate[f], contracts.upper_rebate[f]) < 0.0:
         return False
     # Rounding of alpha kink + beta, which is 0 for a vanilla, is no negative payoff.
-    return at_kink > -1e-14 * abs(contracts.beta[f]) and far >= 0.0
+    return bool(at_kink > -1e-14 * abs(contracts.beta[f]) and far >= 0.0)
 
 
 @kernel
@@ -128,7 +128,11 @@ def merge_segments(contracts: Contracts) -> tuple[Indices, Floats, Floats, Float
                 and sigma[count - 1] == contracts.sigma[g]
             )
             if not same:
-                r[count], q[count], sigma[count] = contracts.r[g], contracts.q[g], contracts.sigma[g]
+                r[count], q[count], sigma[count] = (
+                    contracts.r[g],
+                    contracts.q[g],
+                    contracts.sigma[g],
+                )
                 count += 1
             ends[count - 1] = contracts.segment_ends[g]
         offsets[f + 1] = count

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .jit import Floats
 
 STENCIL = 6  # nodes of the polynomial that reads a column between nodes
+# One over the product of each node's ways to the others.
+SCALES = (-1.0 / 120.0, 1.0 / 24.0, -1.0 / 12.0, 1.0 / 12.0, -1.0 / 24.0, 1.0 / 120.0)
 # First derivative at the first of five equally spaced nodes.
 FORWARD_SLOPE = (-25.0 / 12.0, 4.0, -3.0, 4.0 / 3.0, -0.25)
 
@@ -71,20 +73,21 @@ def read(column: Floats, first: int, last: int, place: float) -> float:
 
     Where the four nodes around are monotone the result lies between the two next to it.
     """
-    nodes = min(STENCIL, last - first + 1)
-    low = min(max(int(np.floor(place)) - nodes // 2 + 1, first), last + 1 - nodes)
-    total = 0.0
-    for k in range(nodes):
-        weight = 1.0
-        for m in range(nodes):
-            if m != k:
-                weight *= (place - low - m) / (k - m)
-        total += weight * column[low + k]
+    low = min(max(int(np.floor(place)) - STENCIL // 2 + 1, first), last + 1 - STENCIL)
+    at = place - low
+    # Lagrange's weights: for each node the product of the ways to those before and after it.
+    before, total = 1.0, 0.0
+    for k in range(STENCIL):
+        after = SCALES[k]
+        for m in range(k + 1, STENCIL):
+            after *= at - m
+        total += before * after * column[low + k]
+        before *= at - k
     i = min(max(int(np.floor(place)), first), last - 1)
     if first < i < last - 1:
         a, b, c, d = column[i - 1], column[i], column[i + 1], column[i + 2]
         if a <= b <= c <= d or a >= b >= c >= d:
-            return min(max(total, min(b, c)), max(b, c))
+            return float(min(max(total, min(b, c)), max(b, c)))
     return total
 
 

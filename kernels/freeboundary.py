@@ -16,23 +16,32 @@ if TYPE_CHECKING:
 MOST_SOLVES = 30  # of one stage
 MOST_REFINEMENTS = 8  # from then on a boundary stays where it is
 ROUNDING = 1e-14  # a row changes sides for more than this, relative
-CLOSE = 1e-11  # a boundary is found when its neighbour's value is known as well as this
+CLOSE = 1e-9  # a boundary is found when its neighbour's value is known as well as this
 
 
 @kernel
 def find_boundaries(j: int, held: Floats, room: Room) -> None:
-    """List lane j's rows that are not held beside one that is; their lifts are 0."""
-    for b in range(room.count[0, j]):
+    """List lane j's rows that are not held beside one that is, lifts 0; write its span."""
+    n = len(held) - 1
+    first, last, top = n, 0, 0
+    for b in range(room.found[0, j]):
         row = room.rows[b, j]
         room.lift[row, j] = room.stiffness[row, j] = 0.0
     count = 0
-    for i in range(2, len(held) - 1):
+    for i in range(1, n):
+        if held[i, j] == 0.0:
+            first, last = min(first, i), i
+        else:
+            top = i
+        if i == 1:
+            continue
         if held[i, j] != held[i - 1, j] and count < BOUNDARIES:
             is_below = held[i - 1, j] > held[i, j]
             room.rows[count, j] = i if is_below else i - 1
             room.ways[count, j] = 1 if is_below else -1
             count += 1
-    room.count[0, j] = count
+    room.found[0, j] = count
+    room.span[0, j], room.span[1, j], room.span[2, j] = first, last, top
 
 
 @kernel
@@ -87,7 +96,7 @@ def _lift(
     That is `values` there, and `shift`. Returns by how much the last ones were wrong at it.
     """
     worst = 0.0
-    for b in range(room.count[0, j]):
+    for b in range(room.found[0, j]):
         row, way = room.rows[b, j], room.ways[b, j]
         pull = room.pulls[0, j] if way > 0 else room.pulls[1, j]
         value = values[row, j] + shift
@@ -133,7 +142,7 @@ def solve_exercised(
         shift = lanes.exercise[1, j] - lanes.exercise[3, j]
         _lift(j, source, shift, False, lanes, room)
         if trapezoidal:
-            for b in range(room.count[0, j]):
+            for b in range(room.found[0, j]):
                 row = room.rows[b, j]
                 value = source[row, j] + shift
                 room.sides[row, j] += room.lift[row, j] - room.stiffness[row, j] * value
@@ -142,20 +151,49 @@ def solve_exercised(
     store(out, 0, left)
     store(out, n, right)
     settled = np.zeros(WIDTH, np.bool_)
+    # Rows above `plain` are free in all lanes, and eliminated already.
+    plain = n
     for solve in range(MOST_SOLVES):
+        first, last = int(room.span[0].min()), int(room.span[1].max())
+        top = min(int(room.span[2].max()) + 1, n - 1)
+        if solve == 0:
+            product = right
+            for i in range(n - 1, top, -1):
+                product = load(room.factors, i) * (load(room.sides, i) + step.upper * product)
+                store(room.products, i, product)
+            plain = top
+        plain = max(plain, top)
+        start = plain
         product, pivot = right, zero
-        for i in range(n - 1, 0, -1):
+        if start < n - 1:
+            product, pivot = load(room.products, start + 1), load(room.factors, start + 1)
+        elif last < n - 1:
+            # What lies above is exercised in all lanes.
+            start = last
+            product = load(room.obstacle, last + 1)
+            for i in range(last + 1, n):
+                store(out, i, load(room.obstacle, i))
+        for i in range(start, first - 1, -1):
             row = load(held, i)
             pivot = one / (step.diagonal + load(room.stiffness, i) - coupling * pivot)
             side = load(room.sides, i) + load(room.lift, i)
-            product = choose(row, half, load(room.obstacle, i), pivot * (side + step.upper * product))
+            product = choose(
+                row, half, load(room.obstacle, i), pivot * (side + step.upper * product)
+            )
             pivot = choose(row, half, zero, pivot)
             store(room.products, i, product)
             store(room.pivots, i, pivot)
         value = left
-        for i in range(1, n):
+        for i in range(1, first):
+            value = load(room.obstacle, i)
+            store(out, i, value)
+        for i in range(first, start + 1):
             value = load(room.products, i) + (load(room.pivots, i) * step.lower) * value
             store(out, i, value)
+        if start == plain:
+            for i in range(start + 1, n):
+                value = load(room.products, i) + (load(room.factors, i) * step.lower) * value
+                store(out, i, value)
         flips = zero
         below, here = left, load(out, 1)
         for i in range(1, n):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BASE_INTERVALS = 48  # mesh intervals at level 0, at least
 MOST_INTERVALS = 1600  # and at most
-DEVIATIONS = 1.0  # node spacing at level 0, at most, in standard deviations after a jump
+DEVIATIONS = 2.0  # node spacing at level 0, at most, in standard deviations after a jump
 KINK_DEVIATIONS = 4.0  # and after a kink
 PECLET = 2.0  # and drift times spacing over variance
 DEEPEST = 0.02  # cash dividends lower the mesh's left end to no less than this part of its bound
@@ -56,19 +56,17 @@ def _passage(distance: float, drift: float, time: float) -> float:
     reflected = normal_cdf((-distance - drift * time) / root)
     if reflected > 0.0:
         reflected *= exp(min(2.0 * drift * distance, 700.0))
-    return min(direct + reflected, 1.0)
+    return float(min(direct + reflected, 1.0))
 
 
 @kernel
-def _reach(
-    start: float, kink: float, out: float, back: float, time: float, slack: float
-) -> float:
+def _reach(start: float, kink: float, out: float, back: float, time: float, slack: float) -> float:
     """Return how far beyond both `start` and `kink`, upwards, the mesh has to go.
 
     What is imposed there is wrong by the chance of coming back to the kink, with drift `back`
     downwards, and counts with the chance of getting there from the start, with drift `out`.
     """
-    step = min(np.sqrt(time), 1.0) / 16.0
+    step = min(float(np.sqrt(time)), 1.0) / 16.0
     end = max(start, kink) + step
     while _passage(end - start, out, time) * _passage(end - kink, back, time) > slack:
         step *= 1.05

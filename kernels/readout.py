@@ -15,19 +15,19 @@ from .claims import (
     KNOCKS_OUT,
     Contracts,
     is_never_negative,
-    payoff,
 )
 from .elementary import exp, log
 from .jit import kernel
 from .layout import DEVIATIONS, Mesh
 
 if TYPE_CHECKING:
-    from .jit import Codes, Floats, Indices
+    from .jit import Floats, Indices
 
 STENCIL = 6  # nodes of the interpolating polynomial
-SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
-KNOCKED_SAFETY = 1.2  # where early exercise meets a barrier that is not an end of the mesh
-NEARBY = 12  # nearby is about this part of the mesh, to either side
+SAFETY = 0.4  # the error over the largest difference of extrapolations nearby
+ROUGH_SAFETY = 0.6  # with early exercise at all times, or dividends
+KNOCKED_SAFETY = 1.0  # which meets a barrier that is not an end of the mesh
+NEARBY = 24  # nearby is about this part of the mesh, to either side
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 
 
@@ -110,8 +110,13 @@ def extrapolate(
         lowest = min(max(int((low - left) / h) - 1, 0), size - 1)
         highest = min(max(int((high - left) / h) + 2, lowest), size - 1)
         american = contracts.american[f] != 0 and contracts.knock[f] != KNOCKS_IN
-        meets = contracts.american[f] != 0 and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0)
-        safety = KNOCKED_SAFETY if meets else SAFETY
+        safety = SAFETY
+        for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
+            if contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0:
+                safety = ROUGH_SAFETY
+        if contracts.american[f] != 0:
+            meets = mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0
+            safety = KNOCKED_SAFETY if meets else ROUGH_SAFETY
         for row in range(medium.shape[1]):
             largest[:] = 0.0
             for i in range(size):
@@ -157,7 +162,9 @@ def differentiate(medium: Floats, fine: Floats, steps: Floats, values: Floats) -
 
 
 @kernel
-def _interpolate(surface: Floats, start: int, nodes: int, t: float, room: Floats, row: Floats) -> None:
+def _interpolate(
+    surface: Floats, start: int, nodes: int, t: float, room: Floats, row: Floats
+) -> None:
     """Interpolate at node start + t by the polynomial through `nodes` nodes, in Newton's form.
 
     Writes to `row` the value, its first and second derivative per node spacing, and the

@@ -51,15 +51,8 @@ def solve(contracts: Contracts, tolerance: float, greeks: bool) -> Surfaces:
     """
     cut = TRUNCATION * min(tolerance, 4e-6)
     parts = _spans(contracts)
-    parts = parts._replace(
-        **dict(
-            zip(
-                ("segment_offsets", "segment_ends", "r", "q", "sigma"),
-                merge_segments(parts),
-                strict=True,
-            )
-        )
-    )
+    offsets, ends, r, q, sigma = merge_segments(parts)
+    parts = parts._replace(segment_offsets=offsets, segment_ends=ends, r=r, q=q, sigma=sigma)
     base = Mesh(*mesh(parts, cut))
     offsets = parts.expiry_offsets
     fields = 5 if greeks else 2
@@ -131,7 +124,7 @@ def _solve_group(
                 steps = np.full((done.sum(), 3), RATE_BUMP)
                 steps[:, 0] = [sigma_bump(parts, f) for f in active[done]]
                 solved = values[done]
-                differentiate(*shifted, steps, solved)
+                differentiate(shifted[0], shifted[1], steps, solved)
                 values[done] = solved
             for i in np.flatnonzero(done):
                 yield int(active[i]), values[i]

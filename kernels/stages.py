@@ -12,6 +12,7 @@ from .lanes import Lane, broadcast, choose, load, store
 if TYPE_CHECKING:
     from .jit import Floats, Indices
 
+CHECKED = 16  # rows after which pivots are compared
 BOUNDARIES = 6  # exercise boundaries of a lane that are placed between nodes
 ALPHA = 2.0 - np.sqrt(2.0)  # where the first stage of TR-BDF2 ends: one matrix for both stages
 BDF_1 = 1.0 / (ALPHA * (2.0 - ALPHA))
@@ -49,10 +50,12 @@ class Lanes(NamedTuple):
 class Room(NamedTuple):
     """What stages work in.
 
-    Shapes (n + 1, WIDTH), but `edges` (2, WIDTH), `flips` and `pulls`: (1, WIDTH), (2, WIDTH).
+    Shapes (n + 1, WIDTH), but `edges` (2, WIDTH), `growth` (4, WIDTH): what 1 and a share are
+    worth a stage earlier, and a step earlier, `flips` and `pulls`: (1, WIDTH), (2, WIDTH).
     `lift` and `stiffness` are added to the right-hand side and the diagonal, 0 but beside the
     exercise boundaries: `rows`, and on which side of them is exercised, `ways`, shapes
-    (BOUNDARIES, WIDTH), the first `count`, shape (1, WIDTH), of each lane.
+    (BOUNDARIES, WIDTH), the first `found`, shape (1, WIDTH), of each lane. `span`, shape
+    (3, WIDTH), has each lane's lowest and highest row that is not held, and highest that is.
     """
 
     obstacle: Floats
@@ -61,13 +64,15 @@ class Room(NamedTuple):
     pivots: Floats
     factors: Floats
     edges: Floats
+    growth: Floats
     flips: Floats
     pulls: Floats
     lift: Floats
     stiffness: Floats
     rows: Indices
     ways: Indices
-    count: Indices
+    found: Indices
+    span: Indices
 
 
 class Step(NamedTuple):
@@ -90,12 +95,19 @@ def right_side(step: Step, trapezoidal: bool, source: Floats, older: Floats, i: 
 
 @kernel
 def factorise(step: Step, pivots: Floats) -> None:
+    """Write the pivots of the elimination from the right, the same in both stages of a step."""
     one = broadcast(1.0)
     coupling = step.lower * step.upper
     pivot = broadcast(0.0)
-    for i in range(len(pivots) - 2, 0, -1):
+    n = len(pivots) - 1
+    for i in range(n - 1, 0, -1):
         pivot = one / (step.diagonal - coupling * pivot)
         store(pivots, i, pivot)
+        if (n - i) % CHECKED == 0 and (pivots[i] == pivots[i + 1]).all():
+            # They have converged, and are all equal from here on.
+            for k in range(i - 1, 0, -1):
+                store(pivots, k, pivot)
+            return
 
 
 @kernel

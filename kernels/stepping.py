@@ -13,7 +13,7 @@ from .layout import Mesh
 from .stages import ALPHA, Lanes, Layer, Room, Step, factorise, solve_free, solve_held
 
 if TYPE_CHECKING:
-    from .jit import Indices
+    from .jit import Floats, Indices
 
 THETA = 0.5 * ALPHA
 
@@ -42,17 +42,17 @@ def set_edges(
     families: Indices,
     group: Group,
     is_activated: bool,
-    k: float,
+    stage: int,
     lanes: Lanes,
     layer: Layer,
     room: Room,
 ) -> None:
-    """Write to `room.edges` what each lane's edge nodes are worth a time k further from expiry."""
+    """Write to `room.edges` what each lane's edge nodes are worth at the end of a stage."""
     n = len(lanes.spots) - 1
     may_exercise = group.american and is_activated
     for j in range(WIDTH):
         f = families[j]
-        cash, asset = exp(-lanes.market[0, j] * k), exp(-lanes.market[1, j] * k)
+        cash, asset = room.growth[2 * stage, j], room.growth[2 * stage + 1, j]
         for side in range(2):
             s = lanes.spots[n * side, j]
             if (mesh.lower_end[f] if side == 0 else mesh.upper_end[f]) != 0:
@@ -69,15 +69,15 @@ def set_edges(
 
 
 @kernel
-def _age(may_exercise: bool, k: float, lanes: Lanes, layer: Layer) -> None:
-    """Carry A and B of a layer's ends a time k further from expiry."""
+def _age(may_exercise: bool, lanes: Lanes, layer: Layer, room: Room) -> None:
+    """Carry A and B of a layer's ends a step further from expiry."""
     n = len(lanes.spots) - 1
     for j in range(WIDTH):
         alpha, level = lanes.exercise[0, j], lanes.exercise[1, j]
         for side in range(2):
             s = lanes.spots[n * side, j]
-            a = layer.ends[2 * side, j] * exp(-lanes.market[0, j] * k)
-            b = layer.ends[2 * side + 1, j] * exp(-lanes.market[1, j] * k)
+            a = layer.ends[2 * side, j] * room.growth[2, j]
+            b = layer.ends[2 * side + 1, j] * room.growth[3, j]
             if may_exercise and alpha * s + level > a + b * s:
                 a, b = level, alpha
             layer.ends[2 * side, j], layer.ends[2 * side + 1, j] = a, b
@@ -119,25 +119,25 @@ def take_step(
         one + weight * (two * diffusion + r),
         weight * (diffusion + advection),
     )
-    if not group.american or (group.knocks_in and not group.continuous):
-        factorise(step, room.factors)
+    factorise(step, room.factors)
+    for j in range(WIDTH):
+        for row in range(2):
+            rate = lanes.market[row, j]
+            room.growth[row, j] = exp(-rate * (ALPHA * k))
+            room.growth[2 + row, j] = exp(-rate * k)
     for stage in range(2):
         trapezoidal = stage == 0
-        ahead = ALPHA * k if trapezoidal else k
         if group.escrowed:
             for j in range(WIDTH):
                 lanes.exercise[3, j] = lanes.exercise[1, j]
-                growth = exp(-lanes.market[0, j] * ahead)
-                escrow = lanes.worth[3, j] * growth
+                escrow = lanes.worth[3, j] * room.growth[2 * stage, j]
                 lanes.exercise[1, j] = contracts.beta[families[j]] + lanes.exercise[0, j] * escrow
             if group.american:
                 set_obstacle(lanes, room)
         if group.knocks_in:
             source = activated.u if trapezoidal else activated.half
             target = activated.half if trapezoidal else activated.u
-            set_edges(
-                contracts, mesh, families, group, True, ahead, lanes, activated, room
-            )
+            set_edges(contracts, mesh, families, group, True, stage, lanes, activated, room)
             if group.american:
                 solve_exercised(
                     step, trapezoidal, source, activated.u, activated.held, lanes, room, target
@@ -146,26 +146,21 @@ def take_step(
                 solve_free(step, trapezoidal, source, activated.u, room, target)
         source = layer.u if trapezoidal else layer.half
         target = layer.half if trapezoidal else layer.u
-        set_edges(
-            contracts, mesh, families, group, not group.knocks_in, ahead, lanes, layer, room
-        )
+        set_edges(contracts, mesh, families, group, not group.knocks_in, stage, lanes, layer, room)
         if group.knocks_in and group.continuous:
             goal = activated.half if trapezoidal else activated.u
             _knocked_edges(mesh, families, goal, room)
             solve_held(step, trapezoidal, source, layer.u, goal, layer.held, room, target)
         elif group.american and not group.knocks_in:
-            solve_exercised(
-                step, trapezoidal, source, layer.u, layer.held, lanes, room, target
-            )
+            solve_exercised(step, trapezoidal, source, layer.u, layer.held, lanes, room, target)
         else:
             solve_free(step, trapezoidal, source, layer.u, room, target)
     if group.knocks_in:
-        _age(group.american, k, lanes, activated)
+        _age(group.american, lanes, activated, room)
     may_exercise = group.american and not group.knocks_in
-    _age(may_exercise, k, lanes, layer)
+    _age(may_exercise, lanes, layer, room)
     for j in range(WIDTH):
-        cash, asset = exp(-lanes.market[0, j] * k), exp(-lanes.market[1, j] * k)
-        lanes.worth[0, j] *= cash
-        lanes.worth[1, j] *= asset
-        lanes.worth[2, j] *= cash
-        lanes.worth[3, j] *= cash
+        lanes.worth[0, j] *= room.growth[2, j]
+        lanes.worth[1, j] *= room.growth[3, j]
+        lanes.worth[2, j] *= room.growth[2, j]
+        lanes.worth[3, j] *= room.growth[2, j]
