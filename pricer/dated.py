@@ -16,6 +16,10 @@ from .errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
+    Numbers = Sequence[float] | NDArray[Any]
+
 MOST_TIMES = 10_000
 
 
@@ -23,8 +27,8 @@ MOST_TIMES = 10_000
 class Curve:
     """A piecewise constant rate, yield or vol: values[i] up to times[i], the last ever after."""
 
-    times: Sequence[float]
-    values: Sequence[float]
+    times: Numbers
+    values: Numbers
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -45,8 +49,8 @@ class Curve:
 class Dividends:
     """What is paid at some times: amounts of cash, or fractions of the spot."""
 
-    times: Sequence[float]
-    amounts: Sequence[float]
+    times: Numbers
+    amounts: Numbers
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +69,7 @@ class Dividends:
 class Dates:
     """Times at which an option may be exercised, or its barrier is watched."""
 
-    times: Sequence[float]
+    times: Numbers
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -109,9 +113,7 @@ def parse_table(kind: type[Table], text: str) -> Table:
     return kind(*(columns or [()] * width))  # type: ignore[arg-type]
 
 
-def _check(
-    table: Any, name: str = "", others: Sequence[float] | None = None, least: int = 0
-) -> None:
+def _check(table: Any, name: str = "", others: Numbers | None = None, least: int = 0) -> None:
     """Make the fields tuples of floats, and raise `SpecError` where they cannot be meant."""
     what = type(table).__name__.lower()
     times = _floats(f"{what}: times", table.times)
