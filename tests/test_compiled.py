@@ -21,13 +21,16 @@ def refuse(*args, **named):
 
 tempfile.TemporaryFile = refuse
 
-from pricer import Grid, Market, Vanilla, price
-from pricer.compiled import kernels
+from pricer import (
+    Barrier, Curve, Dates, Digital, Dividends, DoubleBarrier, DoubleTouch, Grid, Market, Touch,
+    Vanilla, implied_volatility, price,
+)
+from pricer.compiled import MODULES, kernels
 from pricer.kernelcache import _kernels
 from pricer.plan import Plan
 from pricer.pricing import price_chunk
 
-for each in kernels():
+for each in kernels(*MODULES):
     each.warm_up()
 warm = {name: set(kernel.signatures) for name, kernel in _kernels()}
 
@@ -62,6 +65,30 @@ for exercise in ("european", "american"):
             plan = Plan.of(grid, "kernel")
             for _ in price_chunk(plan, 0, plan.blocks):
                 pass
+dates = Dates([0.2, 0.5])
+claims = (
+    Vanilla("put", 100.0, [0.1, 0.7], "bermudan", dates),
+    Vanilla("put", 100.0, [0.1, 0.7], "american"),
+    Digital("call", spots, 0.5),
+    Barrier("call", 100.0, [0.0, 0.7], 90.0, "down_out", 2.0),
+    Barrier("call", 100.0, 0.7, 90.0, "down_in", exercise="american"),
+    Barrier("call", 100.0, 0.7, [90.0, 95.0], "down_out", monitoring_dates=dates),
+    DoubleBarrier("call", 100.0, 0.7, 80.0, spots + 60.0, "knock_in", payment="at_expiry"),
+    Touch("up", [0.3, 0.7], 120.0),
+    DoubleTouch(0.7, 80.0, [120.0, 130.0], "lower_first"),
+)
+worlds = (
+    {"vol": 0.2, "rate": -0.01, "dividend_yield": -0.04},
+    {"vol": Curve([0.3, 1.0], [0.2, 0.3]), "rate": 0.03},
+    {"vol": 0.2, "rate": 0.03, "cash_dividends": Dividends([0.1, 0.4], [1.0, 2.0])},
+    {"vol": 0.2, "rate": 0.03, "proportional_dividends": Dividends([0.1], [0.02])},
+)
+for claim, world, method in itertools.product(claims, worlds, ("auto", "finite_difference")):
+    for measures in asked[:2]:
+        price(claim, Market(100.0, **world), method=method, measures=measures, workers=1)
+for exercise in ("european", "american"):
+    claim = Vanilla("put", 100.0, [0.1, 0.7], exercise)
+    implied_volatility(claim, Market(100.0, np.nan, 0.03), [4.0, 9.0])
 cold = {name: set(kernel.signatures) for name, kernel in _kernels()}
 assert cold == warm, {name: cold[name] - warm[name] for name in cold if cold[name] != warm[name]}
 print("priced")
