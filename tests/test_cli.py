@@ -995,8 +995,8 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
         line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()
     ]
     assert names == [
-        *("price", "plan", "submit", "watch", "runs", "status", "cancel", "delete", "query"),
-        *("export", "cost", "validate", "doctor"),
+        *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
+        *("query", "export", "cost", "validate", "doctor"),
     ]
 
 

@@ -21,6 +21,7 @@ from pricer import (
     Vanilla,
     implied_volatility,
 )
+from pricer.compiled import kernels
 from test_reference import cases, columns
 
 if TYPE_CHECKING:
@@ -262,6 +263,22 @@ def test_a_quote_with_a_vol_has_no_reason() -> None:
     got = implied_volatility(PUT, MARKET, [8.0, 9.0])
     assert got.status.tolist() == [ImpliedStatus.ok, ImpliedStatus.ok]
     assert got.reasons().tolist() == ["", ""]
+
+
+def test_kernels_take_one_layout_whatever_arrays_quotes_come_in() -> None:
+    modules = kernels("implied", "quadratic")
+    for module in modules:
+        module.warm_up()
+    compiled = (modules[0].european_vol, modules[1].american_vol)
+    warm = [list(kernel.signatures) for kernel in compiled]
+    spots = np.linspace(90.0, 110.0, 16)
+    fixed = spots.copy()
+    fixed.flags.writeable = False
+    shapes = (spots, spots[::2], spots[:, None], fixed, spots.astype(np.float32), spots.tolist())
+    for exercise, spot in product(("european", "american"), shapes):
+        contract = Vanilla("put", 100.0, [0.5], exercise)
+        implied_volatility(contract, Market(spot, rate=0.03), np.array([12.0])[::1])
+    assert [list(kernel.signatures) for kernel in compiled] == warm
 
 
 def test_scalars_give_arrays_of_no_dimension() -> None:
