@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Options = dict[str, NDArray[Any]]
 
 TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
-LEVELS = 7
+LEVELS = 8
 COPIES = 25  # of each option, so that the time of a call is that of its solves
 MESHES = ((50, 100), (100, 200), (200, 400), (400, 800))  # time steps and nodes of the peer
 REPEATS = 3

@@ -154,7 +154,7 @@ def truths(file: str) -> tuple[Floats, Floats]:
     """Return the best value known of each case of a file, and how uncertain it is at most.
 
     The closed form where there is one (test_knock.py holds it against mpmath and other people's
-    values); else what was computed by other methods, or by ours on much finer meshes.
+    values); else a quadrature's value, or ours on much finer meshes.
     """
     # The first knows Bermudan options, the second what they would be if they were American.
     files = ("products_converged", "american_converged")

@@ -60,9 +60,9 @@ def test_the_mesh_converges_to_second_order_and_extrapolation_raises_it(alone: C
     assert plain.order == pytest.approx(2.0, abs=0.3)
     assert extrapolated.order > plain.order + 0.3
     assert plain.intervals[1:] == extrapolated.intervals
-    assert all(
-        e < p / 2 for e, p in zip(extrapolated.rms_errors, plain.rms_errors[1:], strict=True)
-    )
+    ratios = np.array(extrapolated.rms_errors) / plain.rms_errors[1:]
+    assert ratios.max() < 1
+    assert ratios[-1] < 0.2
 
 
 def test_no_two_options_of_the_sample_share_a_solve(monkeypatch: pytest.MonkeyPatch) -> None:
