@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 STENCIL = 6  # nodes of the interpolating polynomial
 SAFETY = 0.4  # the error over the largest difference of extrapolations nearby
-ROUGH_SAFETY = 0.6  # with early exercise at all times, or dividends
-KNOCKED_SAFETY = 1.0  # which meets a barrier that is not an end of the mesh
+ROUGH_SAFETY = 0.6  # with early exercise at all times, dividends, or a kink between nodes
+ROUGHER_SAFETY = 1.0  # with early exercise beside a barrier that is not an end of the mesh
+SKEWED_SAFETY = 2.0  # with early exercise and a kink between nodes
 NEARBY = 24  # nearby is about this part of the mesh, to either side
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 
@@ -110,13 +111,15 @@ def extrapolate(
         lowest = min(max(int((low - left) / h) - 1, 0), size - 1)
         highest = min(max(int((high - left) / h) + 2, lowest), size - 1)
         american = contracts.american[f] != 0 and contracts.knock[f] != KNOCKS_IN
-        safety = SAFETY
+        safety = ROUGH_SAFETY if mesh.skewed[f] != 0 else SAFETY
         for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
             if contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0:
                 safety = ROUGH_SAFETY
         if contracts.american[f] != 0:
             meets = mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0
-            safety = KNOCKED_SAFETY if meets else ROUGH_SAFETY
+            safety = ROUGHER_SAFETY if meets else ROUGH_SAFETY
+            if mesh.skewed[f] != 0:
+                safety = SKEWED_SAFETY
         for row in range(medium.shape[1]):
             largest[:] = 0.0
             for i in range(size):
