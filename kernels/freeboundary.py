@@ -33,13 +33,14 @@ def find_boundaries(j: int, held: Floats, room: Room) -> None:
             first, last = min(first, i), i
         else:
             top = i
-        if i == 1:
-            continue
+    for i in range(1, n + 1):
         if held[i, j] != held[i - 1, j] and count < BOUNDARIES:
             is_below = held[i - 1, j] > held[i, j]
-            room.rows[count, j] = i if is_below else i - 1
-            room.ways[count, j] = 1 if is_below else -1
-            count += 1
+            row = i if is_below else i - 1
+            if 0 < row < n:
+                room.rows[count, j] = row
+                room.ways[count, j] = 1 if is_below else -1
+                count += 1
     room.found[0, j] = count
     room.span[0, j], room.span[1, j], room.span[2, j] = first, last, top
 
@@ -68,7 +69,10 @@ def _continuation(
     if c <= 0.0:
         return 0.0, 0.0
     z = np.sqrt(2.0 * w / c)
-    if z >= 2.0 * h:
+    # The mesh's ends may be barriers: there the value need not be smooth.
+    is_end = row + (1 if way < 0 else -1) in (0, len(lanes.spots) - 1)
+    farthest = h if is_end else 2.0 * h
+    if z >= farthest:
         return 0.0, 0.0
     for _ in range(3):
         at = asset * (1.0 - way * z)
@@ -79,7 +83,7 @@ def _continuation(
             break
         z -= ((0.5 * c + d * z) * z * z - w) / slope
         z = max(z, 0.0)
-    if not (c > 0.0 and z < 2.0 * h):
+    if not (c > 0.0 and z < farthest):
         return 0.0, 0.0
     far = z - h
     lift = (0.5 * c + d * far) * far * far

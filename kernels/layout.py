@@ -33,7 +33,7 @@ class Mesh(NamedTuple):
     `lower_row` and `upper_row` are the barriers' nodes, -1 where the mesh has none;
     `lower_end` and `upper_end` say that the mesh ends at a barrier watched continuously. Where
     the spacing resolves the shortest time between dates `coarse` is 0, else the standard
-    deviation in that time. Shapes (F,).
+    deviation in that time; `skewed` says that the payoff's kink is not on a node. Shapes (F,).
     """
 
     left: Floats
@@ -44,6 +44,7 @@ class Mesh(NamedTuple):
     lower_end: Codes
     upper_end: Codes
     coarse: Floats
+    skewed: Codes
 
 
 @kernel
@@ -60,14 +61,16 @@ def _passage(distance: float, drift: float, time: float) -> float:
 
 
 @kernel
-def _reach(start: float, kink: float, out: float, back: float, time: float, slack: float) -> float:
-    """Return how far beyond both `start` and `kink`, upwards, the mesh has to go.
+def _reach(
+    begin: float, start: float, kink: float, out: float, back: float, time: float, slack: float
+) -> float:
+    """Return how far beyond `begin`, upwards, the mesh has to go.
 
     What is imposed there is wrong by the chance of coming back to the kink, with drift `back`
     downwards, and counts with the chance of getting there from the start, with drift `out`.
     """
     step = min(float(np.sqrt(time)), 1.0) / 16.0
-    end = max(start, kink) + step
+    end = begin + step
     while _passage(end - start, out, time) * _passage(end - kink, back, time) > slack:
         step *= 1.05
         end += step
@@ -86,13 +89,14 @@ def _rounded(wanted: float) -> int:
 @kernel
 def mesh(
     contracts: Contracts, slack: float
-) -> tuple[Floats, Floats, Indices, Indices, Indices, Codes, Codes, Floats]:
+) -> tuple[Floats, Floats, Indices, Indices, Indices, Codes, Codes, Floats, Codes]:
     """Return the fields of `Mesh`; a cut domain costs at most about `slack` of a unit."""
     count = len(contracts.theta)
     lefts, widths, coarse = np.empty(count), np.empty(count), np.zeros(count)
     intervals = np.empty(count, np.int64)
     lower_row, upper_row = np.full(count, -1), np.full(count, -1)
     lower_end, upper_end = np.zeros(count, np.int8), np.zeros(count, np.int8)
+    skewed = np.zeros(count, np.int8)
     for f in range(count):
         first, last = contracts.expiry_offsets[f], contracts.expiry_offsets[f + 1]
         total = contracts.expiries[last - 1]
@@ -108,7 +112,7 @@ def mesh(
             steepest = max(steepest, abs(drift))
             fastest, slowest = max(fastest, drift), min(slowest, drift)
             begin = end
-        cash, kept, held = 0.0, 1.0, 0.0
+        cash, kept, held, smallest = 0.0, 1.0, 0.0, 1.0
         shortest, after = total, total
         if last - first > 1:
             shortest = contracts.expiries[first]
@@ -117,6 +121,8 @@ def mesh(
                 held += contracts.event_cash[e]
             else:
                 cash += contracts.event_cash[e]
+                if contracts.event_cash[e] > 0.0:
+                    smallest = min(smallest, contracts.event_cash[e])
             kept *= 1.0 - contracts.event_proportional[e]
             # A watched barrier makes a jump that has to diffuse until the date before.
             before = contracts.event_times[e - 1] if e > contracts.event_offsets[f] else 0.0
@@ -144,8 +150,15 @@ def mesh(
                 inner, outer = min(inner, lower), max(outer, lower)
             if upper < high + clip:
                 inner, outer = min(inner, upper), max(outer, upper)
-        left = -_reach(-lowest, -inner, -slowest, fastest, time, slack)
-        right = _reach(high, outer, fastest, -slowest, time, slack)
+        begin = min(lowest, inner)
+        left = -_reach(-begin, -lowest, -inner, -slowest, fastest, time, slack)
+        if cash > 0.0:
+            # Where a dividend takes all that there is, the value bends.
+            bend = log(smallest)
+            reach = _reach(-lowest, -lowest, -bend, -slowest, fastest, time, slack)
+            left = min(left, -reach)
+        begin = max(high, outer)
+        right = _reach(begin, high, outer, fastest, -slowest, time, slack)
         ends = knock == KNOCKS_OUT and contracts.continuous[f] != 0
         if ends and lower > left:
             left = lower
@@ -185,5 +198,8 @@ def mesh(
             upper_row[f] = int(np.floor((upper - left) / width + 0.5))
         if width > 1.01 * DEVIATIONS * deviation:
             coarse[f] = deviation
+        if bent:
+            place = (log(contracts.kink[f]) - left) / width
+            skewed[f] = 1 if abs(place - np.floor(place + 0.5)) > 1e-6 else 0
         lefts[f], widths[f], intervals[f] = left, width, n
-    return lefts, widths, intervals, lower_row, upper_row, lower_end, upper_end, coarse
+    return lefts, widths, intervals, lower_row, upper_row, lower_end, upper_end, coarse, skewed
