@@ -14,7 +14,7 @@ from pricer.compiled import kernels
 
 kernels()  # sets up numba before the modules below import it
 
-from pricer.kernels.marching import march  # noqa: E402
+from pricer.kernels.marching import march, work_size  # noqa: E402
 from pricer.kernels.mesh import BASE_NODES, Options, Problems, prepare  # noqa: E402
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def solutions(
             problems,
             np.array([0, 1]),
             np.array([0, 1]),
+            np.empty(work_size(level)),
             out,
         )
         found.append(out[0, :: 1 << level, 0])
