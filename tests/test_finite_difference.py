@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TRUNCATION = 1e-12
-TOP = 6
+FIRST, TOP = 1, 7  # levels; at level 0 four steps are too few to see an order
 CASES = {
     "European put": (-1, 0, 0.3, 0.05, 0.02, 1.0),
     "European call": (1, 0, 0.2, 0.01, 0.04, 0.5),
@@ -37,7 +37,7 @@ CASES = {
 def solutions(
     right: int, american: int, vol: float, rate: float, dividend: float, expiry: float
 ) -> list[Floats]:
-    """Return u of levels 0 to TOP on the nodes they share."""
+    """Return u of levels FIRST to TOP on the nodes they share."""
 
     def one(value: float) -> Floats:
         return np.array([value])
@@ -48,7 +48,7 @@ def solutions(
     )  # fmt: skip
     problems = Problems(*prepare(options, TRUNCATION))
     found = []
-    for level in range(TOP + 1):
+    for level in range(FIRST, TOP + 1):
         out = np.empty((1, (BASE_NODES << level) + 1, 1))
         march(
             level,
@@ -61,7 +61,7 @@ def solutions(
             np.empty(work_size(level)),
             out,
         )
-        found.append(out[0, :: 1 << level, 0])
+        found.append(out[0, :: 1 << (level - FIRST), 0])
     return found
 
 
