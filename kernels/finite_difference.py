@@ -80,9 +80,12 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
             nodes = (BASE_NODES << level) + 1
             levels.append(np.empty((rows[-1], nodes, channels)))
             work = np.empty(work_size(level))
+            # Lanes side by side whose boundaries are, too, share more of the work.
+            order = np.argsort(problems.left_nodes[active], kind="stable")
             march(
-                level, greeks, active, parts.american, problems, offsets, rows, work, levels[-1]
-            )
+                level, greeks, active[order], parts.american, problems, offsets, rows[order], work,
+                levels[-1],
+            )  # fmt: skip
             if len(levels) < 3:
                 continue
             values = np.empty(levels[1].size // channels * surfaces.fields)

@@ -36,14 +36,15 @@ BDF_1 = 1.0 / (ALPHA * (2.0 - ALPHA))
 BDF_0 = (1.0 - ALPHA) ** 2 / (ALPHA * (2.0 - ALPHA))
 
 # Rows of a layer's border.
-FIRST, GHOST, RATIO, GHOST_A, GHOST_B = range(5)
+FIRST, FALL, GHOST, RATIO, GHOST_A, GHOST_B = range(6)
+MOST_FALL = 3.0  # rows that a boundary is expected to fall in a stage
 
 
 class Layer(NamedTuple):
     """The solution at one time, a lane a family: u, its derivatives in a and b, a row a node.
 
-    `border`, 5 rows, is what there is at each lane's exercise boundary. FIRST: the first
-    row above it, 0 where there is none. The neighbour below, the ghost, counts not with its payoff
+    `border`, 6 rows, is what there is at each lane's exercise boundary. FIRST: the first
+    row above it, 0 where there is none; FALL: by how many rows that fell. The neighbour below, the ghost, counts not with its payoff
     but with the value that continues the solution: GHOST is how much more that is. Its derivative
     in a is GHOST_A less RATIO times that of the first row; in b likewise.
     """
@@ -153,7 +154,7 @@ def _above_payoff(y: Lane, asset: Lane, lanes: Lanes, pull: Lane) -> tuple[Lane,
 def _find_first(
     first: Lane, lowest: int, lanes: Lanes, pull: Lane, u: Rows, room: Room
 ) -> tuple[Lane, Lane, Lane, Lane, Lane]:
-    """Move each lane's first row above the boundary from where it was; not below `lowest`.
+    """Move each lane's first row above the boundary from where it may be; not below `lowest`.
 
     A lane whose first row is 0 has no boundary. Returns the rows, and there exp(x) and three
     results of `_above_payoff`.
@@ -283,10 +284,12 @@ def _stage(
     """
     last = room.nodes - 1
     zero, one, free = broadcast(0.0), broadcast(1.0), broadcast(0.5)
+    fall = load(source.border, FALL)
     edge, exercise = load(room.edge, 0), load(room.payoff, 0)
     first = load(source.border, FIRST)
     first = choose(edge, exercise, zero, choose(first, free, first, one))
     y, start = zero, edge
+    guess = choose(first, free, maximum(first - fall, one), zero)
     lowest = int(smallest(first))
     top, bottom = last - 1, max(lowest - SLACK, 1)
     while True:
@@ -299,10 +302,11 @@ def _stage(
         if largest(first) == 0.0:
             highest = 0
             break
-        found, asset, plain, c, d = _find_first(first, bottom, lanes, step.pull, out.u, room)
+        found, asset, plain, c, d = _find_first(guess, bottom, lanes, step.pull, out.u, room)
         lowest = int(smallest(found))
         if bottom == 1 or lowest > bottom:
             highest = int(largest(found))
+            store(out.border, FALL, minimum(_positive(first - found), broadcast(MOST_FALL)))
             first = found
             value, s, c, d = _first_value(plain, c, d, asset, lanes, step.pull)
             far = lanes.h - s
@@ -312,6 +316,7 @@ def _stage(
                 _set_ghost(s, c, d, asset, lanes, out.border)
             start = choose(first, free, 1.0 - asset + _positive(value), edge)
             break
+        guess = found
         top, bottom = bottom - 1, max(bottom - 2 * SLACK, 1)
     store(out.border, FIRST, first)
     pull = step.pull
@@ -432,7 +437,7 @@ def _begin(kink: Lane, average: Lane, american: Lane, down: Lane, now: Layer, ha
         store(room.payoff, i, choose(american, zero, payoff, broadcast(NO_OBSTACLE)))
     store(now.border, FIRST, choose(american, zero, kink, zero))
     for layer in (now, half):
-        for k in (GHOST, RATIO, GHOST_A, GHOST_B):
+        for k in (FALL, GHOST, RATIO, GHOST_A, GHOST_B):
             store(layer.border, k, zero)
     store(room.edge, 0, load(now.u, 0))
     store(room.edge, 1, zero)
@@ -456,7 +461,7 @@ def _layer(work: Floats, start: int, size: int, greeks: bool) -> Layer:
 
 def work_size(level: int) -> int:
     """Return how many numbers `march` works with."""
-    return (7 * ((BASE_NODES << level) + 1) + 25) * WIDTH
+    return (7 * ((BASE_NODES << level) + 1) + 27) * WIDTH
 
 
 @kernel
@@ -481,8 +486,8 @@ def march(
     splits = 1 << level
     size = BASE_NODES * splits + 1
     now = _layer(work, 0, size, greeks)
-    half = _layer(work, 3 * size + 5, size, greeks)
-    rest = 6 * size + 10
+    half = _layer(work, 3 * size + 6, size, greeks)
+    rest = 6 * size + 12
     room = Room(size, rows(work, rest), rows(work, rest + size))
     constants, clock = rows(work, rest + size + 3), rows(work, rest + size + 11)
     moving = np.zeros(WIDTH, np.bool_)
