@@ -72,13 +72,16 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     )
     pieces: list[Floats] = []
     filled = 0
+    rooms: dict[int, Floats] = {}
     for group in _groups(offsets):
         active = np.arange(group.start, group.stop)
         levels: list[Floats] = []
         for level in range(1 if tolerance <= FINE else 0, TOP_LEVEL + 1):
             rows = np.concatenate(([0], np.cumsum(slices[active])))
-            nodes = (BASE_NODES << level) + 1
-            levels.append(np.empty((rows[-1], nodes, channels)))
+            shape = (rows[-1], (BASE_NODES << level) + 1, channels)
+            if level not in rooms or len(rooms[level]) < rows[-1]:
+                rooms[level] = np.empty(shape)
+            levels.append(rooms[level][: rows[-1]])
             work = np.empty(work_size(level))
             # Lanes side by side whose boundaries are, too, share more of the work.
             order = np.argsort(problems.left_nodes[active], kind="stable")

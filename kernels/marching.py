@@ -531,13 +531,14 @@ def march(
         highest = int(largest(load(now.border, FIRST)))
 
         for count in range(longest * splits):
-            piece, part = count // splits, count % splits
-            for j in range(WIDTH):
-                f = family[j]
-                # A lane that is done repeats its last step until the others are.
-                at = node_offsets[f] + min(piece, node_offsets[f + 1] - node_offsets[f] - 2)
-                put(clock, 0, j, nodes[at])
-                put(clock, 1, j, nodes[at + 1])
+            piece, part = count >> level, count & (splits - 1)
+            if part == 0:
+                for j in range(WIDTH):
+                    f = family[j]
+                    # A lane that is done repeats its last step until the others are.
+                    at = node_offsets[f] + min(piece, node_offsets[f + 1] - node_offsets[f] - 2)
+                    put(clock, 0, j, nodes[at])
+                    put(clock, 1, j, nodes[at + 1])
             start = load(clock, 0)
             width = (load(clock, 1) - start) * (1.0 / splits)
             before, after = start + width * float(part), start + width * (part + 1.0)
