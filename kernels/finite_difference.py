@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Surfaces", "evaluate", "solve", "warm_up"]
 
-TOP_LEVEL = 8
 GROUP_SLICES = 512  # expiries, over all spans, that are solved together
 FINE = 1e-5  # a tolerance from which on the coarsest mesh is left out: greeks ask for more
 TRUNCATION = 5e-3  # of the tolerance, or of 4e-6 if that is less, for cutting the domain
@@ -91,11 +90,13 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
             )  # fmt: skip
             if len(levels) < 3:
                 continue
-            values = np.empty(levels[1].size // channels * surfaces.fields)
+            values = np.empty(rows[-1] * levels[1].shape[1] * surfaces.fields)
             done = np.empty(len(active), np.bool_)
+            coarse, medium, fine = levels
             taken = extrapolate(
-                level, tolerance - cut, active, parts, problems, rows, *levels, surfaces, values, done
-            )
+                level, tolerance - cut, active, parts, problems, rows, coarse, medium, fine,
+                surfaces, values, done,
+            )  # fmt: skip
             pieces.append(values[:taken].copy())
             ready = np.repeat(done, slices[active])
             place = np.repeat(offsets[active] - rows[:-1], slices[active]) + np.arange(rows[-1])
@@ -104,7 +105,7 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
             active = active[~done]
             if not len(active):
                 break
-            levels = [part[~ready] for part in levels[1:]]
+            levels = [medium[~ready], fine[~ready]]
     return surfaces._replace(values=np.concatenate(pieces))
 
 

@@ -93,8 +93,8 @@ def _mark_spans(offsets: Indices, expiries: Floats, firsts: NDArray[np.bool_]) -
 
 @kernel
 def _mills(z: float) -> float:
-    """Return (a little more than) the normal tail from z >= 0 on over the density (Sampford 1953)."""
-    return 4.0 / (3.0 * z + np.sqrt(z * z + 8.0))
+    """Bound the normal tail from z >= 0 on, over the density there (Sampford 1953)."""
+    return 4.0 / (3.0 * z + float(np.sqrt(z * z + 8.0)))
 
 
 @kernel
@@ -102,7 +102,7 @@ def _log_passage(distance: float, drift: float, time: float) -> float:
     """Bound ln of the chance that Brownian motion with drift falls by `distance` within `time`."""
     if distance <= 0.0:
         return 0.0
-    root = np.sqrt(time)
+    root = float(np.sqrt(time))
     direct, reflected = (distance + drift * time) / root, (distance - drift * time) / root
     if direct <= 0.0:
         return 0.0
@@ -119,15 +119,14 @@ def _reach(start: float, drift: float, time: float, wrong: float, slack: float) 
     The chance to get there times that to come back to 0, or e**wrong if that is more, must not
     exceed e**slack.
     """
-    root = np.sqrt(time)
+    root = float(np.sqrt(time))
     # Without the powers before the exponentials; with them, Newton's method.
     middle = 0.5 * start + drift * time
     both = -slack * time - middle * middle
-    x = 0.5 * start + (
-        np.sqrt(both) if both >= middle * middle else np.sqrt(-2.0 * slack * time) - abs(middle)
-    )
+    way = np.sqrt(both) if both >= middle * middle else np.sqrt(-2.0 * slack * time) - abs(middle)
+    x = 0.5 * start + float(way)
     if wrong > slack:
-        x = max(x, start + drift * time + np.sqrt(2.0 * (wrong - slack) * time))
+        x = max(x, start + drift * time + float(np.sqrt(2.0 * (wrong - slack) * time)))
     x = max(x, min(root, 1.0) / 16.0)
     for _ in range(REACH_STEPS):
         back = _log_passage(x, drift, time)

@@ -34,10 +34,10 @@ class Surfaces(NamedTuple):
     """The solutions of families at their E expiries, one slice each.
 
     Slice e is on a mesh of sizes[e] nodes from left[e] on, spacing[e] apart, as far as the family's
-    bounds ask for it, and starts at ``values[starts[e]]``: node after node, each with u, its error and, where asked, its
-    derivatives in a and b: `fields` numbers. `exercised` says that all below the mesh is,
-    `boundary` is the exercise boundary, `first` the first node above it, and `square` the part of
-    the time value there that is quadratic in the way from the boundary. Shapes (E,).
+    bounds ask for it. It starts at ``values[starts[e]]``: node after node, each with u, its error
+    and, where asked, its derivatives in a and b: `fields` numbers. `exercised` says that all below
+    the mesh is, `boundary` is the exercise boundary, `first` the first node above it, and `square`
+    the part of the time value there that is quadratic in the way from the boundary. Shapes (E,).
     """
 
     left: Floats
@@ -78,8 +78,14 @@ def _locate_boundary(
 
 @kernel
 def _differences(
-    coarse: Floats, medium: Floats, start: int, stop: int, lowest: int, highest: int,
-    surface: Floats, room: Floats,
+    coarse: Floats,
+    medium: Floats,
+    start: int,
+    stop: int,
+    lowest: int,
+    highest: int,
+    surface: Floats,
+    room: Floats,
 ) -> None:
     """Write to `room`, from `start` to `stop`, how an extrapolation differs from the coarser one.
 
