@@ -74,7 +74,8 @@ def orders(found: list[Floats]) -> Floats:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_scheme_is_of_second_order(case: tuple[Any, ...]) -> None:
     observed = orders(solutions(*case))
-    assert (abs(observed - 2.0) < 0.3).all(), observed
+    # An American option's boundary starts as a square root, which shows between two powers of h.
+    assert (abs(observed - 2.0) < (0.1 if case[1] == 0 else 0.4)).all(), observed
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -84,7 +85,7 @@ def test_extrapolation_is_of_higher_order(case: tuple[Any, ...]) -> None:
     # The boundary's square-root start leaves less than the third order of the European case.
     assert np.mean(orders(better)) > (2.9 if case[1] == 0 else 2.1)
     raw = abs(found[3] - found[6]).max()
-    assert abs(better[2] - better[5]).max() < raw / 5
+    assert abs(better[2] - better[5]).max() < raw / (50 if case[1] == 0 else 3)
 
 
 def test_lanes_do_not_see_each_other() -> None:
