@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .marching import march
+from .marching import march, work_size
 from .mesh import BASE_NODES, Options, Problems, prepare, spans
-from .surface import Surfaces, evaluate, extrapolate
+from .surface import TOP_LEVEL, Surfaces, evaluate, extrapolate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Surfaces", "evaluate", "solve", "warm_up"]
 
-TOP_LEVEL = 7  # 6401 nodes, 1280 steps
 GROUP_SLICES = 512  # expiries, over all spans, that are solved together
+FINE = 1e-5  # a tolerance from which on the coarsest mesh is left out: greeks ask for more
 TRUNCATION = 5e-3  # of the tolerance, or of 4e-6 if that is less, for cutting the domain
 
 
@@ -55,53 +55,58 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     offsets = parts.expiry_offsets
     slices = np.diff(offsets)
     channels = 3 if greeks else 1
-    sizes, starts = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.int64)
-    boundary, square = np.empty(offsets[-1]), np.empty(offsets[-1])
-    first = np.empty(offsets[-1], np.int64)
+    total = offsets[-1]
+    surfaces = Surfaces(
+        left=np.empty(total),
+        spacing=np.empty(total),
+        sizes=np.empty(total, np.int64),
+        fields=channels + 1,
+        starts=np.empty(total, np.int64),
+        values=np.empty(0),
+        exercised=np.empty(total, np.int8),
+        boundary=np.empty(total),
+        first=np.empty(total, np.int64),
+        square=np.empty(total),
+        cut=cut,
+    )
     pieces: list[Floats] = []
     filled = 0
+    rooms: dict[int, Floats] = {}
     for group in _groups(offsets):
         active = np.arange(group.start, group.stop)
         levels: list[Floats] = []
-        for level in range(TOP_LEVEL + 1):
+        for level in range(1 if tolerance <= FINE else 0, TOP_LEVEL + 1):
             rows = np.concatenate(([0], np.cumsum(slices[active])))
-            out = np.empty((rows[-1], (BASE_NODES << level) + 1, channels))
-            march(level, greeks, active, parts.american, problems, offsets, rows, out)
-            levels.append(out)
+            shape = (rows[-1], (BASE_NODES << level) + 1, channels)
+            if level not in rooms or len(rooms[level]) < rows[-1]:
+                rooms[level] = np.empty(shape)
+            levels.append(rooms[level][: rows[-1]])
+            work = np.empty(work_size(level))
+            # Lanes side by side whose boundaries are, too, share more of the work.
+            order = np.argsort(problems.left_nodes[active], kind="stable")
+            march(
+                level, greeks, active[order], parts.american, problems, offsets, rows[order], work,
+                levels[-1],
+            )  # fmt: skip
             if len(levels) < 3:
                 continue
+            values = np.empty(rows[-1] * levels[1].shape[1] * surfaces.fields)
+            done = np.empty(len(active), np.bool_)
             coarse, medium, fine = levels
-            values = np.empty((*medium.shape[:2], channels + 1))
-            found = np.empty(rows[-1]), np.empty(rows[-1], np.int64), np.empty(rows[-1])
-            worst = extrapolate(
-                level, active, parts, problems, rows, coarse, medium, fine, values, *found
-            )
-            done = (worst + cut <= tolerance) | (level == TOP_LEVEL)
+            taken = extrapolate(
+                level, tolerance - cut, active, parts, problems, rows, coarse, medium, fine,
+                surfaces, values, done,
+            )  # fmt: skip
+            pieces.append(values[:taken].copy())
             ready = np.repeat(done, slices[active])
             place = np.repeat(offsets[active] - rows[:-1], slices[active]) + np.arange(rows[-1])
-            where = place[ready]
-            boundary[where], first[where], square[where] = (part[ready] for part in found)
-            starts[where] = filled + np.arange(len(where)) * values.shape[1] * values.shape[2]
-            sizes[where] = values.shape[1]
-            pieces.append(values[ready].reshape(-1))
-            filled += len(pieces[-1])
+            surfaces.starts[place[ready]] += filled
+            filled += taken
             active = active[~done]
             if not len(active):
                 break
             levels = [medium[~ready], fine[~ready]]
-    return Surfaces(
-        left=np.repeat(problems.left, slices),
-        spacing=np.repeat(problems.width, slices) * (BASE_NODES / (sizes - 1)),
-        sizes=sizes,
-        fields=channels + 1,
-        starts=starts,
-        values=np.concatenate(pieces),
-        exercised=np.repeat(problems.exercised, slices),
-        boundary=boundary,
-        first=first,
-        square=square,
-        cut=cut,
-    )
+    return surfaces._replace(values=np.concatenate(pieces))
 
 
 def at_the_money(options: Options, levels: int) -> Floats:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .jit import Codes, Floats
 
 WIDTH = 8
-_VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
+VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
 
 
 class Lane:
@@ -46,19 +46,19 @@ class _LaneType(types.Type):
     """What numba infers for a `Lane`."""
 
 
-_lane = _LaneType(name=f"float64x{WIDTH}")
+LANE = _LaneType(name=f"float64x{WIDTH}")
 
 
 @register_model(_LaneType)
 class _LaneModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, VECTOR)  # type: ignore[no-untyped-call]
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, row: Any) -> Any:
     data = context.make_array(array_type)(context, builder, array).data
     first = builder.mul(row, ir.Constant(row.type, WIDTH))
-    return builder.bitcast(builder.gep(data, [first]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(data, [first]), VECTOR.as_pointer())
 
 
 @intrinsic
@@ -67,7 +67,7 @@ def _load(typing_context: Any, array: Any, row: Any) -> Any:
         address = _address(context, builder, signature.args[0], *args)
         return builder.load(address, align=8)
 
-    return _lane(array, types.intp), emit
+    return LANE(array, types.intp), emit
 
 
 @intrinsic
@@ -77,18 +77,18 @@ def _store(typing_context: Any, array: Any, row: Any, lane: Any) -> Any:
         builder.store(lane, _address(context, builder, signature.args[0], array, row), align=8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, _lane), emit
+    return types.void(array, types.intp, LANE), emit
 
 
 @intrinsic
 def _broadcast(typing_context: Any, value: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
+        undefined = ir.Constant(VECTOR, ir.Undefined)
         first = builder.insert_element(undefined, args[0], cgutils.int32_t(0))
         mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
         return builder.shuffle_vector(first, undefined, mask)
 
-    return _lane(types.float64), emit
+    return LANE(types.float64), emit
 
 
 @intrinsic
@@ -97,7 +97,7 @@ def _choose(typing_context: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
         a, b, yes, no = args
         return builder.select(builder.fcmp_ordered(">", a, b), yes, no)
 
-    return _lane(_lane, _lane, _lane, _lane), emit
+    return LANE(LANE, LANE, LANE, LANE), emit
 
 
 def _arithmetic(symbol: Callable[[Any, Any], Any], emitter: str) -> None:
@@ -106,7 +106,7 @@ def _arithmetic(symbol: Callable[[Any, Any], Any], emitter: str) -> None:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return getattr(builder, emitter)(*args, flags=("contract",))
 
-        return _lane(_lane, _lane), emit
+        return LANE(LANE, LANE), emit
 
     def apply(a: Any, b: Any) -> Any:
         return operate(a, b)  # type: ignore[call-arg]
@@ -158,7 +158,7 @@ def _of_one(emit_lanes: Callable[..., Any]) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit_lanes(builder, *args)
 
-        return _lane(_lane), emit
+        return LANE(LANE), emit
 
     return function
 
@@ -169,7 +169,7 @@ def _of_two(emit_lanes: Callable[..., Any]) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit_lanes(builder, *args)
 
-        return _lane(_lane, _lane), emit
+        return LANE(LANE, LANE), emit
 
     return function
 
@@ -180,7 +180,7 @@ def _of_three(emit_lanes: Callable[..., Any]) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return emit_lanes(builder, *args)
 
-        return _lane(_lane, _lane, _lane), emit
+        return LANE(LANE, LANE, LANE), emit
 
     return function
 
@@ -200,7 +200,7 @@ def _named(name: str) -> Callable[..., Any]:
     """Emit LLVM's own function of vectors, an instruction on every target."""
 
     def emit(builder: Any, *lanes: Any) -> Any:
-        signature = ir.FunctionType(_VECTOR, [_VECTOR] * len(lanes))
+        signature = ir.FunctionType(VECTOR, [VECTOR] * len(lanes))
         full_name = f"llvm.{name}.v{WIDTH}f64"
         function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
             builder.module, signature, full_name
@@ -252,15 +252,15 @@ def _bits(typing_context: Any, lane: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], _WHOLE)
 
-    return _whole(_lane), emit
+    return _whole(LANE), emit
 
 
 @intrinsic
 def _doubles(typing_context: Any, whole: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], _VECTOR)
+        return builder.bitcast(args[0], VECTOR)
 
-    return _lane(_whole), emit
+    return LANE(_whole), emit
 
 
 @intrinsic
@@ -312,9 +312,9 @@ def _load_codes(typing_context: Any, array: Any, row: Any) -> Any:
         first = builder.gep(data, [builder.mul(row, ir.Constant(row.type, WIDTH))])
         vector = ir.VectorType(ir.IntType(8), WIDTH)
         codes = builder.load(builder.bitcast(first, vector.as_pointer()), align=1)
-        return builder.sitofp(codes, _VECTOR)
+        return builder.sitofp(codes, VECTOR)
 
-    return _lane(array, types.intp), emit
+    return LANE(array, types.intp), emit
 
 
 @intrinsic
@@ -328,7 +328,7 @@ def _store_codes(typing_context: Any, array: Any, row: Any, lane: Any) -> Any:
         builder.store(codes, builder.bitcast(first, vector.as_pointer()), align=1)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, _lane), emit
+    return types.void(array, types.intp, LANE), emit
 
 
 @intrinsic
@@ -336,7 +336,7 @@ def _first(typing_context: Any, lane: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.extract_element(args[0], cgutils.int32_t(0))
 
-    return types.float64(_lane), emit
+    return types.float64(LANE), emit
 
 
 @intrinsic
@@ -346,7 +346,7 @@ def _any_greater(typing_context: Any, a: Any, b: Any) -> Any:
         together = builder.bitcast(flags, ir.IntType(WIDTH))
         return builder.icmp_unsigned("!=", together, ir.Constant(ir.IntType(WIDTH), 0))
 
-    return types.boolean(_lane, _lane), emit
+    return types.boolean(LANE, LANE), emit
 
 
 # Square root, absolute value and nearest whole number (halves to even) in every lane.
@@ -368,3 +368,24 @@ store_codes = cast("Callable[[Codes, int, Lane], None]", _store_codes)
 first = cast("Callable[[Lane], float]", _first)
 # Whether a > b in any lane.
 any_greater = cast("Callable[[Lane, Lane], bool]", _any_greater)
+
+
+def _extreme(name: str) -> Any:
+    @intrinsic
+    def function(typing_context: Any, a: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.FunctionType(ir.DoubleType(), [VECTOR])
+            full_name = f"llvm.vector.reduce.{name}.v{WIDTH}f64"
+            reduce = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+                builder.module, kind, full_name
+            )
+            return builder.call(reduce, args, fastmath=("nnan",))
+
+        return types.float64(LANE), emit
+
+    return function
+
+
+# The largest and the smallest of the lanes, none of which may be NaN.
+largest = cast("Callable[[Lane], float]", _extreme("fmax"))
+smallest = cast("Callable[[Lane], float]", _extreme("fmin"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .elementary import exp, log, normal_cdf
+from .elementary import INVERSE_SQRT_2PI, exp, expm1, log
 from .jit import kernel
 
 if TYPE_CHECKING:
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from .jit import Codes, Floats, Indices
 
-BASE_NODES = 50  # mesh intervals at level 0; doubled by every level
-BASE_STEPS = 10  # time steps at level 0 of a family with one expiry
+BASE_NODES = 24  # mesh intervals at level 0; doubled by every level
+BASE_STEPS = 4  # time steps at level 0 of a family with one expiry
 SPAN = 4.0  # ratio of expiries that one mesh serves
 SPAN_SLICES = 64  # expiries that one mesh serves at most, so that a family of many fits in memory
-START_STEPS = 10  # least steps at level 0 up to the first expiry
+REACH_STEPS = 2  # of Newton's method
+REACH_MARGIN = 0.01  # deviations that it may have missed by
+START_STEPS = 4  # least steps at level 0 up to the first expiry
 
 
 class Options(NamedTuple):
@@ -90,16 +92,56 @@ def _mark_spans(offsets: Indices, expiries: Floats, firsts: NDArray[np.bool_]) -
 
 
 @kernel
-def _passage(distance: float, drift: float, time: float) -> float:
-    """Return the chance that Brownian motion with this drift falls by `distance` within `time`."""
+def _mills(z: float) -> float:
+    """Bound the normal tail from z >= 0 on, over the density there (Sampford 1953)."""
+    return 4.0 / (3.0 * z + float(np.sqrt(z * z + 8.0)))
+
+
+@kernel
+def _log_passage(distance: float, drift: float, time: float) -> float:
+    """Bound ln of the chance that Brownian motion with drift falls by `distance` within `time`."""
     if distance <= 0.0:
-        return 1.0
-    root = np.sqrt(time)
-    direct = normal_cdf((-distance - drift * time) / root)
-    reflected = normal_cdf((-distance + drift * time) / root)
-    if reflected > 0.0:
-        reflected *= exp(min(-2.0 * drift * distance, 700.0))
-    return min(direct + reflected, 1.0)
+        return 0.0
+    root = float(np.sqrt(time))
+    direct, reflected = (distance + drift * time) / root, (distance - drift * time) / root
+    if direct <= 0.0:
+        return 0.0
+    if reflected <= 0.0:
+        return -2.0 * drift * distance  # the chance at any time
+    tails = _mills(direct) + _mills(reflected)
+    return min(-0.5 * direct * direct + log(INVERSE_SQRT_2PI * tails), 0.0)
+
+
+@kernel
+def _reach(start: float, drift: float, time: float, wrong: float, slack: float) -> float:
+    """Return how far up a mesh must reach so that its end's value moves none from `start` down.
+
+    The chance to get there times that to come back to 0, or e**wrong if that is more, must not
+    exceed e**slack.
+    """
+    root = float(np.sqrt(time))
+    # Without the powers before the exponentials; with them, Newton's method.
+    middle = 0.5 * start + drift * time
+    both = -slack * time - middle * middle
+    way = np.sqrt(both) if both >= middle * middle else np.sqrt(-2.0 * slack * time) - abs(middle)
+    x = 0.5 * start + float(way)
+    if wrong > slack:
+        x = max(x, start + drift * time + float(np.sqrt(2.0 * (wrong - slack) * time)))
+    x = max(x, min(root, 1.0) / 16.0)
+    for _ in range(REACH_STEPS):
+        back = _log_passage(x, drift, time)
+        excess = max(back, wrong) + _log_passage(x - start, -drift, time) - slack
+        slope = max((x - start) / root - drift * root, 0.0)
+        if back > wrong:
+            slope += max(x / root + drift * root, 0.0)
+        x = max(x + root * excess / max(slope, 1.0), min(root, 1.0) / 16.0)
+    step = REACH_MARGIN * min(root, 1.0)
+    while True:
+        excess = max(_log_passage(x, drift, time), wrong) - slack
+        if excess + _log_passage(x - start, -drift, time) <= 0.0:
+            return x
+        x += step
+        step *= 1.5
 
 
 @kernel
@@ -123,23 +165,12 @@ def _domain(
     the third value says that the left edge is there.
     """
     mu = a - b - 0.5
-    step = min(np.sqrt(time), 1.0) / 16.0
-    start = max(high, 0.0)
-    right = step
-    while _passage(right, mu, time) * _passage(right - start, -mu, time) > slack:
-        step *= 1.05
-        right += step
-    step = min(np.sqrt(time), 1.0) / 16.0
-    start = min(low, 0.0)
-    left = -step
-    premium = 1.0 - exp(-a * time) if american and a > 0.0 else 0.0
-    floor = _perpetual_boundary(a, b) if american and a > 0.0 else -np.inf
-    while left > floor:
-        wrong = max(_passage(-left, -mu, time), premium)
-        if wrong * _passage(start - left, mu, time) <= slack:
-            break
-        step *= 1.05
-        left -= step
+    log_slack = log(slack)
+    right = _reach(max(high, 0.0), mu, time, -np.inf, log_slack)
+    exercised = american and a > 0.0
+    premium = log(-expm1(-a * time)) if exercised else -np.inf
+    floor = _perpetual_boundary(a, b) if exercised else -np.inf
+    left = -_reach(-min(low, 0.0), -mu, time, premium, log_slack)
     return max(left, floor), right, left <= floor
 
 

@@ -12,11 +12,17 @@ from .jit import kernel
 from .mesh import Options, Problems
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .jit import Codes, Floats, Indices
 
+TOP_LEVEL = 8  # 6145 nodes, 1024 steps
 STENCIL = 6  # nodes of the interpolating polynomial
-SAFETY = 0.6  # the error over the largest difference of extrapolations nearby
-NEARBY = 12  # nearby is this part of the mesh, to either side
+# The error over the largest difference of extrapolations nearby. A European option's have no
+# boundary whose place between nodes matters, and converge faster.
+SAFETY = 0.5
+EUROPEAN_SAFETY = 0.2
+NEARBY = 24  # nearby is this part of the mesh, to either side
 PECLET = 2.0  # drift times node spacing from which central differences may ring
 DEVIATIONS = 1.0  # the coarsest node spacing that resolves a payoff, in standard deviations
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
@@ -27,11 +33,11 @@ FORWARD_SLOPE = (-137.0 / 60.0, 5.0, -5.0, 10.0 / 3.0, -1.25, 0.2)
 class Surfaces(NamedTuple):
     """The solutions of families at their E expiries, one slice each.
 
-    Slice e is on a mesh of sizes[e] nodes from left[e] on, spacing[e] apart, and starts at
-    ``values[starts[e]]``: node after node, each with u, its error and, where asked, its
-    derivatives in a and b: `fields` numbers. `exercised` says that all below the mesh is,
-    `boundary` is the exercise boundary, `first` the first node above it, and `square` the part of
-    the time value there that is quadratic in the way from the boundary. Shapes (E,).
+    Slice e is on a mesh of sizes[e] nodes from left[e] on, spacing[e] apart, as far as the family's
+    bounds ask for it. It starts at ``values[starts[e]]``: node after node, each with u, its error
+    and, where asked, its derivatives in a and b: `fields` numbers. `exercised` says that all below
+    the mesh is, `boundary` is the exercise boundary, `first` the first node above it, and `square`
+    the part of the time value there that is quadratic in the way from the boundary. Shapes (E,).
     """
 
     left: Floats
@@ -71,36 +77,68 @@ def _locate_boundary(
 
 
 @kernel
-def _errors(coarse: Floats, medium: Floats, first: int, surface: Floats, room: Floats) -> None:
-    """Write the error of an extrapolated slice: its difference from the next coarser one, nearby.
+def _differences(
+    coarse: Floats,
+    medium: Floats,
+    start: int,
+    stop: int,
+    lowest: int,
+    highest: int,
+    surface: Floats,
+    room: Floats,
+) -> None:
+    """Write to `room`, from `start` to `stop`, how an extrapolation differs from the coarser one.
 
-    The coarser one is interpolated where it has no node. Below the boundary, beside it and at the
-    ends of the mesh only common nodes count.
+    The coarser one is interpolated where it has no node. Outside `lowest` to `highest`, and less
+    than five nodes inside, only common nodes count.
     """
-    size = len(surface)
-    for i in range(0, size, 2):
+    for i in range(max(start - 5, 0) // 2 * 2, min(stop + 5, highest) + 1, 2):
         room[i] = medium[i] + (medium[i] - coarse[i // 2]) / 3.0
-    for i in range(1, size, 2):
+    for i in range(start // 2 * 2 + 1, stop + 1, 2):
         room[i] = surface[i, 0]
-        if first + 5 <= i <= size - 6:
+        if lowest + 5 <= i <= highest - 5:
             room[i] = (
                 150.0 * (room[i - 1] + room[i + 1])
                 - 25.0 * (room[i - 3] + room[i + 3])
                 + 3.0 * (room[i - 5] + room[i + 5])
             ) / 256.0
-    for i in range(size):
+    for i in range(start, stop + 1):
         room[i] = abs(surface[i, 0] - room[i])
-    reach = size // NEARBY
-    for i in range(size):
-        largest = 0.0
-        for k in range(max(i - reach, 0), min(i + reach + 1, size)):
-            largest = max(largest, room[k])
-        surface[i, 1] = SAFETY * largest
+
+
+@kernel
+def _extrapolate_slice(
+    base: int, top: int, kink: int, american: bool, x: float, h: float, medium: Floats,
+    fine: Floats, surface: Floats,
+) -> int:  # fmt: skip
+    """Write nodes `base` to `top` of the extrapolation of two slices; `x` is ln(S/K) at `base`.
+
+    Returns the first node above the exercise boundary, `base` if there is none from there on.
+    """
+    first = base
+    asset, up = exp(x), exp(h)
+    for i in range(base, top + 1):
+        for k in range(fine.shape[1]):
+            m, n = medium[i, k], fine[2 * i, k]
+            surface[i, k if k == 0 else k + 1] = n + (n - m) / 3.0
+        if american and i < kink:
+            payoff = 1.0 - asset
+            if medium[i, 0] <= payoff + ROUNDING:
+                # The medium mesh exercises here: nothing to extrapolate from.
+                for k in range(fine.shape[1]):
+                    surface[i, k if k == 0 else k + 1] = fine[2 * i, k]
+            surface[i, 0] = max(surface[i, 0], payoff)
+            exercised = fine[2 * i, 0] <= payoff + ROUNDING
+            if first == i and (exercised or (i > base and surface[i, 0] == payoff)):
+                first = i + 1
+            asset *= up
+    return first
 
 
 @kernel
 def extrapolate(
     level: int,
+    tolerance: float,
     chosen: Indices,
     options: Options,
     problems: Problems,
@@ -108,73 +146,103 @@ def extrapolate(
     coarse: Floats,
     medium: Floats,
     fine: Floats,
+    surfaces: Surfaces,
     values: Floats,
-    boundary: Floats,
-    first: Indices,
-    square: Floats,
-) -> Floats:
+    done: NDArray[np.bool_],
+) -> int:
     """Combine three levels running, the last `level`, into one solution with its error.
+
+    Only what the family's bounds can ask for is looked at, and kept.
 
     Parameters
     ----------
-    level, chosen, options, problems
+    level, tolerance, chosen, options, problems
         `chosen` are the families solved; `row_offsets`, shape (len(chosen) + 1,), delimits their
-        slices.
+        slices. A family is done when its error inside its bounds, per unit of strike, is at most
+        `tolerance`; it is not where the coarsest mesh is too coarse for the drift or the first
+        expiry.
     coarse, medium, fine
         shapes (slices, nodes, 1 or 3), from `march`.
-    values, boundary, first, square
-        written: shape (slices, medium nodes, 2 or 4) and (slices,), as in `Surfaces`.
+    surfaces
+        written where a family is done, but for `values`, with starts as in the next.
+    values
+        written: the slices of the families done, one after the other.
+    done
+        written, shape (len(chosen),).
 
     Returns
     -------
-    Each family's largest error inside its bounds, per unit of strike; infinite where the coarsest
-    mesh is too coarse for the drift or the first expiry. Shape (len(chosen),).
+    How many numbers of `values` are taken.
     """
     size = medium.shape[1]
-    worst = np.zeros(len(chosen))
+    reach = size // NEARBY
     room = np.empty(size)
+    surface = np.empty((size, surfaces.fields))
+    taken = 0
     for place in range(len(chosen)):
         f = chosen[place]
         h = problems.width[f] / (1 << (level - 1))
         left, a, b = problems.left[f], problems.a[f], problems.b[f]
         kink = problems.left_nodes[f] << (level - 1)
-        shortest = options.expiries[options.expiry_offsets[f]]
-        deviation = options.sigma[f] * np.sqrt(shortest)
+        american = options.american[f] != 0
+        safety = SAFETY if american else EUROPEAN_SAFETY
+        begun = options.expiry_offsets[f]
+        deviation = options.sigma[f] * np.sqrt(options.expiries[begun])
         blind = 2.0 * h > DEVIATIONS * deviation
-        if blind or abs(a - b - 0.5) * 2.0 * h > PECLET:
-            worst[place] = np.inf
-        lowest = max(int((problems.low[f] - left) / h) - 1, 0)
-        highest = min(int((problems.high[f] - left) / h) + 2, size - 1)
+        worst = np.inf if blind or abs(a - b - 0.5) * 2.0 * h > PECLET else 0.0
+        if worst > tolerance and level < TOP_LEVEL:
+            done[place] = False
+            continue
+        lowest = min(max(int((problems.low[f] - left) / h) - 1, 0), size - 1)
+        highest = min(max(int((problems.high[f] - left) / h) + 2, 0), size - 1)
+        start, stop = max(lowest - reach, 0), min(highest + reach, size - 1)
+        base, top = max(start - STENCIL, 0), min(stop + STENCIL, size - 1)
+        before = taken
         for row in range(row_offsets[place], row_offsets[place + 1]):
-            for i in range(size):
-                for k in range(fine.shape[2]):
-                    m, n = medium[row, i, k], fine[row, 2 * i, k]
-                    values[row, i, k if k == 0 else k + 1] = n + (n - m) / 3.0
-            boundary[row], first[row], square[row] = -np.inf, 0, 0.0
-            if options.american[f] != 0:
-                for i in range(kink):
-                    payoff = 1.0 - exp(left + i * h)
-                    if medium[row, i, 0] <= payoff + ROUNDING:
-                        # The medium mesh exercises here: nothing to extrapolate from.
-                        for k in range(fine.shape[2]):
-                            values[row, i, k if k == 0 else k + 1] = fine[row, 2 * i, k]
-                    values[row, i, 0] = max(values[row, i, 0], payoff)
-                    exercised = fine[row, 2 * i, 0] <= payoff + ROUNDING
-                    if first[row] == i and (exercised or (i > 0 and values[row, i, 0] == payoff)):
-                        first[row] = i + 1
-                if first[row] > 0:
-                    boundary[row], square[row] = _locate_boundary(
-                        values[row], first[row], left, h, a, b
-                    )
-            _errors(coarse[row, :, 0], medium[row, :, 0], first[row], values[row], room)
-            if blind:
-                # Meshes that miss the kink agree with each other: count all that it is worth.
-                values[row, :, 1] += deviation
+            e = begun + row - row_offsets[place]
+            first = _extrapolate_slice(
+                base, top, kink, american, left + base * h, h, medium[row], fine[row], surface
+            )
+            end = top
+            boundary, square = -np.inf, 0.0
+            if first > top:
+                boundary = left + top * h
+            elif first > base or (american and base == 0 and first > 0):
+                end = min(max(top, first + 2 * STENCIL), size - 1)
+                _extrapolate_slice(
+                    top, end, kink, american, left + top * h, h, medium[row], fine[row], surface
+                )
+                boundary, square = _locate_boundary(surface, first, left, h, a, b)
+            _differences(
+                coarse[row, :, 0], medium[row, :, 0], start, stop, min(first, top),
+                size - 1, surface, room,
+            )  # fmt: skip
+            # Per unit of strike at the node, or of spot for a call: the most it is nearby.
+            scale = exp(-(left + (lowest - 1) * h)) if options.theta[f] > 0 else 1.0
+            down = exp(-h) if options.theta[f] > 0 else 1.0
+            for i in range(base, end + 1):
+                surface[i, 1] = 0.0
             for i in range(lowest, highest + 1):
-                # Per unit of strike at the node, or of spot for a call: the most it is nearby.
-                scale = exp(-(left + (i - 1) * h)) if options.theta[f] > 0 else 1.0
-                worst[place] = max(worst[place], scale * values[row, i, 1])
-    return worst
+                largest = 0.0
+                for k in range(max(i - reach, start), min(i + reach, stop) + 1):
+                    largest = max(largest, room[k])
+                # Meshes that miss the kink agree with each other: count all that it is worth.
+                surface[i, 1] = safety * largest + (deviation if blind else 0.0)
+                worst = max(worst, scale * surface[i, 1])
+                scale *= down
+            surfaces.left[e], surfaces.spacing[e] = left + base * h, h
+            surfaces.sizes[e], surfaces.starts[e] = end + 1 - base, taken
+            surfaces.exercised[e] = problems.exercised[f]
+            surfaces.boundary[e], surfaces.square[e] = boundary, square
+            surfaces.first[e] = first - base
+            for i in range(base, end + 1):
+                for k in range(surfaces.fields):
+                    values[taken] = surface[i, k]
+                    taken += 1
+        done[place] = worst <= tolerance or level == TOP_LEVEL
+        if not done[place]:
+            taken = before
+    return taken
 
 
 @kernel

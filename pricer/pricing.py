@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .families import Families
     from .plan import Plan
 
-SOLVE_SLICES = 512  # expiries, over all families, that one call of the solver keeps in memory
+SOLVE_SLICES = 2048  # expiries, over all families, that one call of the solver keeps in memory
 EVALUATE_CELLS = 32_768  # cells read off the solved surfaces at a time
 
 

@@ -14,7 +14,7 @@ from pricer.compiled import kernels
 
 kernels()  # sets up numba before the modules below import it
 
-from pricer.kernels.marching import march  # noqa: E402
+from pricer.kernels.marching import march, work_size  # noqa: E402
 from pricer.kernels.mesh import BASE_NODES, Options, Problems, prepare  # noqa: E402
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TRUNCATION = 1e-12
-TOP = 6
+FIRST, TOP = 1, 7  # levels; at level 0 four steps are too few to see an order
 CASES = {
     "European put": (-1, 0, 0.3, 0.05, 0.02, 1.0),
     "European call": (1, 0, 0.2, 0.01, 0.04, 0.5),
@@ -37,7 +37,7 @@ CASES = {
 def solutions(
     right: int, american: int, vol: float, rate: float, dividend: float, expiry: float
 ) -> list[Floats]:
-    """Return u of levels 0 to TOP on the nodes they share."""
+    """Return u of levels FIRST to TOP on the nodes they share."""
 
     def one(value: float) -> Floats:
         return np.array([value])
@@ -48,7 +48,7 @@ def solutions(
     )  # fmt: skip
     problems = Problems(*prepare(options, TRUNCATION))
     found = []
-    for level in range(TOP + 1):
+    for level in range(FIRST, TOP + 1):
         out = np.empty((1, (BASE_NODES << level) + 1, 1))
         march(
             level,
@@ -58,9 +58,10 @@ def solutions(
             problems,
             np.array([0, 1]),
             np.array([0, 1]),
+            np.empty(work_size(level)),
             out,
         )
-        found.append(out[0, :: 1 << level, 0])
+        found.append(out[0, :: 1 << (level - FIRST), 0])
     return found
 
 
@@ -73,7 +74,8 @@ def orders(found: list[Floats]) -> Floats:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_the_scheme_is_of_second_order(case: tuple[Any, ...]) -> None:
     observed = orders(solutions(*case))
-    assert (abs(observed - 2.0) < 0.3).all(), observed
+    # An American option's boundary starts as a square root, which shows between two powers of h.
+    assert (abs(observed - 2.0) < (0.1 if case[1] == 0 else 0.4)).all(), observed
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -83,7 +85,7 @@ def test_extrapolation_is_of_higher_order(case: tuple[Any, ...]) -> None:
     # The boundary's square-root start leaves less than the third order of the European case.
     assert np.mean(orders(better)) > (2.9 if case[1] == 0 else 2.1)
     raw = abs(found[3] - found[6]).max()
-    assert abs(better[2] - better[5]).max() < raw / 5
+    assert abs(better[2] - better[5]).max() < raw / (50 if case[1] == 0 else 3)
 
 
 def test_lanes_do_not_see_each_other() -> None:

@@ -223,6 +223,100 @@ def answer_of(*arguments: str) -> tuple[Any, float, float]:
     return json.loads(output), seconds, usage.ru_maxrss * unit / 1e6
 
 
+def solver_options(puts: Puts) -> Any:
+    """Return the portfolio as the solver takes it: a family an option."""
+    from pricer.compiled import kernels
+
+    kernels()
+    from pricer.kernels.mesh import Options, spans
+
+    moneyness = puts.spot / puts.strike
+    return spans(
+        Options(
+            np.full(len(puts), -1, np.int8), np.ones(len(puts), np.int8), puts.vol, puts.rate,
+            puts.dividend_yield, moneyness, moneyness, np.arange(len(puts) + 1), puts.expiry,
+        )
+    )  # fmt: skip
+
+
+def write_march() -> None:
+    """Time the march alone, every level of it, on the portfolio."""
+    puts = portfolio()
+    options = solver_options(puts)
+    from pricer.kernels.marching import march, work_size
+    from pricer.kernels.mesh import BASE_NODES, Problems, prepare
+
+    problems = Problems(*prepare(options, 2e-8))
+    order = np.argsort(problems.left_nodes, kind="stable")[: 2 * 1024 : 2]
+    steps = np.diff(problems.node_offsets)[order].mean() - 1
+    rows = []
+    for level in range(6):
+        size = (BASE_NODES << level) + 1
+        node_steps = 2 * size * steps * (1 << level) * len(order)
+        figures = [f"{size} x {steps * (1 << level):.0f}"]
+        for greeks in (False, True):
+            out = np.empty((len(order), size, 3 if greeks else 1))
+            work = partial(
+                march, level, greeks, order, options.american, problems, options.expiry_offsets,
+                np.arange(len(order)), np.empty(work_size(level)), out,
+            )  # fmt: skip
+            seconds = best_of(max(9 - level, 4), work)[0]
+            figures += [f"{seconds / len(order) * 1e6:.2f}", f"{seconds / node_steps * 1e9:.2f}"]
+        rows.append(figures)
+    head = ("mesh", "µs", "ns a node-step", "µs, greeks", "ns a node-step, greeks")
+    write("march", table(head, rows))
+
+
+def write_grid() -> None:
+    """Time solving and evaluating a grid of 2,000 cells a family, in the kernels alone."""
+    from pricer.compiled import kernels
+
+    _, finite_difference = kernels()
+    spots, strikes = np.linspace(76.0, 124.0, 20), np.linspace(70.0, 130.0, 20)
+    expiries = np.array([0.1, 0.25, 0.5, 1.0, 2.0])
+    axes = (np.array([-1.0, 1.0]), np.linspace(0.1, 0.45, 16), np.linspace(0.01, 0.06, 4),
+            np.linspace(0.005, 0.05, 4))  # fmt: skip
+    right, vol, rate, dividend = (a.reshape(-1).copy() for a in np.meshgrid(*axes, indexing="ij"))
+    spot, strike, expiry = (
+        np.tile(a.reshape(-1), len(vol))
+        for a in np.meshgrid(spots, strikes, expiries, indexing="ij")
+    )
+    each = np.arange(len(vol) + 1)
+    options = finite_difference.Options(
+        right.astype(np.int8), np.ones(len(vol), np.int8), vol, rate, dividend,
+        np.full(len(vol), spots[0] / strikes[-1]), np.full(len(vol), spots[-1] / strikes[0]),
+        each * len(expiries), np.tile(expiries, len(vol)),
+    )  # fmt: skip
+    cells = len(spot) // len(vol)
+
+    def priced(tolerance: float, greeks: bool) -> tuple[float, float, Floats]:
+        out = np.empty((8, len(spot)))
+        solve = partial(finite_difference.solve, options, tolerance, greeks)
+        solving, surfaces = best_of(3, solve)
+        read = partial(
+            finite_difference.evaluate, options, surfaces, each * cells, spot, strike, expiry, out
+        )
+        return solving, best_of(3, read)[0], out[0] / strike
+
+    truth = priced(1e-8, greeks=False)[2]
+    rows = []
+    for tolerance in (1e-4, 1e-5, 1e-6):
+        solving, reading, values = priced(tolerance, greeks=True)
+        off = 100 * abs(values - truth)
+        rows.append(
+            (
+                f"{tolerance:.0e}".replace("e-0", "e-"),
+                microseconds(solving / len(vol)),
+                f"{reading / len(spot) * 1e9:.0f}",
+                f"{len(spot) / (solving + reading):,.0f}",
+                f"{np.sqrt(np.mean(off**2)):.1e}",
+                f"{off.max():.1e}",
+            )
+        )
+    head = ("tolerance", "µs a family", "ns a cell", "cells/s", "rms", "max")
+    write("grid", f"{len(spot):,} cells in {len(vol)} families.\n\n" + table(head, rows))
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -308,11 +402,30 @@ def write_portfolio() -> None:
         "rms, trivial",
         "max, trivial",
     )
+    times = {timing.name: timing.whole for timing in (*ours, *timings)}
+    ratios = [
+        (
+            tolerance,
+            f"{times['QuantLib FdBlackScholesVanillaEngine, 400 x 400'] / alone:,.0f}",
+            f"{times['QuantLib QdFpAmericanEngine, fast'] / alone:.1f}",
+            f"{times[f'pricer, tolerance {tolerance}, all measures'] / alone:.2f}",
+        )
+        for tolerance in ("1e-3", "1e-4", "1e-5", "1e-6")
+        for alone in [times[f"pricer, tolerance {tolerance}, price alone"]]
+    ]
+    ratio_head = (
+        "tolerance",
+        "QuantLib 400 x 400 over ours",
+        "QuantLib fast over ours",
+        "all measures over price alone",
+    )
     counts = ", ".join(f"{count} at {t:.0e}".replace("e-0", "e-") for t, count in missed.items())
     write(
         "portfolio",
         f"{len(puts):,} puts, {np.count_nonzero(trivial):,} of them trivial.\n\n"
         + table(head, rows)
+        + "\nTimes over times, with set-up:\n\n"
+        + table(ratio_head, ratios)
         + f"\nRows whose tolerance was not reached: {counts}. One option a call, tolerance 1e-5, "
         f"price alone: {one_at_a_time(puts) * 1e6:,.0f} µs.\n",
     )
@@ -320,5 +433,7 @@ def write_portfolio() -> None:
 
 if __name__ == "__main__":
     write_submits()
+    write_march()
+    write_grid()
     write_portfolio()
     write_machine()
