@@ -119,8 +119,8 @@ def at_the_money(options: Options, levels: int) -> Floats:
     every, offsets = np.arange(len(options.theta)), options.expiry_offsets
     values = np.empty((levels, len(every)))
     for level in range(levels):
-        out = np.empty((len(every), (BASE_NODES << level) + 1, 1))
-        march(level, False, every, options.american, problems, offsets, offsets, out)
+        out, work = np.empty((len(every), (BASE_NODES << level) + 1, 1)), np.empty(work_size(level))
+        march(level, False, every, options.american, problems, offsets, offsets, work, out)
         values[level] = out[every, problems.left_nodes << level, 0]
     return values
 

@@ -49,7 +49,7 @@ def test_every_command_of_the_readme_works(folder: Path) -> None:
     assert len(commands) >= 9
     pricer = str(Path(sys.executable).with_name("pricer"))
     for command in commands:
-        name, *arguments = command.split()
+        name, *arguments = shlex.split(command)
         assert name == "pricer"
         assert run([pricer, *arguments], folder) or "--output" in arguments
     assert (folder / "prices.csv").read_text().startswith("row,id,")
@@ -60,7 +60,7 @@ def test_every_command_on_aws_of_the_readme_works(folder: Path) -> None:
     commands = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(commands) >= 5
     pricer = str(Path(sys.executable).with_name("pricer"))
-    printed = [run([pricer, *command.split()[1:]], folder) for command in commands]
+    printed = [run([pricer, *shlex.split(command)[1:]], folder) for command in commands]
     _, verdict = blocks("text")
     # Seconds are those of the machine.
     expected, said = (re.sub(r"\d+ s", "N s", text) for text in (verdict.strip(), printed[0]))
@@ -88,7 +88,7 @@ def test_the_python_of_the_readme_runs(folder: Path) -> None:
 
 def test_the_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = [line.split()[1] for block in blocks("console") for line in block.splitlines()]
+    targets = [shlex.split(line)[1] for block in blocks("console") for line in block.splitlines()]
     assert targets
     for target in targets:
         assert f"\n{target}:" in makefile
