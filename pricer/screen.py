@@ -45,7 +45,7 @@ INPUTS_HIDDEN = (
 HIDDEN_NEXT = ("theta", "vega", "gamma")
 HIDDEN_LATE = ("delta",)
 # Which options these are is the last to go.
-INPUTS_HIDDEN_LATE = ("cash_dividends", "rebate", "cash", "payoff", "vol")
+INPUTS_HIDDEN_LATE = ("cash_dividends", "rebate", "cash", "payoff")
 INPUTS_HIDDEN_LAST = (
     "spot", "upper_barrier", "lower_barrier", "barrier", "touch_type", "direction", "barrier_type",
     "exercise", "type",
@@ -231,12 +231,13 @@ def _spare(columns: Table) -> str | None:
         return own[-1]
     by_row = "row" in columns
     # Without a price and its error the vol is what was asked for.
-    by_price = by_row and "error" in columns
+    priced = by_row and "error" in columns
     order = (
         *HIDDEN_FIRST,
         *INPUTS_HIDDEN * by_row,
         *HIDDEN_NEXT,
-        *INPUTS_HIDDEN_LATE * by_price,
+        *INPUTS_HIDDEN_LATE * by_row,
+        *("vol",) * priced,
         *HIDDEN_LATE,
         *INPUTS_HIDDEN_LAST * by_row,
         *HIDDEN_LAST,
