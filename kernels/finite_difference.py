@@ -75,9 +75,12 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
     for group in _groups(offsets):
         active = np.arange(group.start, group.stop)
         levels: list[Floats] = []
-        for level in range(1 if tolerance <= FINE else 0, TOP_LEVEL + 1):
+        coarsest = 1 if tolerance <= FINE else 0
+        for level in range(coarsest, TOP_LEVEL + 1):
             rows = np.concatenate(([0], np.cumsum(slices[active])))
-            shape = (rows[-1], (BASE_NODES << level) + 1, channels)
+            # The coarsest mesh serves the error alone, and that is the price's.
+            derived = greeks and level > coarsest
+            shape = (rows[-1], (BASE_NODES << level) + 1, 3 if derived else 1)
             if level not in rooms or len(rooms[level]) < rows[-1]:
                 rooms[level] = np.empty(shape)
             levels.append(rooms[level][: rows[-1]])
@@ -85,7 +88,7 @@ def solve(options: Options, tolerance: float, greeks: bool) -> Surfaces:
             # Lanes side by side whose boundaries are, too, share more of the work.
             order = np.argsort(problems.left_nodes[active], kind="stable")
             march(
-                level, greeks, active[order], parts.american, problems, offsets, rows[order], work,
+                level, derived, active[order], parts.american, problems, offsets, rows[order], work,
                 levels[-1],
             )  # fmt: skip
             if len(levels) < 3:
