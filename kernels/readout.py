@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
 SMOOTH_SAFETY = 0.2
-DATES_SAFETY = 0.4  # with dividends, or exercise on dates
+DIVIDEND_SAFETY = 0.3
+DATES_SAFETY = 0.4  # with exercise on dates
 ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
 SKEWED_SAFETY = 0.75  # with a kink between nodes, or with dividends and exercise at all times
 BARRIER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not an end of the mesh
@@ -93,8 +94,10 @@ def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
         safety = max(safety, ROUGH_SAFETY)
     for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
         drops = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
-        if drops or contracts.event_exercise[e] != 0:
-            safety = max(safety, SKEWED_SAFETY if american else DATES_SAFETY)
+        if drops:
+            safety = max(safety, SKEWED_SAFETY if american else DIVIDEND_SAFETY)
+        if contracts.event_exercise[e] != 0:
+            safety = max(safety, DATES_SAFETY)
     return safety
 
 
