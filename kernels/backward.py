@@ -137,7 +137,7 @@ def _happen(
         lanes.worth[2, j] += lanes.worth[1, j] * cash
     alpha, level = lanes.exercise[0, j], lanes.exercise[1, j]
     if contracts.event_exercise[at] != 0 or (pays and contracts.american[f] != 0):
-        exercise(alpha, level, h, spots, others if knocks_in else values)
+        exercise(alpha, level, h, spots, others if knocks_in else values, room.sides[:, j])
     if contracts.event_monitor[at] != 0 and not continuous:
         watch(
             contracts, f, mesh.lower_row[f], mesh.upper_row[f], alpha, level, lanes.worth[0, j],

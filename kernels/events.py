@@ -151,26 +151,43 @@ def dividend(
 
 
 @kernel
-def exercise(alpha: float, level: float, h: float, spots: Floats, u: Floats) -> None:
+def _crossing(gaps: Floats, i: int) -> tuple[float, float, float]:
+    """Find where the cubic through gaps[i - 2] to gaps[i + 1] is 0 between its middle nodes.
+
+    Returns the place, counted from node i - 1, and the first two derivatives per node there.
+    """
+    a, b, c, d = gaps[i - 2], gaps[i - 1], gaps[i], gaps[i + 1]
+    square = 0.5 * (a - 2.0 * b + c)
+    cube = (d - 3.0 * c + 3.0 * b - a) / 6.0
+    slope = 0.5 * (c - a) - cube
+    place = b / (b - c)
+    for _ in range(3):
+        rise = slope + (2.0 * square + 3.0 * cube * place) * place
+        if rise * (c - b) <= 0.0:
+            return b / (b - c), c - b, 0.0
+        place -= (b + (slope + (square + cube * place) * place) * place) / rise
+        place = min(max(place, 0.0), 1.0)
+    rise = slope + (2.0 * square + 3.0 * cube * place) * place
+    return place, rise, 2.0 * square + 6.0 * cube * place
+
+
+@kernel
+def exercise(alpha: float, level: float, h: float, spots: Floats, u: Floats, gaps: Floats) -> None:
     """Let the holder exercise into alpha s + level: the larger of the two at each node.
 
-    Where the two cross between nodes those beside are averaged.
+    Where the two cross between nodes those beside are averaged. `gaps` is overwritten.
     """
     n = len(u) - 1
-    before = u[0] - (alpha * spots[0] + level)
-    if before < 0.0:
-        u[0] -= before
-    for i in range(1, n + 1):
-        gap = u[i] - (alpha * spots[i] + level)
-        if gap < 0.0:
-            u[i] -= gap
-        if (gap < 0.0) != (before < 0.0) and gap != before:
-            part = before / (before - gap)
-            place = i - 1 + part
-            # The gap that is cut off grows from 0 at the crossing, with this slope.
-            slope = abs(gap - before) / h
-            blur(u, place, h, 1.0 if gap < 0.0 else -1.0, 0.0, slope, 0.0)
-        before = gap
+    for i in range(n + 1):
+        gaps[i] = u[i] - (alpha * spots[i] + level)
+        if gaps[i] < 0.0:
+            u[i] -= gaps[i]
+    for i in range(2, n):
+        if (gaps[i] < 0.0) != (gaps[i - 1] < 0.0):
+            # What is cut off grows from 0 at the crossing.
+            place, slope, bend = _crossing(gaps, i)
+            inwards = 1.0 if gaps[i] < 0.0 else -1.0
+            blur(u, i - 1 + place, h, inwards, 0.0, abs(slope) / h, -bend / (h * h))
 
 
 @kernel

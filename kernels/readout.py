@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
 SMOOTH_SAFETY = 0.2
+DIVIDEND_SAFETY = 0.3
 DATES_SAFETY = 0.4  # with exercise on dates
-ROUGH_SAFETY = 0.7  # with exercise at all times, dividends, a knock-in, or a kink between nodes
-ROUGHER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not an end of the mesh
-SKEWED_SAFETY = 3.0  # with exercise at all times and a kink between nodes
+ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
+SKEWED_SAFETY = 0.75  # with a kink between nodes, or with dividends and exercise at all times
+BARRIER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not an end of the mesh
+SKEWED_EXERCISE_SAFETY = 3.0  # with exercise at all times and a kink between nodes
 NEARBY = 24  # nearby is about this part of the mesh, to either side
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
 
@@ -81,19 +83,21 @@ def _integral(contracts: Contracts, f: int, values: Floats, time: float) -> floa
 @kernel
 def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
     """Return the factor of family f's error."""
-    if contracts.american[f] != 0:
-        if mesh.skewed[f] != 0:
-            return SKEWED_SAFETY
-        meets = mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0
-        return ROUGHER_SAFETY if meets else ROUGH_SAFETY
-    safety = SMOOTH_SAFETY
-    if mesh.skewed[f] != 0 or contracts.knock[f] == KNOCKS_IN:
-        safety = ROUGH_SAFETY
+    american = contracts.american[f] != 0
+    skewed = mesh.skewed[f] != 0
+    if american and skewed:
+        return SKEWED_EXERCISE_SAFETY
+    if american and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0):
+        return BARRIER_SAFETY
+    safety = SKEWED_SAFETY if skewed else SMOOTH_SAFETY
+    if american or contracts.knock[f] == KNOCKS_IN:
+        safety = max(safety, ROUGH_SAFETY)
     for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
+        drops = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
+        if drops:
+            safety = max(safety, SKEWED_SAFETY if american else DIVIDEND_SAFETY)
         if contracts.event_exercise[e] != 0:
             safety = max(safety, DATES_SAFETY)
-        if contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0:
-            safety = ROUGH_SAFETY
     return safety
 
 

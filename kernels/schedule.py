@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .claims import Contracts
+from .claims import KNOCKS_OUT, Contracts
+from .elementary import log
 from .jit import kernel
 
 if TYPE_CHECKING:
     from .jit import Floats, Indices
 
-BASE_STEPS = 10  # steps at level 0 of a family without events
+BASE_STEPS = 10  # steps at level 0 of a family without events, at least
+MOST_STEPS = 80  # and at most, in a corridor that is left soon
 START_STEPS = 10  # least steps at level 0 up to the first expiry of several
 EVENT_STEPS = 2  # least steps at level 0 between two events
 SAME_DATE = 1e-12  # of the last expiry: times closer than this are one
@@ -37,6 +39,30 @@ class Schedule(NamedTuple):
 
 
 @kernel
+def base_steps(contracts: Contracts, f: int) -> int:
+    """Return how many steps span family f's time: more where a corridor empties within it.
+
+    Between two barriers watched continuously what is left decays at a rate of pi^2 / 2 times the
+    variance over the squared width.
+    """
+    steps = BASE_STEPS
+    lower, upper = contracts.lower[f], contracts.upper[f]
+    is_corridor = contracts.knock[f] == KNOCKS_OUT and contracts.continuous[f] != 0
+    if is_corridor and lower > 0.0 and upper < np.inf:
+        width = log(upper / lower)
+        begin = variance = 0.0
+        total = contracts.expiries[contracts.expiry_offsets[f + 1] - 1]
+        for g in range(contracts.segment_offsets[f], contracts.segment_offsets[f + 1]):
+            end = min(contracts.segment_ends[g], total)
+            variance += contracts.sigma[g] * contracts.sigma[g] * (end - begin)
+            begin = end
+        decay = 0.5 * np.pi * np.pi * variance / (width * width)
+        while steps < 4.0 * decay and steps < MOST_STEPS:
+            steps *= 2
+    return steps
+
+
+@kernel
 def schedule(
     contracts: Contracts, f: int
 ) -> tuple[Floats, Floats, Floats, Indices, Indices, Indices, int]:
@@ -48,7 +74,7 @@ def schedule(
     same = SAME_DATE * total
     anchors, starts, stops = [0.0][:0], [0.0][:0], [0.0][:0]
     segments, events, slices = [0][:0], [0][:0], [0][:0]
-    widest = np.sqrt(total) / BASE_STEPS
+    widest = np.sqrt(total) / base_steps(contracts, f)
     e, g, x = len(times) - 1, len(ends) - 1, 0
     first_event = -1
     if e >= 0 and total - times[e] <= same:

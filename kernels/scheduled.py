@@ -26,7 +26,7 @@ from .backward import BUMPS, RATE_BUMP, march, sigma_bump
 from .claims import Contracts, merge_segments
 from .layout import Mesh, mesh
 from .readout import Surfaces, differentiate, evaluate, extrapolate
-from .schedule import Schedule, schedule
+from .schedule import Schedule, base_steps, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +183,7 @@ def _groups(parts: Contracts, base: Mesh) -> Iterator[Indices]:
         events = slice(parts.event_offsets[f], parts.event_offsets[f + 1])
         key = (
             int(base.intervals[f]),
+            base_steps(parts, f),
             int(parts.american[f]),
             int(parts.knock[f]) == 2,
             int(parts.continuous[f]),
