@@ -218,6 +218,9 @@ def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...
         else np.broadcast_to(a, shape).reshape(-1)
         for name, a in arrays.items()
     }
+    if "exercise_dates" in flat and not (flat["exercise"] == WORDS["exercise"]["bermudan"]).any():
+        got = " and ".join(words_by_code("exercise")[c] for c in _distinct(flat["exercise"]))
+        raise SpecError(f'exercise_dates: need exercise = "bermudan", got {got}')
     if "cash_dividends" not in flat:
         del flat["dividend_model"]
     flat["type"] = np.broadcast_to(np.int8(TYPES[kind]), count)

@@ -80,7 +80,9 @@ class Claims:
 
 def _ratio(a: Floats, b: Floats) -> Floats:
     """Return a / b to 46 bits, so that ratios which are equal but for rounding are equal."""
-    mantissa, exponent = np.frexp(a / b)
+    # Cells that are invalid are among them.
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        mantissa, exponent = np.frexp(a / b)
     ratio: Floats = np.ldexp(np.rint(mantissa * 2.0**46), exponent - 46)
     return ratio
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .claims import OUT, claims_of
+from .claims import ASSET_AT_EXPIRY, ASSET_AT_HIT, CASH_AT_HIT, OUT, claims_of
 from .compiled import kernels
 from .contracts import DEFAULT_TOLERANCE, MEASURES, Status
 from .methods import (
@@ -241,8 +241,8 @@ def evaluate(solution: Solution, cells: Cells, offsets: Indices) -> Prices:
     failed = ~np.isfinite(out[0] + out[-1])
     if failed.any():
         out[:, failed] = np.nan
-        status[failed] = Status.invalid
-        status[valid & failed & np.isin(codes, (UNSUPPORTED, SCHEDULED))] = Status.unsupported
+        unpriced = valid & np.isin(codes, (UNSUPPORTED, SCHEDULED)) & (status != Status.invalid)
+        status[failed] = np.where(unpriced[failed], Status.unsupported, Status.invalid)
         method[failed] = INVALID
     rows = zip(black_scholes.ROWS, out, strict=True)
     asked = (*settings.measures, "error")
@@ -309,10 +309,13 @@ def _price_special(
     spot, expiry = cells.spot, cells.expiry
     ended = (spot <= claims.lower) | (spot >= claims.upper)
     ended &= (claims.knock == OUT) & (claims.continuous > 0)
-    marched = valid & (codes == SCHEDULED) & ~ended & (expiry > 0) & (spot > 0)
-    closed = valid & (~marched) & ((codes == CLOSED) | ended | (expiry == 0))
+    left, paid = solution.world[4:6, family]
+    spent = valid & (claims.escrowed > 0) & (expiry > 0) & (left * spot < paid * claims.unit)
+    status[spent] = Status.invalid
+    marched = valid & (codes == SCHEDULED) & ~ended & ~spent & (expiry > 0) & (spot > 0)
+    closed = valid & ~marched & ~spent & ((codes == CLOSED) | ended | (expiry == 0))
     if closed.any():
-        _closed_claims(solution, cells, claims, family, closed, out)
+        _closed_claims(solution, cells, claims, family, closed, ended, out)
         method[closed] = ANALYTIC
     if marched.any():
         (scheduled,) = kernels("scheduled")
@@ -329,22 +332,33 @@ def _closed_claims(
     claims: Claims,
     family: Indices,
     where: Booleans,
+    ended: Booleans,
     out: Floats,
 ) -> None:
     """Write the closed form of the claims `where` to their columns of `out`, shape (8, n).
 
     With curves and dividends the spot at expiry is lognormal all the same: of their averages, and
     of the spot less what is paid until then. Its derivatives follow by the chain rule, theta from
-    the differential equation.
+    the differential equation. Those that have `ended` beyond a barrier are the spot of now, or
+    cash, whatever is paid later; shares delivered at expiry miss it.
     """
     (knock,) = kernels("knock")
     rate, dividend_yield, vol, vol_slope, left, paid, paid_slope = solution.world[:, family[where]]
     now_vol, now_rate, now_yield = solution.now[:, family[where]]
     spot, expiry, unit = (a[where] for a in (cells.spot, cells.expiry, claims.unit))
+    owed = {name: getattr(claims, name)[where] for name in PAYOFF_FIELDS}
+    beyond = ended[where]
+    decided = beyond & (owed["timing"] != ASSET_AT_EXPIRY)
+    left, paid, paid_slope = (
+        np.where(decided, rest, row) for rest, row in ((1.0, left), (0.0, paid), (0.0, paid_slope))
+    )
     live = expiry > 0.0
     state = np.where(live, left * spot - paid * unit, spot)
     part = np.empty((len(out), len(spot)))
-    owed = {name: getattr(claims, name)[where] for name in PAYOFF_FIELDS}
+    # Neither what is paid until expiry nor the drift takes a spot back across the barrier.
+    over = beyond & (spot >= owed["upper"])
+    owed["lower"][over] = 0.0
+    owed["upper"][over] = np.minimum(state, owed["upper"])[over]
     # What is watched on dates alone comes here only at expiry, when no date is left.
     unwatched = claims.continuous[where] == 0
     owed["lower"] = np.where(unwatched, 0.0, owed["lower"])
@@ -357,6 +371,7 @@ def _closed_claims(
     part[:, state < 0.0] = np.nan
     moved = live & ((paid != 0.0) | (left != 1.0) | (vol_slope != 1.0))
     moved |= live & ((now_vol != vol) | (now_rate != rate) | (now_yield != dividend_yield))
+    moved &= ~(beyond & np.isin(owed["timing"], (CASH_AT_HIT, ASSET_AT_HIT)))
     price, delta, gamma = part[0], part[1].copy(), part[2].copy()
     theta = now_rate * price - (now_rate - now_yield) * state * delta
     theta -= 0.5 * now_vol * now_vol * state * state * gamma + delta * now_rate * paid * unit

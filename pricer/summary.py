@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .claims import paid_cash
 from .contracts import TYPES, Status, inputs_of
 from .methods import UNSUPPORTED_REASONS, why_unsupported
 
@@ -194,7 +195,9 @@ def _reason(status: Status, cell: Cells) -> str:
         case Status.invalid:
             # The value itself is in the example; without it, equal faults are one reason.
             parts = (f"{fault.name} {fault.rule}" for fault in cell.faults())
-            return "; ".join(parts) or "has no finite price"
+            spent = paid_cash(cell)[0] and cell.dividend_model[0]
+            without = "has escrowed dividends worth more than the spot"
+            return "; ".join(parts) or (without if spent else "has no finite price")
         case Status.tolerance:
             return "not reached within the work limit"
         case Status.unsupported:

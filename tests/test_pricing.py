@@ -11,7 +11,21 @@ import numpy as np
 import pytest
 
 import pricer
-from pricer import MEASURES, Dates, Grid, Market, MissingDependencyError, SpecError, Status, Vanilla
+from pricer import (
+    MEASURES,
+    Barrier,
+    Curve,
+    Dates,
+    Dividends,
+    DoubleTouch,
+    Grid,
+    Market,
+    MissingDependencyError,
+    SpecError,
+    Status,
+    Touch,
+    Vanilla,
+)
 from pricer.plan import Plan
 from pricer.pricing import price_chunk
 
@@ -171,6 +185,10 @@ def test_a_market_that_cannot_be_is_refused(change: dict[str, Any], message: str
         ),
         ({"strike": -5}, "strike: must not be negative, got -5.0"),
         ({"expiry": -0.5}, "expiry: must not be negative, got -0.5"),
+        (
+            {"exercise_dates": Dates([0.5])},
+            'exercise_dates: need exercise = "bermudan", got european',
+        ),
     ],
 )
 def test_a_contract_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
@@ -315,6 +333,66 @@ def test_a_far_spot_beside_it_moves_no_price_beyond_the_error() -> None:
     assert alone.price is not None
     assert beside.price is not None
     assert abs(beside.price[0] - alone.price) <= beside.error[0] + alone.error
+
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "cash": {"cash_dividends": Dividends([0.25], [8.0])},
+    "proportional": {"proportional_dividends": Dividends([0.25], [0.08])},
+    "curve": {"rate": Curve([0.5, 1.0], [0.04, 0.06])},
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_is_knocked_out_stays_so_whatever_is_paid_later(world: str) -> None:
+    given: dict[str, Any] = {"spot": [100.0, 101.0], "vol": 0.25, "rate": 0.05}
+    market = Market(**given | WORLDS[world])
+    up: dict[str, Any] = {"barrier": 100.0, "barrier_type": "up_out", "rebate": 3.0}
+    first = WORLDS[world].get("rate", Curve([1.0], [0.05])).values[0]
+    later = 3.0 * math.exp(-0.05)
+    for exercise in ("european", "american"):
+        at_hit = pricer.price(Barrier("put", 90.0, 1.0, exercise=exercise, **up), market)
+        for name in MEASURES:
+            worth = 3.0 if name == "price" else 0.0
+            assert getattr(at_hit, name).tolist() == [worth, worth], name
+    got = pricer.price(Barrier("put", 90.0, 1.0, payment="at_expiry", **up), market)
+    assert got.price == pytest.approx([later, later], rel=1e-12)
+    assert got.theta == pytest.approx([first * later, first * later], rel=1e-12)
+    asset = pricer.price(Touch("up", 1.0, 100.0, payoff="asset_or_nothing"), market)
+    assert asset.price is not None
+    assert asset.price.tolist() == [100.0, 101.0]
+    assert pricer.price(Touch("up", 1.0, 100.0, "no_touch"), market).price == pytest.approx([0, 0])
+
+
+@pytest.mark.parametrize("world", ["cash", "proportional"])
+def test_shares_due_at_expiry_miss_the_dividends_until_then(world: str) -> None:
+    market = Market(spot=100.0, vol=0.25, rate=0.05, **WORLDS[world])
+    share = Touch("up", 1.0, 100.0, payoff="asset_or_nothing", payment="at_expiry")
+    # A call with a strike of next to nothing is the share that is delivered.
+    call = pricer.price(Vanilla("call", 1e-9, 1.0), market)
+    assert pricer.price(share, market).price == pytest.approx(call.price, abs=1e-6)
+
+
+def test_the_barrier_that_is_behind_was_first_however_strong_the_drift() -> None:
+    kinds = np.array([["upper_first"], ["lower_first"]])
+    market = Market(spot=[125.0, 70.0], vol=0.2, rate=[0.0, 0.5], dividend_yield=[0.5, 0.0])
+    first = pricer.price(DoubleTouch(1.0, 80.0, 120.0, kinds), market)
+    assert first.price is not None
+    assert first.price.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("exercise", ["european", "american"])
+def test_escrowed_dividends_worth_more_than_the_spot_are_invalid(exercise: str) -> None:
+    paid = Dividends([0.5], [50.0])
+    market = Market([40.0, 100.0], 0.2, 0.05, cash_dividends=paid, dividend_model="escrowed")
+    got = pricer.price(Vanilla("call", 100.0, 1.0, exercise), market)
+    assert got.status.tolist() == [Status.invalid, Status.ok]
+
+
+@pytest.mark.parametrize("exercise", ["european", "american"])
+def test_a_barrier_at_nothing_is_invalid_and_warns_of_nothing(exercise: str) -> None:
+    barrier = Barrier("call", 0.0, 1.0, 0.0, ["down_out", "up_in"], exercise=exercise)
+    assert pricer.price(barrier, MARKET).status.tolist() == [Status.invalid] * 2
+    assert pricer.price(Touch(["up", "down"], 1.0, 0.0), MARKET).status.tolist() == [1, 1]
 
 
 def test_a_masked_element_is_missing() -> None:
