@@ -11,7 +11,8 @@ import numpy as np
 
 from .cells import NO_TABLE
 from .columns import parse_number, words_of
-from .contracts import TABLES, TYPES, WORDS, code_of, inputs_of, suggest
+from .contracts import CURVES, TABLES, TYPES, WORDS, code_of, inputs_of, suggest
+from .dated import Curve, parse_table
 from .errors import SpecError
 from .grid import shown
 
@@ -211,10 +212,13 @@ def _equal_texts(name: str, texts: NDArray[Any], selected: Selected) -> NDArray[
     if isinstance(selected, str) and np.isnan(_numbers([selected])[0]):
         # First as it stands: a text may hold a colon or a comma.
         same |= texts == selected.strip()
+        if not same.any() and (name in TABLES or name in CURVES):
+            with suppress(SpecError):
+                same |= texts == parse_table(TABLES.get(name, Curve), selected).called
         if same.any():
             return same
     match _parsed(selected):
-        case _Range(low, high):
+        case _Range(low, high) if name not in TABLES:
             ends = _numbers([end for end in (low, high) if end is not None])
             if not np.isnan(ends).any():
                 return _between(name, _numbers(texts.tolist()), low, high)
@@ -225,6 +229,8 @@ def _equal_texts(name: str, texts: NDArray[Any], selected: Selected) -> NDArray[
                     for text in texts.tolist()
                 ]
             )
+        case _Range():
+            pass
         case wanted:
             values = _numbers(wanted)
             if not np.isnan(values).all():

@@ -269,6 +269,7 @@ ALL = {
         ("cash_dividends", "none", [0]),
         ("cash_dividends", "as announced, once", [1]),
         ("cash_dividends", "0.25:1.5;0.75:2.0", [2]),
+        ("cash_dividends", "0.25:1.50; 0.75:2", [2]),
         ("cash_dividends", ["none", "0.25:1.5;0.75:2.0"], [0, 2]),
         ("rate", "0.5:0.02;1.0:0.03", [1]),
         ("rate", 0.01, [2]),
@@ -295,7 +296,7 @@ def test_tables_select_by_label_or_text(
     ("selected", "message"),
     [
         ({"cash_dividends": "nonne"}, "cash_dividends: no row has nonne; did you mean 'none'?"),
-        ({"cash_dividends": "5:6"}, "cash_dividends: no value lies in 5:6; there are none, as ann"),
+        ({"cash_dividends": "5:6"}, "cash_dividends: no row has 5:6"),
         ({"barrier": 3}, "selection: 'barrier' is not an axis of this run"),
     ],
 )
