@@ -165,6 +165,8 @@ class Book:
         if not typed:
             _check_untyped(meanings, header, mapped or {})
             _check_given(meanings, header, valued, ("vanilla",), without)
+        elif valued and "expiry_date" not in meanings:
+            _check_given(meanings, header, valued, (), without)
         inputs, texts = _read(chain([first], parts), meanings, valued)
         if typed:
             _check_given(meanings, header, valued, inputs.kinds, without)

@@ -292,6 +292,11 @@ def test_expiry_wins_unless_a_valuation_date_is_given() -> None:
     [
         (DATED, None, "column 'expiry_date' needs the valuation date from which it counts"),
         (book_of(HEADER, ROW), "2014-06-06", "no column 'expiry_date'; a valuation date needs it"),
+        (
+            book_of(f"{HEADER},type", f"{ROW},vanilla"),
+            "2014-06-06",
+            "no column 'expiry_date'; a valuation date needs it",
+        ),
         (DATED, "6 June 2014", "valuation date: must be a date as 2014-06-21, got '6 June 2014'"),
         (DATED, "2014-13-01", "valuation date: must be a date as 2014-06-21, got '2014-13-01'"),
         (
