@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BASE_INTERVALS = 48  # mesh intervals at level 0, at least
 MOST_INTERVALS = 1600  # and at most
+MOST_BETWEEN = 8192  # where two barriers have to be nodes of a mesh that reaches beyond both
 DEVIATIONS = 2.0  # node spacing at level 0, at most, in standard deviations after a jump
 KINK_DEVIATIONS = 4.0  # and after a kink
 PECLET = 2.0  # and drift times spacing over variance
@@ -33,7 +34,7 @@ class Mesh(NamedTuple):
     `lower_row` and `upper_row` are the barriers' nodes, -1 where the mesh has none;
     `lower_end` and `upper_end` say that the mesh ends at a barrier watched continuously. Where
     the spacing resolves the shortest time between dates `coarse` is 0, else the standard
-    deviation in that time; `skewed` says that the payoff's kink is not on a node. Shapes (F,).
+    deviation in that time, or infinite where the mesh does not reach its barriers; `skewed` says that the payoff's kink is not on a node. Shapes (F,).
     """
 
     left: Floats
@@ -102,6 +103,7 @@ def mesh(
         total = contracts.expiries[last - 1]
         time, steepest, least = 0.0, 0.0, np.inf
         fastest, slowest = -np.inf, np.inf
+        nearest, farthest = np.inf, -np.inf
         begin = 0.0
         for g in range(contracts.segment_offsets[f], contracts.segment_offsets[f + 1]):
             end = min(contracts.segment_ends[g], total)
@@ -111,7 +113,11 @@ def mesh(
             least = min(least, contracts.sigma[g])
             steepest = max(steepest, abs(drift))
             fastest, slowest = max(fastest, drift), min(slowest, drift)
+            if contracts.r[g] < 0.0 and contracts.q[g] < 0.0:
+                bound = log(contracts.r[g] / contracts.q[g])
+                nearest, farthest = min(nearest, bound), max(farthest, bound)
             begin = end
+        exercised = contracts.american[f] != 0
         cash, kept, held, smallest = 0.0, 1.0, 0.0, 1.0
         shortest, after = total, total
         if last - first > 1:
@@ -124,6 +130,7 @@ def mesh(
                 if contracts.event_cash[e] > 0.0:
                     smallest = min(smallest, contracts.event_cash[e])
             kept *= 1.0 - contracts.event_proportional[e]
+            exercised = exercised or contracts.event_exercise[e] != 0
             # A watched barrier makes a jump that has to diffuse until the date before.
             before = contracts.event_times[e - 1] if e > contracts.event_offsets[f] else 0.0
             jumps = contracts.event_monitor[e] != 0 and contracts.continuous[f] == 0
@@ -142,6 +149,9 @@ def mesh(
         if is_bent(contracts, f):
             kink = log(contracts.kink[f])
             inner, outer = min(inner, kink), max(outer, kink)
+        if exercised:
+            # Of two exercise boundaries the far one starts here at expiry.
+            inner, outer = min(inner, nearest), max(outer, farthest)
         knock = contracts.knock[f]
         lower = log(contracts.lower[f]) if knock != 0 else -np.inf
         upper = log(contracts.upper[f]) if knock != 0 else np.inf
@@ -157,6 +167,8 @@ def mesh(
             bend = log(smallest)
             reach = _reach(-lowest, -lowest, -bend, -slowest, fastest, time, slack)
             left = min(left, -reach)
+        # A dividend jumps back from beyond: what lies at `outer` after all of them came from here.
+        outer = log(exp(outer) / max(kept, DEEPEST) + cash)
         begin = max(high, outer)
         right = _reach(begin, high, outer, fastest, -slowest, time, slack)
         ends = knock == KNOCKS_OUT and contracts.continuous[f] != 0
@@ -183,12 +195,12 @@ def mesh(
             width = span / n
         elif below and above:
             width = (upper - lower) / np.ceil((upper - lower) / wanted)
-            n = _rounded(min(span / width + 1.0, MOST_INTERVALS))
+            n = _rounded(min(span / width + 1.0, MOST_BETWEEN))
         elif (below or above) and bent:
             distance = abs(log(contracts.kink[f]) - first)
             if distance > LEAST_PART * width:
                 width = distance / np.ceil(distance / width)
-                n = _rounded(min(span / width + 1.0, MOST_INTERVALS))
+                n = _rounded(min(span / width + 1.0, MOST_BETWEEN))
         if lower_end[f] == 0:
             rows = n if upper_end[f] != 0 else int(np.ceil((first - left) / width))
             left = first - rows * width
@@ -198,6 +210,8 @@ def mesh(
             upper_row[f] = int(np.floor((upper - left) / width + 0.5))
         if width > 1.01 * DEVIATIONS * deviation:
             coarse[f] = deviation
+        if n * width < 0.99 * span:
+            coarse[f] = np.inf
         if bent:
             place = (log(contracts.kink[f]) - left) / width
             skewed[f] = 1 if abs(place - np.floor(place + 0.5)) > 1e-6 else 0
