@@ -222,9 +222,7 @@ def march(
                 for j in range(WIDTH):
                     at = contracts.event_offsets[families[j]] + event
                     _happen(contracts, mesh, families[j], j, at, lanes, activated, layer, room)
-            enters = m + 1 < steps and (
-                m < 0 or schedule.segment[m + 1] != schedule.segment[m]
-            )
+            enters = m + 1 < steps and (m < 0 or schedule.segment[m + 1] != schedule.segment[m])
             if enters:
                 _set_market(contracts, families, shifted, schedule.segment[m + 1], lanes)
             if event >= 0 or m < 0:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
-SMOOTH_SAFETY = 0.2
-DIVIDEND_SAFETY = 0.3
-DATES_SAFETY = 0.4  # with exercise on dates
+DATES_SAFETY = 0.2  # with dividends or exercise on dates only, which bring more steps
+SMOOTH_SAFETY = 0.25
+DIVIDEND_SAFETY = 0.3  # with dividends beside a barrier
 ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
 SKEWED_SAFETY = 0.75  # with a kink between nodes, or with dividends and exercise at all times
 BARRIER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not an end of the mesh
@@ -81,23 +81,39 @@ def _integral(contracts: Contracts, f: int, values: Floats, time: float) -> floa
 
 
 @kernel
+def _exercises_between(contracts: Contracts, f: int) -> bool:
+    """Return whether family f's holder may gain by exercise between dates: by interest or yield."""
+    if contracts.american[f] == 0:
+        return False
+    alpha, beta = contracts.alpha[f], contracts.beta[f]
+    for g in range(contracts.segment_offsets[f], contracts.segment_offsets[f + 1]):
+        if contracts.q[g] * alpha > 0.0 or contracts.r[g] * beta > 0.0:
+            return True
+    return contracts.knock[f] != 0
+
+
+@kernel
 def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
     """Return the factor of family f's error."""
-    american = contracts.american[f] != 0
+    american = _exercises_between(contracts, f)
     skewed = mesh.skewed[f] != 0
     if american and skewed:
         return SKEWED_EXERCISE_SAFETY
     if american and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0):
         return BARRIER_SAFETY
+    rough = american or contracts.knock[f] == KNOCKS_IN
     safety = SKEWED_SAFETY if skewed else SMOOTH_SAFETY
-    if american or contracts.knock[f] == KNOCKS_IN:
+    if rough:
         safety = max(safety, ROUGH_SAFETY)
     for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
         drops = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
-        if drops:
-            safety = max(safety, SKEWED_SAFETY if american else DIVIDEND_SAFETY)
-        if contracts.event_exercise[e] != 0:
-            safety = max(safety, DATES_SAFETY)
+        exercised = contracts.event_exercise[e] != 0 or (drops and contracts.american[f] != 0)
+        if drops and american:
+            safety = max(safety, SKEWED_SAFETY)
+        elif drops and contracts.knock[f] != 0:
+            safety = max(safety, DIVIDEND_SAFETY)
+        elif not (skewed or rough) and (exercised or (drops and contracts.escrowed[f] == 0)):
+            safety = DATES_SAFETY
     return safety
 
 
