@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
-DATES_SAFETY = 0.2  # with dividends or exercise on dates only, which bring more steps
+DROPS_SAFETY = 0.15  # with dividends, which bring more steps, and no exercise
+DATES_SAFETY = 0.2  # with exercise on dates only, or a knock-out
 SMOOTH_SAFETY = 0.25
-DIVIDEND_SAFETY = 0.3  # with dividends beside a barrier
+DROPS_OUT_SAFETY = 0.3  # with dividends and a knock-out
 ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
 SKEWED_SAFETY = 0.75  # with a kink between nodes, or with dividends and exercise at all times
 BARRIER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not an end of the mesh
@@ -95,26 +96,28 @@ def _exercises_between(contracts: Contracts, f: int) -> bool:
 @kernel
 def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
     """Return the factor of family f's error."""
-    american = _exercises_between(contracts, f)
-    skewed = mesh.skewed[f] != 0
-    if american and skewed:
-        return SKEWED_EXERCISE_SAFETY
-    if american and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0):
-        return BARRIER_SAFETY
-    rough = american or contracts.knock[f] == KNOCKS_IN
-    safety = SKEWED_SAFETY if skewed else SMOOTH_SAFETY
-    if rough:
-        safety = max(safety, ROUGH_SAFETY)
+    drops = dated = False
     for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
-        drops = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
-        exercised = contracts.event_exercise[e] != 0 or (drops and contracts.american[f] != 0)
-        if drops and american:
-            safety = max(safety, SKEWED_SAFETY)
-        elif drops and contracts.knock[f] != 0:
-            safety = max(safety, DIVIDEND_SAFETY)
-        elif not (skewed or rough) and (exercised or (drops and contracts.escrowed[f] == 0)):
-            safety = DATES_SAFETY
-    return safety
+        pays = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
+        drops = drops or pays
+        # The holder exercises just before a dividend, if not at other times.
+        dated = dated or contracts.event_exercise[e] != 0 or (pays and contracts.american[f] != 0)
+    skewed = mesh.skewed[f] != 0
+    if _exercises_between(contracts, f):
+        if skewed:
+            return SKEWED_EXERCISE_SAFETY
+        if mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0:
+            return BARRIER_SAFETY
+        return SKEWED_SAFETY if drops else ROUGH_SAFETY
+    if skewed:
+        return SKEWED_SAFETY
+    if contracts.knock[f] == KNOCKS_IN:
+        return ROUGH_SAFETY
+    if contracts.knock[f] == KNOCKS_OUT:
+        return DROPS_OUT_SAFETY if drops else DATES_SAFETY
+    if dated:
+        return DATES_SAFETY
+    return DROPS_SAFETY if drops and contracts.escrowed[f] == 0 else SMOOTH_SAFETY
 
 
 @kernel
