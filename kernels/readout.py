@@ -90,7 +90,7 @@ def _exercises_between(contracts: Contracts, f: int) -> bool:
     for g in range(contracts.segment_offsets[f], contracts.segment_offsets[f + 1]):
         if contracts.q[g] * alpha > 0.0 or contracts.r[g] * beta > 0.0:
             return True
-    return contracts.knock[f] != 0
+    return bool(contracts.knock[f] != 0)
 
 
 @kernel
