@@ -53,13 +53,12 @@ def _settle(
     contracts: Contracts, mesh: Mesh, families: Indices, group: Group, activated: Layer,
     layer: Layer, lanes: Lanes, room: Room,
 ) -> None:  # fmt: skip
-    """After values have changed: what lies at and beyond the ends, and which rows are held."""
+    """After values have changed: what lies at and beyond the ends, and what is knocked in."""
     n = len(lanes.spots) - 1
     if group.american:
         set_obstacle(lanes, room)
     room.growth[:] = 1.0
     set_edges(contracts, mesh, families, group, not group.knocks_in, 0, lanes, layer, room)
-    exercised = activated if group.knocks_in else layer
     for j in range(WIDTH):
         f = families[j]
         spots, values, others = lanes.spots[:, j], layer.u[:, j], activated.u[:, j]
@@ -78,11 +77,24 @@ def _settle(
                     else:
                         layer.held[i, j] = 0.0
         fit_ends(spots, values, layer.ends[:, j])
-        if group.american:
-            for i in range(n + 1):
-                is_held = exercised.u[i, j] <= room.obstacle[i, j]
-                exercised.held[i, j] = 1.0 if is_held else 0.0
-            find_boundaries(j, exercised.held, room)
+
+
+@kernel
+def _hold(group: Group, activated: Layer, layer: Layer, lanes: Lanes, room: Room) -> None:
+    """Hold the rows that are exercised, and go on to be: to wait would cost more than it earns.
+
+    A call just before a dividend is exercised, but not a little earlier. Its rows, if held, would
+    enter the next step as if they had followed what exercise pays.
+    """
+    exercised = activated if group.knocks_in else layer
+    for j in range(WIDTH):
+        r, q = lanes.market[0, j], lanes.market[1, j]
+        alpha, beta = lanes.exercise[0, j], lanes.exercise[2, j]
+        for i in range(len(lanes.spots)):
+            loses = q * alpha * lanes.spots[i, j] + r * beta > 0.0
+            is_held = loses and exercised.u[i, j] <= room.obstacle[i, j]
+            exercised.held[i, j] = 1.0 if is_held else 0.0
+        find_boundaries(j, exercised.held, room)
 
 
 @kernel
@@ -200,8 +212,6 @@ def march(
             event = schedule.first_event
             if m >= 0:
                 event = schedule.event[m]
-                if m == 0 or schedule.segment[m] != schedule.segment[m - 1]:
-                    _set_market(contracts, families, shifted, schedule.segment[m], lanes)
                 wide = schedule.stop[m] - schedule.start[m]
                 for part in range(splits):
                     before = schedule.start[m] + wide * part / splits
@@ -212,10 +222,13 @@ def march(
                 for j in range(WIDTH):
                     at = contracts.event_offsets[families[j]] + event
                     _happen(contracts, mesh, families[j], j, at, lanes, activated, layer, room)
+            enters = m + 1 < steps and (m < 0 or schedule.segment[m + 1] != schedule.segment[m])
+            if enters:
+                _set_market(contracts, families, shifted, schedule.segment[m + 1], lanes)
             if event >= 0 or m < 0:
-                if m < 0:
-                    _set_market(contracts, families, shifted, schedule.segment[0], lanes)
                 _settle(contracts, mesh, families, group, activated, layer, lanes, room)
+            if group.american and (event >= 0 or enters):
+                _hold(group, activated, layer, lanes, room)
             if m >= 0 and schedule.expiry[m] >= 0:
                 for j in range(live):
                     out[start + j, schedule.expiry[m]] = layer.u[:, j]

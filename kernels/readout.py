@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
-SMOOTH_SAFETY = 0.2
-DIVIDEND_SAFETY = 0.3
-DATES_SAFETY = 0.4  # with exercise on dates
+DROPS_SAFETY = 0.15  # with dividends, which bring more steps, and no exercise
+DATES_SAFETY = 0.2  # with exercise on dates only, or a knock-out
+SMOOTH_SAFETY = 0.25
+DROPS_OUT_SAFETY = 0.3  # with dividends and a knock-out
 ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
 SKEWED_SAFETY = 0.75  # with a kink between nodes, or with dividends and exercise at all times
 BARRIER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not an end of the mesh
@@ -81,24 +82,42 @@ def _integral(contracts: Contracts, f: int, values: Floats, time: float) -> floa
 
 
 @kernel
+def _exercises_between(contracts: Contracts, f: int) -> bool:
+    """Return whether family f's holder may gain by exercise between dates: by interest or yield."""
+    if contracts.american[f] == 0:
+        return False
+    alpha, beta = contracts.alpha[f], contracts.beta[f]
+    for g in range(contracts.segment_offsets[f], contracts.segment_offsets[f + 1]):
+        if contracts.q[g] * alpha > 0.0 or contracts.r[g] * beta > 0.0:
+            return True
+    return bool(contracts.knock[f] != 0)
+
+
+@kernel
 def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
     """Return the factor of family f's error."""
-    american = contracts.american[f] != 0
-    skewed = mesh.skewed[f] != 0
-    if american and skewed:
-        return SKEWED_EXERCISE_SAFETY
-    if american and (mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0):
-        return BARRIER_SAFETY
-    safety = SKEWED_SAFETY if skewed else SMOOTH_SAFETY
-    if american or contracts.knock[f] == KNOCKS_IN:
-        safety = max(safety, ROUGH_SAFETY)
+    drops = dated = False
     for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
-        drops = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
-        if drops:
-            safety = max(safety, SKEWED_SAFETY if american else DIVIDEND_SAFETY)
-        if contracts.event_exercise[e] != 0:
-            safety = max(safety, DATES_SAFETY)
-    return safety
+        pays = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
+        drops = drops or pays
+        # The holder exercises just before a dividend, if not at other times.
+        dated = dated or contracts.event_exercise[e] != 0 or (pays and contracts.american[f] != 0)
+    skewed = mesh.skewed[f] != 0
+    if _exercises_between(contracts, f):
+        if skewed:
+            return SKEWED_EXERCISE_SAFETY
+        if mesh.lower_row[f] >= 0 or mesh.upper_row[f] >= 0:
+            return BARRIER_SAFETY
+        return SKEWED_SAFETY if drops else ROUGH_SAFETY
+    if skewed:
+        return SKEWED_SAFETY
+    if contracts.knock[f] == KNOCKS_IN:
+        return ROUGH_SAFETY
+    if contracts.knock[f] == KNOCKS_OUT:
+        return DROPS_OUT_SAFETY if drops else DATES_SAFETY
+    if dated:
+        return DATES_SAFETY
+    return DROPS_SAFETY if drops and contracts.escrowed[f] == 0 else SMOOTH_SAFETY
 
 
 @kernel

@@ -408,4 +408,4 @@ def test_greeks_are_derivatives_of_the_price(name: str) -> None:
     assert own[GAMMA] == pytest.approx(gamma, abs=1e-3)
     for row, place in ((VEGA, 1), (RHO, 3), (DIVIDEND_RHO, 5)):
         slope = (price[place, 0] - price[place + 1, 0]) / 2e-3
-        assert own[row] == pytest.approx(slope, abs=3e-2)
+        assert own[row] == pytest.approx(slope, abs=1e-2)
