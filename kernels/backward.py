@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BUMPS = 7  # a family as it is, and with sigma, r and q up and down
 SIGMA_BUMP = 1e-2  # of the least sigma
-RATE_BUMP = 2e-3
+RATE_BUMP = 2e-3  # at most; it moves the forward by little against the deviation
 
 
 @kernel
@@ -34,6 +34,14 @@ def sigma_bump(contracts: Contracts, f: int) -> float:
 
 
 @kernel
+def rate_bump(contracts: Contracts, f: int) -> float:
+    """Return by how much r and q are shifted in all segments of family f."""
+    T = contracts.expiries[contracts.expiry_offsets[f + 1] - 1]
+    deviations = 2.0 * sigma_bump(contracts, f) / np.sqrt(T)
+    return float(min(RATE_BUMP, deviations, 2.5 * RATE_BUMP / T))
+
+
+@kernel
 def _set_market(
     contracts: Contracts, families: Indices, bumps: Indices, segment: int, lanes: Lanes
 ) -> None:
@@ -41,8 +49,9 @@ def _set_market(
         at = contracts.segment_offsets[families[j]] + segment
         sign = 1.0 if bumps[j] % 2 == 1 else -1.0
         which = (bumps[j] + 1) // 2
-        lanes.market[0, j] = contracts.r[at] + (sign * RATE_BUMP if which == 2 else 0.0)
-        lanes.market[1, j] = contracts.q[at] + (sign * RATE_BUMP if which == 3 else 0.0)
+        shift = sign * rate_bump(contracts, families[j])
+        lanes.market[0, j] = contracts.r[at] + (shift if which == 2 else 0.0)
+        lanes.market[1, j] = contracts.q[at] + (shift if which == 3 else 0.0)
         lanes.market[2, j] = contracts.sigma[at]
         if which == 1:
             lanes.market[2, j] += sign * sigma_bump(contracts, families[j])

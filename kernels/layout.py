@@ -34,7 +34,8 @@ class Mesh(NamedTuple):
     `lower_row` and `upper_row` are the barriers' nodes, -1 where the mesh has none;
     `lower_end` and `upper_end` say that the mesh ends at a barrier watched continuously. Where
     the spacing resolves the shortest time between dates `coarse` is 0, else the standard
-    deviation in that time, or infinite where the mesh does not reach its barriers; `skewed` says that the payoff's kink is not on a node. Shapes (F,).
+    deviation in that time, or infinite where the mesh does not reach its barriers; `skewed` says
+    that the payoff's kink is not on a node. Shapes (F,).
     """
 
     left: Floats

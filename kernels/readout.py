@@ -150,6 +150,7 @@ def extrapolate(
         left = mesh.left[f]
         escrow, _, base = _exercise_level(contracts, f)
         blind = mesh.coarse[f] > 0.0 and 2.0 * h > 1.01 * DEVIATIONS * mesh.coarse[f]
+        blind = blind or mesh.coarse[f] == np.inf
         low = log(max(contracts.low[f] - escrow, 1e-300))
         high = log(max(contracts.high[f] - escrow, 1e-300))
         lowest = min(max(int((low - left) / h) - 1, 0), size - 1)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .backward import BUMPS, RATE_BUMP, march, sigma_bump
+from .backward import BUMPS, march, rate_bump, sigma_bump
 from .claims import Contracts, merge_segments
 from .layout import Mesh, mesh
 from .readout import Surfaces, differentiate, evaluate, extrapolate
@@ -121,8 +121,8 @@ def _solve_group(
                 chosen = np.repeat(active[done], BUMPS - 1)
                 bumps = np.tile(np.arange(1, BUMPS), done.sum())
                 shifted = [solution(each, chosen, bumps) for each in (level - 1, level)]
-                steps = np.full((done.sum(), 3), RATE_BUMP)
-                steps[:, 0] = [sigma_bump(parts, f) for f in active[done]]
+                bumped = [(sigma_bump(parts, f), rate_bump(parts, f)) for f in active[done]]
+                steps = np.array([(by_vol, by_rate, by_rate) for by_vol, by_rate in bumped])
                 solved = values[done]
                 differentiate(shifted[0], shifted[1], steps, solved)
                 values[done] = solved

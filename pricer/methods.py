@@ -131,7 +131,7 @@ def _any(values: NDArray[np.generic], offsets: NDArray[np.int64]) -> Booleans:
 
 
 UNSUPPORTED_REASONS = (
-    "has no closed form; use auto or finite_difference",
+    "has no closed form, and no mesh that finite differences may take resolves it",
     "has no vol, and dates or barriers that need one",
     "can be exercised early only with a vanilla payoff",
     "has escrowed dividends, which go neither with barriers nor with proportional ones",
