@@ -17,6 +17,7 @@ from .claims import (
     is_never_negative,
 )
 from .elementary import exp, log
+from .interpolation import interpolate
 from .jit import kernel
 from .layout import DEVIATIONS, Mesh
 
@@ -35,6 +36,8 @@ BARRIER_SAFETY = 1.0  # with exercise at all times beside a barrier that is not 
 SKEWED_EXERCISE_SAFETY = 3.0  # with exercise at all times and a kink between nodes
 NEARBY = 24  # nearby is about this part of the mesh, to either side
 ROUNDING = 1e-13  # payoffs summed up along different meshes differ by less
+
+AT_BARRIER = 1e-9  # of the spacing
 
 
 class Surfaces(NamedTuple):
@@ -202,37 +205,6 @@ def differentiate(medium: Floats, fine: Floats, steps: Floats, values: Floats) -
 
 
 @kernel
-def _interpolate(
-    surface: Floats, start: int, nodes: int, t: float, room: Floats, row: Floats
-) -> None:
-    """Interpolate at node start + t by the polynomial through `nodes` nodes, in Newton's form.
-
-    Writes to `row` the value, its first and second derivative per node spacing, and the
-    derivatives in sigma, r and q if `surface` has them. `room` has shape (STENCIL, 4).
-    """
-    fields = surface.shape[1] - 1
-    for k in range(nodes):
-        room[k, 0] = surface[start + k, 0]
-        for m in range(1, fields):
-            room[k, m] = surface[start + k, m + 1]
-    row[:] = 0.0
-    # The binomial coefficient (t over k) and its derivatives in t.
-    c, d, e = 1.0, 0.0, 0.0
-    for k in range(nodes):
-        row[0] += c * room[0, 0]
-        row[1] += d * room[0, 0]
-        row[2] += e * room[0, 0]
-        for m in range(1, fields):
-            row[m + 2] += c * room[0, m]
-        for i in range(nodes - 1 - k):
-            for m in range(fields):
-                room[i, m] = room[i + 1, m] - room[i, m]
-        e = (e * (t - k) + 2.0 * d) / (k + 1)
-        d = (d * (t - k) + c) / (k + 1)
-        c = c * (t - k) / (k + 1)
-
-
-@kernel
 def _breached(
     contracts: Contracts, f: int, amount: float, S: float, unit: float, T: float, column: Floats
 ) -> None:
@@ -301,9 +273,10 @@ def evaluate(
             first, last = 0, size - 1
             lower, upper = surfaces.lower_row[e], surfaces.upper_row[e]
             knocked = False
-            if place <= lower:
+            # A spot at the barrier is knocked in, whatever the logarithm rounds to.
+            if place <= lower + AT_BARRIER:
                 last, knocked = lower, True
-            elif 0 <= upper <= place:
+            elif 0 <= upper <= place + AT_BARRIER:
                 first, knocked = upper, True
             else:
                 first = max(first, lower)
@@ -322,7 +295,7 @@ def evaluate(
                 continue
             nodes = min(STENCIL, last - first + 1)
             low = min(max(near - STENCIL // 2 + 1, first), last + 1 - nodes)
-            _interpolate(surface, low, nodes, place - low, room, row)
+            interpolate(surface, low, nodes, place - low, room, row)
             u, u_x, u_xx = row[0], row[1] / h, row[2] / (h * h)
             if american and contracts.knock[f] != KNOCKS_IN:
                 u = max(u, alpha * s + level)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .black_scholes import EPSILON, european
 from .elementary import exp, log
+from .interpolation import interpolate
 from .jit import kernel
 from .mesh import Options, Problems
 
@@ -246,35 +247,6 @@ def extrapolate(
 
 
 @kernel
-def _interpolate(surface: Floats, start: int, t: float, room: Floats, row: Floats) -> None:
-    """Interpolate at node start + t by the polynomial through STENCIL nodes, in Newton's form.
-
-    Writes to `row` u, its first and second derivative per node spacing, and the derivatives in a
-    and b if `surface` has them. `room` has shape (STENCIL, 3).
-    """
-    fields = surface.shape[1] - 1
-    for k in range(STENCIL):
-        room[k, 0] = surface[start + k, 0]
-        for m in range(1, fields):
-            room[k, m] = surface[start + k, m + 1]
-    row[:] = 0.0
-    # The binomial coefficient (t over k) and its derivatives in t.
-    c, d, e = 1.0, 0.0, 0.0
-    for k in range(STENCIL):
-        row[0] += c * room[0, 0]
-        row[1] += d * room[0, 0]
-        row[2] += e * room[0, 0]
-        for m in range(1, fields):
-            row[m + 2] += c * room[0, m]
-        for i in range(STENCIL - 1 - k):
-            for m in range(fields):
-                room[i, m] = room[i + 1, m] - room[i, m]
-        e = (e * (t - k) + 2.0 * d) / (k + 1)
-        d = (d * (t - k) + c) / (k + 1)
-        c = c * (t - k) / (k + 1)
-
-
-@kernel
 def _beside_boundary(
     surface: Floats,
     first: int,
@@ -288,7 +260,7 @@ def _beside_boundary(
     room: Floats,
     row: Floats,
 ) -> None:
-    """Write to `row` what `_interpolate` would, between the boundary and the first node above it.
+    """Write to `row` what `interpolate` would, between the boundary and the first node above it.
 
     u is its expansion at the boundary. There u_t and the derivatives in a and b start from 0: they
     are interpolated from it and the next three nodes, and u_xx follows from the equation.
@@ -307,7 +279,7 @@ def _beside_boundary(
         for m in range(3):
             if m != k:
                 weight *= (z - way - m * h) / ((k - m) * h)
-        _interpolate(surface, first, float(k), room, row)
+        interpolate(surface, first, STENCIL, float(k), room, row)
         u_t += weight * (0.5 * row[2] / (h * h) + mu * row[1] / h - a * row[0])
         if fields > 1:
             w_a += weight * row[3]
@@ -380,7 +352,7 @@ def evaluate(
                 )
             else:
                 low = min(max(int(place) - STENCIL // 2 + 1, first), size - STENCIL)
-                _interpolate(surface, low, place - low, room, row)
+                interpolate(surface, low, STENCIL, place - low, room, row)
             u, u_x, u_xx = row[0], row[1] / h, row[2] / (h * h)
             intrinsic = float(theta) * (S[i] - K[i])
             decay = -unit * variance * (0.5 * u_xx + (a - b - 0.5) * u_x - a * u)
