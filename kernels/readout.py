@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
-DROPS_SAFETY = 0.15  # with dividends, which bring more steps, and no exercise
+DROPS_SAFETY = 0.16  # with dividends, which bring more steps, and no exercise
 DATES_SAFETY = 0.2  # with exercise on dates only, or a knock-out
 SMOOTH_SAFETY = 0.25
 DROPS_OUT_SAFETY = 0.3  # with dividends and a knock-out
@@ -100,12 +100,15 @@ def _exercises_between(contracts: Contracts, f: int) -> bool:
 def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
     """Return the factor of family f's error."""
     drops = dated = False
+    expiry = contracts.expiries[contracts.expiry_offsets[f + 1] - 1]
+    skewed = mesh.skewed[f] != 0
     for e in range(contracts.event_offsets[f], contracts.event_offsets[f + 1]):
         pays = contracts.event_cash[e] != 0.0 or contracts.event_proportional[e] != 0.0
         drops = drops or pays
         # The holder exercises just before a dividend, if not at other times.
         dated = dated or contracts.event_exercise[e] != 0 or (pays and contracts.american[f] != 0)
-    skewed = mesh.skewed[f] != 0
+        # A dividend at expiry moves the payoff's kink off its node.
+        skewed = skewed or (pays and contracts.event_times[e] == expiry)
     if _exercises_between(contracts, f):
         if skewed:
             return SKEWED_EXERCISE_SAFETY
@@ -120,7 +123,7 @@ def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
         return DROPS_OUT_SAFETY if drops else DATES_SAFETY
     if dated:
         return DATES_SAFETY
-    return DROPS_SAFETY if drops and contracts.escrowed[f] == 0 else SMOOTH_SAFETY
+    return DROPS_SAFETY if drops else SMOOTH_SAFETY
 
 
 @kernel
