@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
-DROPS_SAFETY = 0.16  # with dividends, which bring more steps, and no exercise
-DATES_SAFETY = 0.2  # with exercise on dates only, or a knock-out
-SMOOTH_SAFETY = 0.25
+DROPS_SAFETY = 0.115  # with dividends that move the spot, which bring steps, and no exercise
+DATES_SAFETY = 0.19  # with exercise on dates only, or a knock-out
+SMOOTH_SAFETY = 0.22
 DROPS_OUT_SAFETY = 0.3  # with dividends and a knock-out
 ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
 SKEWED_SAFETY = 0.75  # with a kink between nodes, or with dividends and exercise at all times
@@ -123,7 +123,7 @@ def _safety(contracts: Contracts, mesh: Mesh, f: int) -> float:
         return DROPS_OUT_SAFETY if drops else DATES_SAFETY
     if dated:
         return DATES_SAFETY
-    return DROPS_SAFETY if drops else SMOOTH_SAFETY
+    return DROPS_SAFETY if drops and contracts.escrowed[f] == 0 else SMOOTH_SAFETY
 
 
 @kernel
