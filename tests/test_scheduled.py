@@ -375,7 +375,7 @@ def test_a_value_never_depends_on_its_company(name: str) -> None:
 
 
 def american(rng: np.random.Generator) -> Claim:
-    """Draw a claim that may be exercised at any time: beside barriers, dividends, two boundaries."""
+    """Draw an American claim: with barriers, a dividend, one exercise boundary or two."""
     claim = replace(PUT if rng.random() < 0.5 else CALL, american=1, low=0.9, high=1.1)
     r, q = rng.choice([-0.02, 0.01, 0.05]), rng.choice([-0.04, 0.0, 0.03])
     claim = replace(claim, segments=((1.0, r, q, rng.choice([0.1, 0.2, 0.25, 0.3])),))
