@@ -152,23 +152,30 @@ def solve_exercised(
                 room.sides[row, j] += room.lift[row, j] - room.stiffness[row, j] * value
     coupling = step.lower * step.upper
     left, right = load(room.edges, 0), load(room.edges, 1)
+    # The right edge's pull moves into the sides, and the edge counts as 0 until all is solved.
+    # LLVM may take a product with a constant edge out of one loop and fuse it in another; then
+    # bits would tell which lanes share a window. Products with 0 are exact either way.
+    store(room.sides, n - 1, load(room.sides, n - 1) + step.upper * right)
     store(out, 0, left)
-    store(out, n, right)
+    store(out, n, zero)
     settled = np.zeros(WIDTH, np.bool_)
     # Rows above `plain` are free in all lanes, and eliminated already.
     plain = n
     for solve in range(MOST_SOLVES):
         first, last = int(room.span[0].min()), int(room.span[1].max())
         top = min(int(room.span[2].max()) + 1, n - 1)
+        if room.lift[n - 1].any() or room.stiffness[n - 1].any():
+            # The edge itself is exercised, and the boundary lies right beside it.
+            top = n - 1
         if solve == 0:
-            product = right
+            product = zero
             for i in range(n - 1, top, -1):
                 product = load(room.factors, i) * (load(room.sides, i) + step.upper * product)
                 store(room.products, i, product)
             plain = top
         plain = max(plain, top)
         start = plain
-        product, pivot = right, zero
+        product, pivot = zero, zero
         if start < n - 1:
             product, pivot = load(room.products, start + 1), load(room.factors, start + 1)
         elif last < n - 1:
@@ -225,4 +232,5 @@ def solve_exercised(
             else:
                 _lift(j, out, 0.0, False, lanes, room)
         if settled.all():
-            return
+            break
+    store(out, n, right)

@@ -374,6 +374,37 @@ def test_a_value_never_depends_on_its_company(name: str) -> None:
         assert alone[:, 0].tobytes() == together[:, place].tobytes()
 
 
+def american(rng: np.random.Generator) -> Claim:
+    """Draw an American claim: with barriers, a dividend, one exercise boundary or two."""
+    claim = replace(PUT if rng.random() < 0.5 else CALL, american=1, low=0.9, high=1.1)
+    r, q = rng.choice([-0.02, 0.01, 0.05]), rng.choice([-0.04, 0.0, 0.03])
+    claim = replace(claim, segments=((1.0, r, q, rng.choice([0.1, 0.2, 0.25, 0.3])),))
+    kind = rng.integers(5)
+    if kind == 4:
+        return replace(claim, events=(Event(0.5, cash=0.02),))
+    if kind < 3:
+        claim = replace(claim, knock=1, continuous=1)
+    if kind in (0, 1):
+        claim = replace(claim, lower=rng.uniform(0.7, 0.88), lower_rebate=rng.choice([0.0, 0.03]))
+    if kind in (0, 2):
+        claim = replace(claim, upper=rng.uniform(1.12, 1.4), upper_rebate=rng.choice([0.0, 0.03]))
+    return claim
+
+
+def test_no_lane_of_an_early_exercise_knows_the_others() -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(60):
+        claim = american(rng)
+        ((end, r, q, vol),) = claim.segments
+        others = [
+            replace(claim, segments=((end, r, q, other),)) for other in vol * rng.uniform(0.7, 1, 7)
+        ]
+        place = int(rng.integers(8))
+        alone = priced([claim], tolerance=1e-4)
+        together = priced([*others[:place], claim, *others[place:]], tolerance=1e-4)
+        assert alone[:, 0].tobytes() == together[:, place].tobytes(), claim
+
+
 @pytest.mark.parametrize("name", ["american put", "american up and in", "watched corridor"])
 def test_asking_for_greeks_moves_no_price(name: str) -> None:
     got = priced([PRODUCTS[name]], greeks=True)[:, 0]
