@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STENCIL = 6  # nodes of the interpolating polynomial
 # The error over the largest difference of extrapolations nearby, as measured on random contracts.
 DROPS_SAFETY = 0.115  # with dividends that move the spot, which bring steps, and no exercise
-DATES_SAFETY = 0.185  # with exercise on dates only, or a knock-out
+DATES_SAFETY = 0.18  # with exercise on dates only, or a knock-out
 SMOOTH_SAFETY = 0.22
 DROPS_OUT_SAFETY = 0.3  # with dividends and a knock-out
 ROUGH_SAFETY = 0.5  # with exercise at all times, or a knock-in
