@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .cells import NO_TABLE
-from .claims import bermudan
-from .contracts import CURVES
+from .claims import bermudan, curved
+from .contracts import CURVES, TABLES
 from .dated import Curve, Dividends
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class Events(NamedTuple):
 def segments_of(families: Families) -> Segments:
     """Merge the curves of each family up to its last expiry."""
     cells = families.cells
+    if not curved(cells).any():
+        ends = families.expiries[families.expiry_offsets[1:] - 1]
+        flat = (np.array(getattr(cells, n)) for n in ("rate", "dividend_yield", "vol"))
+        return Segments(np.arange(len(families) + 1), ends, *flat)
     known: dict[tuple[Any, ...], tuple[Floats, ...]] = {}
     parts = []
     columns = [(getattr(cells, name), getattr(cells, f"{name}_curve")) for name in CURVES]
@@ -95,6 +99,9 @@ def events_of(families: Families, claims: Claims) -> Events:
     """Merge what happens to each family up to its last expiry."""
     cells = families.cells
     may_exercise = bermudan(cells)
+    if not (set(cells.columns) & set(TABLES)):
+        none, codes = np.empty(0), np.empty(0, np.int8)
+        return Events(np.zeros(len(families) + 1, np.int64), none, codes, codes, none, none)
     known: dict[tuple[Any, ...], NDArray[Any]] = {}
     parts = []
     for f in range(len(families)):
