@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .contracts import (
+    ABOVE_ZERO,
     ALLOWED,
     CONTRACTS,
     CURVES,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 NO_TABLE = -1
 UNREAD = np.int8(-128)  # the code of no word
-ABOVE_ZERO = ("barrier", "lower_barrier", "upper_barrier")
 
 
 class Fault(NamedTuple):
@@ -251,9 +251,9 @@ def _arrays(kind: str, name: str, value: Any, tables: Tables) -> dict[str, Colum
             if isinstance(one, Curve) and not one.flat:
                 curves[at] = tables.place(name, one)
             else:
-                numbers[at] = _numbers(name, one.values[0] if isinstance(one, Curve) else one)
+                numbers[at] = numbers_of(name, one.values[0] if isinstance(one, Curve) else one)
         return {name: numbers, f"{name}_curve": curves}
-    return {name: _numbers(name, value)}
+    return {name: numbers_of(name, value)}
 
 
 def _check_allowed(kind: str, name: str, code: int) -> None:
@@ -307,7 +307,8 @@ def _codes(field: str, words: Any) -> NDArray[np.int8]:
     return codes
 
 
-def _numbers(field: str, values: Any) -> Floats:
+def numbers_of(field: str, values: Any) -> Floats:
+    """Return a field as an array, NaN where a value is missing or masked."""
     try:
         array: Any = np.ma.asanyarray(values)
     except ValueError:  # a ragged list

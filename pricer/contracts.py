@@ -213,8 +213,14 @@ NOT_NEGATIVE = (
     "spot", "strike", "expiry", "vol", "barrier", "lower_barrier", "upper_barrier", "rebate",
     "cash", "payoff_strike",
 )  # fmt: skip
-# What a number is where it is not given.
-NUMBER_DEFAULTS = {"dividend_yield": 0.0, "rebate": 0.0, "cash": 1.0, "payoff_strike": 0.0}
+ABOVE_ZERO = ("barrier", "lower_barrier", "upper_barrier")
+# What a number is where it is not given; every type that has it agrees.
+NUMBER_DEFAULTS = {
+    f.name: f.default
+    for kind in (*CONTRACTS.values(), Market)
+    for f in fields(kind)
+    if isinstance(f.default, float) and f.default is not np.nan
+}
 # Every input, in the order in which tables show them.
 INPUTS = (
     "right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "direction",
@@ -339,3 +345,13 @@ def number_reason(field: str, value: float) -> str:
     if field in NOT_NEGATIVE and value < 0:
         return f"must not be negative, got {value}"
     return ""
+
+
+def impossible(field: str, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which of `values` no cell can have; barriers must be above 0."""
+    where = ~np.isfinite(values)
+    if field in NOT_NEGATIVE:
+        where |= values < 0
+    if field in ABOVE_ZERO:
+        where |= values == 0
+    return where

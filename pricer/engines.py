@@ -85,7 +85,7 @@ class Solution:
     now: Floats
 
 
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
+def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
     """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
     return np.require(array, requirements=["C", "W"])
 
@@ -175,11 +175,11 @@ def _march_shared(
     place[chosen] = np.arange(len(chosen))
     (finite_difference,) = kernels("finite_difference")
     options = finite_difference.Options(
-        theta=_plain(cells.right[chosen]),
-        american=_plain(cells.exercise[chosen]),
-        sigma=_plain(cells.vol[chosen]),
-        r=_plain(cells.rate[chosen]),
-        q=_plain(cells.dividend_yield[chosen]),
+        theta=for_kernels(cells.right[chosen]),
+        american=for_kernels(cells.exercise[chosen]),
+        sigma=for_kernels(cells.vol[chosen]),
+        r=for_kernels(cells.rate[chosen]),
+        q=for_kernels(cells.dividend_yield[chosen]),
         low=np.clip(families.moneyness_low[chosen], LEAST_RATIO, MOST_RATIO),
         high=np.clip(families.moneyness_high[chosen], LEAST_RATIO, MOST_RATIO),
         expiry_offsets=np.concatenate(([0], np.cumsum(counts[chosen]))),
@@ -196,11 +196,11 @@ def _march_schedules(
     described = special_of(families)
     claims, segments, events = described.claims, described.segments, described.events
     contracts = scheduled.Contracts(
-        **{name: _plain(getattr(claims, name)) for name in CLAIM_FIELDS},
+        **{name: for_kernels(getattr(claims, name)) for name in CLAIM_FIELDS},
         low=np.clip(families.moneyness_low, LEAST_RATIO, MOST_RATIO),
         high=np.clip(families.moneyness_high, LEAST_RATIO, MOST_RATIO),
         expiry_offsets=families.expiry_offsets,
-        expiries=_plain(families.expiries),
+        expiries=for_kernels(families.expiries),
         segment_offsets=segments.offsets,
         segment_ends=segments.ends,
         r=segments.rate,
@@ -364,8 +364,8 @@ def _closed_claims(
     owed["lower"] = np.where(unwatched, 0.0, owed["lower"])
     owed["upper"] = np.where(unwatched, np.inf, owed["upper"])
     knock.closed_form(
-        *map(_plain, owed.values()),
-        *(_plain(a) for a in (state, expiry, rate, dividend_yield, vol)),
+        *map(for_kernels, owed.values()),
+        *(for_kernels(a) for a in (state, expiry, rate, dividend_yield, vol)),
         part,
     )
     part[:, state < 0.0] = np.nan
@@ -395,10 +395,10 @@ def _closed_form(
     inputs = (cells.spot, cells.strike, cells.expiry, cells.rate, cells.dividend_yield, vol)
     given = (cells.right, kinds, *inputs)
     if where.all():
-        black_scholes.closed_form(*map(_plain, given), out)
+        black_scholes.closed_form(*map(for_kernels, given), out)
         return
     part = np.empty((len(out), int(where.sum())))
-    black_scholes.closed_form(*(_plain(a[where]) for a in given), part)
+    black_scholes.closed_form(*(for_kernels(a[where]) for a in given), part)
     out[:, where] = part
 
 
@@ -420,7 +420,7 @@ def _read_off(
         marched.options,
         marched.surfaces,
         np.searchsorted(place, np.arange(count + 1)),
-        *(_plain(a[where]) for a in (cells.spot, unit, cells.expiry)),
+        *(for_kernels(a[where]) for a in (cells.spot, unit, cells.expiry)),
         part,
     )
     out[:, where] = part

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .cells import ABOVE_ZERO
 from .contracts import (
     ALLOWED,
     CONTRACTS,
@@ -18,7 +17,6 @@ from .contracts import (
     DEFAULT_TOLERANCE,
     INPUTS,
     MEASURES,
-    NOT_NEGATIVE,
     TABLES,
     WORDS,
     check_measures,
@@ -26,10 +24,11 @@ from .contracts import (
     check_tolerance,
     code_of,
     defaults_of,
+    impossible,
     inputs_of,
     suggest,
 )
-from .dated import Curve, Dates, Dividends
+from .dated import Table
 from .errors import SpecError
 from .gridvalues import (
     Value,
@@ -76,7 +75,7 @@ class Axis:
                 value if isinstance(value, float) else value_of(place, self.name, value)
                 for value in values
             )
-        tables = any(isinstance(value, Curve | Dividends | Dates) for value in values)
+        tables = any(isinstance(value, Table) for value in values)
         if tables or self.name in WORDS:
             _check_distinct(place, values)
         else:
@@ -399,12 +398,7 @@ def _check_distinct(place: str, values: tuple[Value, ...]) -> None:
 def _numbers(place: str, name: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
     numbers = [number_of(place, value) for value in values]
     array = np.array(numbers)
-    impossible = ~np.isfinite(array)
-    if name in NOT_NEGATIVE:
-        impossible |= array < 0.0
-    if name in ABOVE_ZERO:
-        impossible |= array == 0.0
-    for i in np.flatnonzero(impossible)[:1]:
+    for i in np.flatnonzero(impossible(name, array))[:1]:
         value_of(place, name, numbers[i])
     for i in np.flatnonzero(array[1:] <= array[:-1])[:1]:
         a, b = numbers[i], numbers[i + 1]

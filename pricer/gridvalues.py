@@ -12,9 +12,9 @@ from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from .cells import ABOVE_ZERO, words_by_code
+from .cells import words_by_code
 from .columns import number_hint
-from .contracts import CURVES, TABLES, WORDS, check_number, code_of, suggest
+from .contracts import ABOVE_ZERO, CURVES, TABLES, WORDS, check_number, code_of, suggest
 from .dated import Curve, Dates, Dividends, Table, parse_table
 from .errors import SpecError
 

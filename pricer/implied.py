@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .cells import Cells, broadcast
+from .cells import Cells, broadcast, numbers_of
 from .compiled import check_workers, kernels
 from .contracts import DEFAULT_TOLERANCE, TYPES, WORDS, Market, Vanilla, check_tolerance
-from .engines import MOST_DEVIATION, Settings, averages_of, evaluate, solve
+from .engines import MOST_DEVIATION, Settings, averages_of, evaluate, for_kernels, solve
 from .errors import SpecError
 from .families import Families, families_of
 from .methods import (
@@ -165,7 +165,7 @@ def implied_volatility(
             raise SpecError(
                 f"implied_volatility: takes a {kind.__name__} here, got {type(given).__name__}"
             )
-    quotes = _prices(price)
+    quotes = numbers_of("price", price)
     # Ones in the place of vols, in the shape of the prices, broadcast as those would.
     cells, shape = broadcast(contract, replace(market, vol=np.ones(quotes.shape)))
     quotes = np.broadcast_to(quotes, shape).reshape(-1)
@@ -213,29 +213,9 @@ def imply_cells(
     return ImpliedVolatilities(vol, status, cells, quotes)
 
 
-def _prices(price: ArrayLike) -> Floats:
-    try:
-        array: Any = np.ma.asanyarray(price)
-    except ValueError:  # a ragged list
-        array = np.ma.asanyarray("")
-    if array.dtype.kind not in "iuf":
-        got = " ".join(repr(price).split())
-        raise SpecError(f"price: must be a number or an array of numbers, got {got[:80]}")
-    prices: Floats = np.asarray(array.astype(np.float64).filled(np.nan))
-    if prices.ndim == 0 and not np.isfinite(prices):
-        rule = "is missing" if np.isnan(prices) else f"must be finite, got {prices}"
-        raise SpecError(f"price: {rule}")
-    return prices
-
-
 def _each(cells: Cells) -> Families:
     """Describe every cell as a family of its own."""
     return families_of(cells, np.arange(len(cells) + 1))
-
-
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
-    return np.require(array, requirements=["C", "W"])
 
 
 def _with_vols(cells: Cells, vol: Floats) -> Cells:
@@ -274,12 +254,12 @@ class _Scale:
     def of(cls, cells: Cells, *, american: bool) -> _Scale:
         """Take the options as they are."""
         return cls(
-            _plain(cells.right),
-            _plain(cells.spot),
-            _plain(cells.strike),
-            _plain(cells.expiry),
-            _plain(cells.rate),
-            _plain(cells.dividend_yield),
+            for_kernels(cells.right),
+            for_kernels(cells.spot),
+            for_kernels(cells.strike),
+            for_kernels(cells.expiry),
+            for_kernels(cells.rate),
+            for_kernels(cells.dividend_yield),
             american,
         )
 
@@ -289,7 +269,7 @@ class _Scale:
         families = _each(cells)
         rate, dividend_yield, _, _, left, paid, _ = averages_of(families, special_of(families))
         spot = left * cells.spot - paid * cells.strike
-        right, strike, expiry = (_plain(a) for a in (cells.right, cells.strike, cells.expiry))
+        right, strike, expiry = (for_kernels(a) for a in (cells.right, cells.strike, cells.expiry))
         return cls(right, spot, strike, expiry, rate.copy(), dividend_yield.copy(), american=False)
 
     def __getitem__(self, index: Any) -> _Scale:
@@ -303,7 +283,7 @@ class _Scale:
         vol, code = np.empty(len(prices)), np.empty(len(prices), np.int8)
         implied.european_vol(
             self.right, self.spot, self.strike, self.expiry, self.rate, self.dividend_yield,
-            _plain(prices), vol, code,
+            for_kernels(prices), vol, code,
         )  # fmt: skip
         return vol, code
 
@@ -315,7 +295,7 @@ class _Scale:
         vol = np.empty(len(prices))
         quadratic.american_vol(
             self.right, self.spot, self.strike, self.expiry, self.rate, self.dividend_yield,
-            _plain(prices), start, vol,
+            for_kernels(prices), start, vol,
         )  # fmt: skip
         return vol
 
@@ -356,7 +336,7 @@ def _scheduled(cells: Cells, quotes: Floats, settings: Settings) -> tuple[Floats
     american = cells.exercise == WORDS["exercise"]["american"]
     intrinsic = np.maximum(cells.right * (cells.spot - cells.strike), 0.0)
     scale = _Scale.averaged(cells)
-    now = replace(scale, spot=_plain(cells.spot))
+    now = replace(scale, spot=for_kernels(cells.spot))
     status = _bounded(now, quotes, np.where(american, intrinsic, 0.0))
     searched = np.flatnonzero(status == ImpliedStatus.ok)
     some, scale = cells[searched], scale[searched]

@@ -12,7 +12,7 @@ import numpy as np
 
 from pricer.cells import NO_TABLE, Cells
 from pricer.contracts import CURVES, NUMBERS, TABLES, TYPES, WORDS, inputs_of
-from pricer.dated import Curve, Dates, Dividends
+from pricer.dated import Curve, Table
 from pricer.families import Families, units
 from pricer.grid import Grid
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pricer.dated import Table
     from pricer.grid import Axis
 
     Floats = NDArray[np.float64]
@@ -137,7 +136,7 @@ class GridPlan(Plan):
     @cached_property
     def _tables(self) -> tuple[Table, ...]:
         given = chain.from_iterable(self.spec.values(name) for name in inputs_of(self.spec.type))
-        return tuple(value for value in given if isinstance(value, Curve | Dividends | Dates))
+        return tuple(value for value in given if isinstance(value, Table))
 
     @cached_property
     def _columns(self) -> dict[str, tuple[str, NDArray[Any]]]:
