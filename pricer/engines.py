@@ -20,8 +20,8 @@ from .methods import (
     SWEPT,
     UNSUPPORTED,
     Special,
+    choose,
     methods_of,
-    special_of,
 )
 from .prices import Prices
 
@@ -115,7 +115,8 @@ def slices_of(families: Families, settings: Settings) -> Indices:
 
 def solve(families: Families, settings: Settings) -> Solution:
     """Solve every family that needs it: one partial differential equation each."""
-    codes = methods_of(families, settings.method)
+    choice = choose(families, settings.method)
+    codes, chosen, special = choice.codes, choice.places, choice.special
     cells = families.cells
     world = np.zeros((7, len(families)))
     world[:3] = cells.rate, cells.dividend_yield, cells.vol
@@ -123,23 +124,21 @@ def solve(families: Families, settings: Settings) -> Solution:
     now = np.array([cells.vol, cells.rate, cells.dividend_yield])
     greeks = not {"vega", "rho", "dividend_rho"}.isdisjoint(settings.measures)
     scheduled = None
-    special = np.isin(codes, (CLOSED, SCHEDULED)) & (np.diff(families.expiry_offsets) > 0)
-    if special.any():
-        chosen = np.flatnonzero(special)
-        some = families.take(chosen)
-        described = special_of(some)
-        segments = described.segments
+    if special:
+        segments = special.segments
         now[:, chosen] = [
             part[segments.offsets[:-1]]
             for part in (segments.vol, segments.rate, segments.dividend_yield)
         ]
-        world[:, chosen] = averages_of(some, described)
-        marched = codes[chosen] == SCHEDULED
-        if marched.any():
-            kept = np.flatnonzero(marched)
+        world[:, chosen] = averages_of(families.take(chosen), special)
+        kept = np.flatnonzero(codes[chosen] == SCHEDULED)
+        if len(kept):
             place = np.full(len(families), -1)
             place[chosen[kept]] = np.arange(len(kept))
-            scheduled = _march_schedules(families.take(chosen[kept]), place, settings, greeks)
+            solved = _march_schedules(
+                families.take(chosen[kept]), special.take(kept), settings, greeks
+            )
+            scheduled = Marched(place, *solved)
     return Solution(settings, codes, _march_shared(families, codes, settings, greeks), scheduled,
                     world, now)  # fmt: skip
 
@@ -189,12 +188,11 @@ def _march_shared(
 
 
 def _march_schedules(
-    families: Families, place: Indices, settings: Settings, greeks: bool
-) -> Marched:
-    """Solve everything else: barriers, dates, dividends, curves."""
+    families: Families, special: Special, settings: Settings, greeks: bool
+) -> tuple[Any, Any]:
+    """Solve everything else: barriers, dates, dividends, curves; return options and surfaces."""
     (scheduled,) = kernels("scheduled")
-    described = special_of(families)
-    claims, segments, events = described.claims, described.segments, described.events
+    claims, segments, events = special.claims, special.segments, special.events
     contracts = scheduled.Contracts(
         **{name: for_kernels(getattr(claims, name)) for name in CLAIM_FIELDS},
         low=np.clip(families.moneyness_low, LEAST_RATIO, MOST_RATIO),
@@ -213,7 +211,7 @@ def _march_schedules(
         event_cash=events.cash,
         event_proportional=events.proportional,
     )
-    return Marched(place, contracts, scheduled.solve(contracts, settings.tolerance, greeks))
+    return contracts, scheduled.solve(contracts, settings.tolerance, greeks)
 
 
 def _resolved(vol: Floats, expiry: Floats) -> NDArray[np.bool_]:

@@ -60,18 +60,26 @@ class Families:
 
     def take(self, chosen: Indices) -> Families:
         """Return the families at these places, increasing."""
-        owner = np.repeat(np.arange(len(self)), np.diff(self.expiry_offsets))
-        kept = np.zeros(len(self), dtype=bool)
-        kept[chosen] = True
-        counts = np.diff(self.expiry_offsets)[chosen]
+        offsets, kept = taken(self.expiry_offsets, chosen)
         return Families(
             self.cells[chosen],
             self.priced[chosen],
             self.moneyness_low[chosen],
             self.moneyness_high[chosen],
-            np.concatenate(([0], np.cumsum(counts))),
-            self.expiries[kept[owner]],
+            offsets,
+            self.expiries[kept],
         )
+
+
+def taken(offsets: Indices, chosen: Indices) -> tuple[Indices, NDArray[np.bool_]]:
+    """Return the offsets of some families' rows, and which of all rows are theirs.
+
+    `offsets`, shape (F + 1,), delimits the rows of all; `chosen` are places, increasing.
+    """
+    counts = np.diff(offsets)
+    kept = np.zeros(len(counts), dtype=bool)
+    kept[chosen] = True
+    return np.concatenate(([0], np.cumsum(counts[chosen]))), np.repeat(kept, counts)
 
 
 def _keys(cells: Cells) -> list[NDArray[Any]]:

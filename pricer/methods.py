@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from .cells import NO_TABLE
 from .claims import Claims, bermudan, claims_of, curved, dated
 from .contracts import CURVES, TABLES
+from .families import taken
 from .schedules import Events, Segments, events_of, segments_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     Booleans = NDArray[np.bool_]
     Codes = NDArray[np.uint8]
+    Indices = NDArray[np.int64]
 
 # How a family is priced; the first three are places in METHODS. A plain one by the closed form of
 # European options, by the march that every expiry shares, or by a closed form for strong drift; any
@@ -36,6 +38,27 @@ class Special:
     claims: Claims
     segments: Segments
     events: Events
+
+    def take(self, chosen: Indices) -> Special:
+        """Return what these families owe, at places that increase."""
+        claims = {f.name: getattr(self.claims, f.name)[chosen] for f in fields(Claims)}
+        offsets, kept = taken(self.segments.offsets, chosen)
+        segments = Segments(offsets, *(row[kept] for row in self.segments[1:]))
+        offsets, kept = taken(self.events.offsets, chosen)
+        events = Events(offsets, *(row[kept] for row in self.events[1:]))  # type: ignore[arg-type]
+        return Special(Claims(**claims), segments, events)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How each of F families is priced: `codes`, shape (F,).
+
+    `places` are those that are not plain and have an expiry to come, `special` what they owe.
+    """
+
+    codes: Codes
+    places: Indices
+    special: Special | None
 
 
 def plain_cells(cells: Cells) -> Booleans:
@@ -63,17 +86,23 @@ def special_of(families: Families) -> Special:
 
 
 def methods_of(families: Families, method: str) -> Codes:
-    """Choose how each family is priced, shape (F,)."""
+    """Return how each family is priced, shape (F,)."""
+    return choose(families, method).codes
+
+
+def choose(families: Families, method: str) -> Choice:
+    """Choose how each family is priced."""
     codes = _plain_methods(families, method)
-    special = ~plain_cells(families.cells) | (codes == UNSUPPORTED)
-    if special.any():
-        codes[special] = CLOSED
-        live = special & (np.diff(families.expiry_offsets) > 0) & families.priced
-        if live.any():
-            chosen = families.take(np.flatnonzero(live))
-            codes[live] = _special_methods(special_of(chosen), chosen, method)
+    not_plain = ~plain_cells(families.cells) | (codes == UNSUPPORTED)
+    codes[not_plain] = CLOSED
     codes[~families.priced] = INVALID
-    return codes
+    live = not_plain & (np.diff(families.expiry_offsets) > 0) & families.priced
+    places = np.flatnonzero(live)
+    if not len(places):
+        return Choice(codes, places, None)
+    special = special_of(families.take(places))
+    codes[places] = _special_methods(special, method)
+    return Choice(codes, places, special)
 
 
 def _plain_methods(families: Families, method: str) -> Codes:
@@ -106,7 +135,7 @@ def _plain_methods(families: Families, method: str) -> Codes:
     return codes.astype(np.uint8)
 
 
-def _special_methods(special: Special, families: Families, method: str) -> Codes:
+def _special_methods(special: Special, method: str) -> Codes:
     """Choose for everything else: the closed form where it is exact."""
     claims, segments, events = special.claims, special.segments, special.events
     flat = np.diff(segments.offsets) == 1
@@ -117,7 +146,7 @@ def _special_methods(special: Special, families: Families, method: str) -> Codes
     closed = ~exercised & np.where(watched, undisturbed, ~cash | (claims.escrowed > 0))
     still = np.minimum.reduceat(segments.vol, segments.offsets[:-1]) < LEAST_VOL
     impossible = (claims.escrowed > 0) & (watched | proportional)
-    impossible |= exercised & (np.abs(claims.alpha) * claims.kink != np.abs(claims.beta))
+    impossible |= exercised & ~_is_vanilla(claims)
     codes = np.where(closed & ((method != "finite_difference") | still), CLOSED, SCHEDULED)
     open_ = codes == SCHEDULED
     codes[open_ & (impossible | still | (method == "analytic"))] = UNSUPPORTED
@@ -128,6 +157,12 @@ def _any(values: NDArray[np.generic], offsets: NDArray[np.int64]) -> Booleans:
     """Tell which families have a value that is not 0 among theirs, shape (F,)."""
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     return np.bincount(owner[values != 0], minlength=len(offsets) - 1) > 0
+
+
+def _is_vanilla(claims: Claims) -> Booleans:
+    """Tell which claims pay what the spot is beyond the kink, with which exercise has a value."""
+    where: Booleans = np.abs(claims.alpha) * claims.kink == np.abs(claims.beta)
+    return where
 
 
 UNSUPPORTED_REASONS = (
@@ -144,6 +179,6 @@ def why_unsupported(cells: Cells) -> NDArray[np.int64]:
     escrowed = (claims.escrowed > 0) & (
         (claims.knock > 0) | (cells.proportional_dividends != NO_TABLE)
     )
-    odd = (cells.exercise > 0) & (np.abs(claims.alpha) * claims.kink != np.abs(claims.beta))
+    odd = (cells.exercise > 0) & ~_is_vanilla(claims)
     still = ~curved(cells) & (cells.vol < LEAST_VOL)
     return np.select([escrowed, odd, still], [3, 2, 1], 0)

@@ -76,23 +76,21 @@ def segments_of(families: Families) -> Segments:
     return Segments(offsets, ends, rate, dividend_yield, vol)
 
 
-def _at(tables: tuple[Table, ...], number: float, place: int) -> Curve:
+def _at(tables: tuple[Table, ...], number: float, place: int) -> tuple[Floats, Floats]:
+    """Return the times at which an input changes, and its values before, between and after."""
     if place == NO_TABLE:
-        return Curve((1.0,), (float(number),))
+        return np.empty(0), np.array([number])
     curve = tables[place]
     assert isinstance(curve, Curve)
-    return curve
+    # The last value goes on, so that the last time changes nothing.
+    return np.array(curve.times[:-1]), np.array(curve.values)
 
 
-def _merged(curves: list[Curve], last: float) -> tuple[Floats, ...]:
-    # The last value of a curve goes on, so that its last time ends nothing.
-    cuts = sorted({t for curve in curves for t in curve.times[:-1] if t < last})
-    ends = np.array([*cuts, last])
-    rows = [ends]
-    for curve in curves:
-        place = np.searchsorted(np.array(curve.times[:-1]), ends)
-        rows.append(np.array(curve.values)[place])
-    return tuple(rows)
+def _merged(inputs: list[tuple[Floats, Floats]], last: float) -> tuple[Floats, ...]:
+    """Return where segments end, the last at `last`, and the value of each input in them."""
+    cuts = np.unique(np.concatenate([times for times, _ in inputs]))
+    ends = np.append(cuts[cuts < last], last)
+    return ends, *(values[np.searchsorted(times, ends)] for times, values in inputs)
 
 
 def events_of(families: Families, claims: Claims) -> Events:
