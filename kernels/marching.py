@@ -22,17 +22,13 @@ from .lanes import (
 )
 from .mesh import BASE_NODES, Problems
 from .rows import Rows, gather, get, load, put, rows, store
+from .tr_bdf2 import ALPHA, BDF_0, BDF_1, THETA
 
 if TYPE_CHECKING:
     from .jit import Codes, Floats, Indices
 
 SLACK = 4  # rows below the last boundary that are eliminated at once
 NO_OBSTACLE = -1e300
-
-ALPHA = 2.0 - np.sqrt(2.0)  # TR-BDF2 with one matrix for both stages
-THETA = 0.5 * ALPHA
-BDF_1 = 1.0 / (ALPHA * (2.0 - ALPHA))
-BDF_0 = (1.0 - ALPHA) ** 2 / (ALPHA * (2.0 - ALPHA))
 
 # Rows of a layer's border.
 FIRST, FALL, GHOST, RATIO, GHOST_A, GHOST_B = range(6)

@@ -332,11 +332,9 @@ def _smooth_run(
     if exercised[near - low] and exercised[near + 1 - low]:
         return 1, 0
     begin = near + 1 if exercised[near - low] else near
-    end = begin if exercised[near + 1 - low] else near + 1
-    if begin > near:
-        end = near + 1
-    while begin > low and begin <= near and not exercised[begin - 1 - low]:
+    end = near if exercised[near + 1 - low] else near + 1
+    while begin > low and not exercised[begin - 1 - low]:
         begin -= 1
-    while end < high and end >= near + 1 and not exercised[end + 1 - low]:
+    while end < high and not exercised[end + 1 - low]:
         end += 1
     return begin, end

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from .jit import kernel
 from .lanes import Lane, broadcast, choose, load, store
+from .tr_bdf2 import BDF_0, BDF_1
 
 if TYPE_CHECKING:
     from .jit import Floats, Indices
 
 CHECKED = 16  # rows after which pivots are compared
 BOUNDARIES = 6  # exercise boundaries of a lane that are placed between nodes
-ALPHA = 2.0 - np.sqrt(2.0)  # where the first stage of TR-BDF2 ends: one matrix for both stages
-BDF_1 = 1.0 / (ALPHA * (2.0 - ALPHA))
-BDF_0 = (1.0 - ALPHA) ** 2 / (ALPHA * (2.0 - ALPHA))
 
 
 class Layer(NamedTuple):

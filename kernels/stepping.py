@@ -10,12 +10,11 @@ from .freeboundary import solve_exercised
 from .jit import kernel
 from .lanes import WIDTH, broadcast, load, store
 from .layout import Mesh
-from .stages import ALPHA, Lanes, Layer, Room, Step, factorise, solve_free, solve_held
+from .stages import Lanes, Layer, Room, Step, factorise, solve_free, solve_held
+from .tr_bdf2 import ALPHA, THETA
 
 if TYPE_CHECKING:
     from .jit import Floats, Indices
-
-THETA = 0.5 * ALPHA
 
 
 @kernel
