@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .book import Book
     from .contracts import (
-        MEASURES,
-        METHODS,
+        Asian,
         Barrier,
+        Basket,
+        BasketMarket,
+        Cliquet,
         Digital,
         DoubleBarrier,
         DoubleTouch,
+        ForwardStart,
+        Heston,
+        Lookback,
         Market,
+        Merton,
         Status,
         Touch,
         Vanilla,
     )
-    from .dated import Curve, Dates, Dividends
+    from .dated import Correlation, Curve, Dates, Dividends, Fixings, Vector
     from .errors import (
         MissingDependencyError,
         PricerError,
@@ -35,24 +41,31 @@ if TYPE_CHECKING:
     from .prices import Prices
     from .pricing import price
     from .run import Run, open_run, submit
+    from .settings import MEASURES, METHODS
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "book": ("Book",),
     "contracts": (
-        "MEASURES",
-        "METHODS",
+        "Asian",
         "Barrier",
+        "Basket",
+        "BasketMarket",
+        "Cliquet",
         "Digital",
         "DoubleBarrier",
         "DoubleTouch",
+        "ForwardStart",
+        "Heston",
+        "Lookback",
         "Market",
+        "Merton",
         "Status",
         "Touch",
         "Vanilla",
     ),
-    "dated": ("Curve", "Dates", "Dividends"),
+    "dated": ("Correlation", "Curve", "Dates", "Dividends", "Fixings", "Vector"),
     "errors": (
         "MissingDependencyError",
         "PricerError",
@@ -65,24 +78,35 @@ _HOMES = {
     "prices": ("Prices",),
     "pricing": ("price",),
     "run": ("Run", "open_run", "submit"),
+    "settings": ("MEASURES", "METHODS"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MEASURES",
     "METHODS",
+    "Asian",
     "Barrier",
+    "Basket",
+    "BasketMarket",
     "Book",
+    "Cliquet",
+    "Correlation",
     "Curve",
     "Dates",
     "Digital",
     "Dividends",
     "DoubleBarrier",
     "DoubleTouch",
+    "Fixings",
+    "ForwardStart",
     "Grid",
+    "Heston",
     "ImpliedStatus",
     "ImpliedVolatilities",
+    "Lookback",
     "Market",
+    "Merton",
     "MissingDependencyError",
     "PricerError",
     "Prices",
@@ -93,6 +117,7 @@ __all__ = [
     "StoreError",
     "Touch",
     "Vanilla",
+    "Vector",
     "implied_volatility",
     "open_run",
     "price",

@@ -15,23 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .columns import Column, parse_date, read_csv, read_table, read_texts, words_of
-from .contracts import (
-    DEFAULT_TOLERANCE,
-    INPUTS,
-    MEASURES,
-    check_measures,
-    check_method,
-    check_tolerance,
-    defaults_of,
-    inputs_of,
-    shown_of,
-    suggest,
-)
+from .contracts import INPUTS, defaults_of, inputs_of, shown_of, suggest
 from .dated import Curve, Dates, Dividends
 from .errors import SpecError
 from .grid import check_closed_form
 from .gridvalues import exact
 from .inputs import Inputs
+from .settings import DEFAULT_TOLERANCE, MEASURES, check_measures, check_method, check_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -10,10 +10,10 @@ import numpy as np
 
 from .columns import Column, parse_number, read_numbers
 from .contracts import Status
-from .engines import Settings
 from .errors import SpecError
 from .pricing import price_cells
 from .selection import book_columns
+from .settings import Settings
 from .summary import summarise
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .columns import Column, read_numbers
-from .contracts import DEFAULT_TOLERANCE
 from .implied import ImpliedStatus, imply_cells
 from .selection import book_columns
+from .settings import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,26 +10,34 @@ import numpy as np
 from .contracts import (
     ABOVE_ZERO,
     ALLOWED,
+    BESIDE,
     CONTRACTS,
     CURVES,
     INPUTS,
+    MODELS,
     NOT_NEGATIVE,
     NUMBER_DEFAULTS,
     NUMBERS,
     TABLES,
     TYPES,
     WORDS,
+    AnyMarket,
     Contract,
+    Heston,
     Market,
+    Merton,
+    check_beside,
     check_number,
+    check_table,
     code_of,
+    defaults_of,
     inputs_of,
 )
-from .dated import Curve, Table
+from .dated import Correlation, Curve, Dates, Fixings, Table, Vector
 from .errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -105,20 +113,87 @@ class Cells:
             yield f"must be {' or '.join(allowed)}", ~np.isin(column, codes)
         elif name in NUMBERS and (name in self.columns or name not in NUMBER_DEFAULTS):
             number = column if name not in CURVES else np.where(self._curved(name), 0.0, column)
-            yield "is missing", np.isnan(number)
+            yield "is missing", np.isnan(number) & self._needed(kind, name)
             yield "must be finite", np.isinf(number)
             if name in ABOVE_ZERO:
                 yield "must be above 0", number <= 0
             elif name in NOT_NEGATIVE:
                 yield "must not be negative", number < 0
-            if name == "upper_barrier":
+            yield from self._numbers_broken(kind, name, number)
+        elif name in TABLES:
+            yield "is missing", (column == NO_TABLE) & self._needed(kind, name)
+            if name in self.columns:
+                yield from self._tables_broken(name, column)
+
+    def _needed(self, kind: str, name: str) -> Booleans:
+        """Tell where an input must have a value, shape (n,)."""
+        if beside := BESIDE.get((kind, name)):
+            of, words = beside
+            return np.isin(getattr(self, of), [WORDS[of][word] for word in words])
+        if name == "running_average":
+            seasoned: Booleans = (self.past_fixings > 0) | (self.elapsed > 0)
+            return seasoned
+        return np.broadcast_to(defaults_of(kind).get(name, "") is not None, len(self))
+
+    def _numbers_broken(
+        self, kind: str, name: str, number: Floats
+    ) -> Iterator[tuple[str, Booleans]]:
+        """Yield what is wrong with a number beside other inputs."""
+        match name:
+            case "upper_barrier":
                 yield "must be above the lower barrier", number <= self.lower_barrier
-        elif name == "exercise_dates":
-            dated = self.exercise == WORDS["exercise"]["bermudan"]
-            yield "is missing", dated & (column == NO_TABLE)
-        elif name == "proportional_dividends" and name in self.columns:
-            high = [max(getattr(t, "amounts", ()), default=0.0) >= 1.0 for t in self.tables]
-            yield "must be below 1", np.array([*high, False])[column]
+            case "past_fixings":
+                yield "must be a whole number", number != np.floor(number)
+                continuous = self.fixing_dates == NO_TABLE
+                yield "must be 0 without fixing_dates", continuous & (number > 0)
+            case "elapsed" | "averaging_start":
+                discrete = self.fixing_dates != NO_TABLE
+                yield "must be 0 beside fixing_dates", discrete & (number > 0)
+                if name == "averaging_start":
+                    yield "must be 0 where some time elapsed", (number > 0) & (self.elapsed > 0)
+                    yield "must be before the expiry", (number > 0) & (number >= self.expiry)
+            case "lookback_start" | "lookback_end" | "start":
+                yield "must not be past the expiry", number > self.expiry
+                if name == "lookback_end":
+                    yield "must not be before lookback_start", number < self.lookback_start
+            case "local_cap" | "global_cap":
+                floor = getattr(self, name.replace("cap", "floor"))
+                yield "must not be below the floor", number < floor
+            case "variance_correlation":
+                yield "must lie between -1 and 1", np.abs(number) > 1
+            case "greek_asset":
+                yield "must be a whole number", number != np.floor(number)
+                yield "must be the number of an asset", number > self.assets()
+
+    def _tables_broken(self, name: str, column: Column) -> Iterator[tuple[str, Booleans]]:
+        """Yield what is wrong with tables beside other inputs."""
+        if name in ("fixing_dates", "reset_dates"):
+            last = self._of_tables(column, lambda t: t.times[-1] if isinstance(t, Fixings) else 0.0)
+            past = last > self.expiry if name == "fixing_dates" else last >= self.expiry
+            must = "must not be past the expiry" if name == "fixing_dates" else "must be before it"
+            yield must.replace("it", "the expiry"), past
+        elif name in ("vols", "dividend_yields", "weights"):
+            yield (
+                "must have as many values as spots",
+                (self.assets(name) != self.assets()) & (column != NO_TABLE),
+            )
+        elif name == "correlation":
+            given = self._of_tables(column, lambda t: t.assets if isinstance(t, Correlation) else 0)
+            assets = self.assets()
+            yield "must be of as many assets as spots", (given > 0) & (given != assets)
+            one = self._of_tables(column, _one_for_all)
+            yield "must be at least -1 / (assets - 1)", one * (assets - 1) < -1.0 - 1e-12
+
+    def _of_tables(self, column: Column, read: Callable[[Table], float]) -> Floats:
+        """Read a number of the table of each cell, 0 where there is none; shape (n,)."""
+        numbers: Floats = np.array([*map(read, self.tables), 0.0], np.float64)[column]
+        return numbers
+
+    def assets(self, name: str = "spots") -> Floats:
+        """Return how many numbers the vector of each cell has, shape (n,)."""
+        return self._of_tables(
+            getattr(self, name), lambda t: len(t.values) if isinstance(t, Vector) else 0
+        )
 
     def _curved(self, name: str) -> Booleans:
         curved: Booleans = getattr(self, f"{name}_curve") != NO_TABLE
@@ -153,6 +228,12 @@ class Cells:
         return None if np.isnan(value) else str(value)
 
 
+def _one_for_all(table: Table) -> float:
+    if isinstance(table, Correlation) and not table.assets:
+        return float(table.matrix(2)[0, 1])
+    return 0.0
+
+
 def words_by_code(name: str) -> dict[int, str]:
     """Return the words of an input by their codes."""
     return {code: word for word, code in WORDS[name].items()}
@@ -185,10 +266,14 @@ class Tables:
         if table is None:
             return NO_TABLE
         kind = TABLES.get(name, Curve)
+        if kind is Fixings and isinstance(table, Dates):
+            table = Fixings(table.times, table.label)
         if not isinstance(table, kind):
             raise SpecError(f"{name}: must be {kind.__name__}, got {table!r:.60}")
-        if isinstance(table, Curve) and name == "vol" and min(table.values) < 0:
-            raise SpecError(f"vol: must not be negative, got {min(table.values)}")
+        try:
+            check_table(name, table)
+        except SpecError as error:
+            raise SpecError(f"{name}: {error}") from None
         return self._places.setdefault(table, len(self._places))
 
     def all(self) -> tuple[Table, ...]:
@@ -196,14 +281,17 @@ class Tables:
         return tuple(self._places)
 
 
-def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...]]:
+def broadcast(contract: Contract, market: AnyMarket) -> tuple[Cells, tuple[int, ...]]:
     """Broadcast every field by NumPy's rules; return the flat cells and their common shape."""
     kind = next(name for name, its_class in CONTRACTS.items() if type(contract) is its_class)
     tables = Tables()
     arrays: dict[str, Column] = {}
+    without = isinstance(market, Market) and isinstance(market.model, Heston)
     for part in (contract, market):
         for field in fields(part):
-            arrays |= _arrays(kind, field.name, getattr(part, field.name), tables)
+            value = getattr(part, field.name)
+            if not (without and field.name == "vol" and value is field.default):
+                arrays |= _arrays(kind, field.name, value, tables)
     try:
         shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
     except ValueError:
@@ -218,11 +306,12 @@ def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...
         else np.broadcast_to(a, shape).reshape(-1)
         for name, a in arrays.items()
     }
-    if "exercise_dates" in flat and not (flat["exercise"] == WORDS["exercise"]["bermudan"]).any():
-        got = " and ".join(words_by_code("exercise")[c] for c in _distinct(flat["exercise"]))
-        raise SpecError(f'exercise_dates: need exercise = "bermudan", got {got}')
     if "cash_dividends" not in flat:
-        del flat["dividend_model"]
+        flat.pop("dividend_model", None)
+    for name in flat:
+        if beside := BESIDE.get((kind, name)):
+            codes = _distinct(flat.get(beside[0], np.zeros(1, np.int8)))
+            check_beside(name, *beside, [words_by_code(beside[0])[code] for code in codes])
     flat["type"] = np.broadcast_to(np.int8(TYPES[kind]), count)
     cells = Cells(
         {n: flat[n] for n in ("type", *INPUTS, *CURVE_COLUMNS) if n in flat}, tables.all()
@@ -234,15 +323,17 @@ def broadcast(contract: Contract, market: Market) -> tuple[Cells, tuple[int, ...
 
 
 def _arrays(kind: str, name: str, value: Any, tables: Tables) -> dict[str, Column]:
-    """Return the columns of one field; nothing for a table that is not given."""
+    """Return the columns of one field; nothing for what is not given."""
+    if name == "model":
+        return _model_arrays(value)
+    if value is None:
+        return {}
     if name in WORDS:
         codes = _codes(name, value)
         if (kind, name) in ALLOWED and codes.ndim == 0:
             _check_allowed(kind, name, int(codes))
         return {name: codes}
     if name in TABLES:
-        if value is None:
-            return {}
         return {name: _places(name, value, tables)}
     if name in CURVES and _has_table(value):
         numbers = np.zeros(np.shape(_objects(value)))
@@ -254,6 +345,16 @@ def _arrays(kind: str, name: str, value: Any, tables: Tables) -> dict[str, Colum
                 numbers[at] = numbers_of(name, one.values[0] if isinstance(one, Curve) else one)
         return {name: numbers, f"{name}_curve": curves}
     return {name: numbers_of(name, value)}
+
+
+def _model_arrays(model: Merton | Heston | None) -> dict[str, Column]:
+    if model is None:
+        return {}
+    word = next((word for word, kind in MODELS.items() if kind and isinstance(model, kind)), None)
+    if word is None:
+        raise SpecError(f"model: must be Merton or Heston, got {model!r:.60}")
+    numbers = {f.name: numbers_of(f.name, getattr(model, f.name)) for f in fields(model)}
+    return {"model": np.array(WORDS["model"][word], np.int8), **numbers}
 
 
 def _check_allowed(kind: str, name: str, code: int) -> None:
@@ -285,7 +386,33 @@ def _objects(value: Any) -> NDArray[np.object_]:
     return several
 
 
+def _vectors(value: Any) -> Any:
+    """Return numbers whose last dimension is of assets as vectors; what is no number as it is."""
+    array = np.asarray(value) if isinstance(value, list | tuple | np.ndarray) else None
+    if array is None or array.dtype.kind not in "iuf" or not array.ndim:
+        return value
+    vectors = np.empty(array.shape[:-1], object)
+    for at in np.ndindex(vectors.shape):
+        vectors[at] = Vector(array[at])
+    return vectors if vectors.ndim else vectors[()]
+
+
+def _correlations(value: Any) -> Any:
+    """Return matrices in the last two dimensions, or numbers, as correlations."""
+    array = np.asarray(value) if isinstance(value, int | float | list | np.ndarray) else None
+    if array is None or array.dtype.kind not in "iuf":
+        return value
+    matrices = np.empty(array.shape[:-2] if array.ndim > 1 else array.shape, object)
+    for at in np.ndindex(matrices.shape):
+        matrices[at] = Correlation(array[at].tolist())
+    return matrices if matrices.ndim else matrices[()]
+
+
 def _places(name: str, value: Any, tables: Tables) -> Column:
+    if TABLES[name] is Vector:
+        value = _vectors(value)
+    elif TABLES[name] is Correlation:
+        value = _correlations(value)
     objects = _objects(value)
     places = [tables.place(name, table) for table in objects.flat]
     return np.array(places, np.int32).reshape(objects.shape)

@@ -15,19 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import cli_aws, cli_imply, options
-from .contracts import (
-    CONTRACTS,
-    INPUTS,
-    MEASURES,
-    TYPES,
-    Market,
-    code_of,
-    defaults_of,
-    inputs_of,
-    shown_of,
-)
+from .contracts import CONTRACTS, INPUTS, TYPES, Market, code_of, defaults_of, inputs_of, shown_of
 from .documents import json_of, show
 from .errors import PricerError
+from .settings import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

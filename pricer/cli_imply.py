@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
-from .contracts import DEFAULT_TOLERANCE
 from .documents import json_of, show
 from .errors import SpecError
+from .settings import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from pathlib import Path

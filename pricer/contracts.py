@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dated import Curve, Dates, Dividends, Table
+from .dated import Correlation, Curve, Dates, Dividends, Fixings, Table, Vector
 from .errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     # Tables of one kind: one for every cell, or one a cell.
     DatesLike = Dates | Iterable[Dates | None] | None
     DividendsLike = Dividends | Iterable[Dividends | None] | None
+    FixingsLike = Fixings | Dates | Iterable[Fixings | Dates | None] | None
     CurveLike = ArrayLike | Curve | Iterable[Curve | float]
-
-MEASURES = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho")
-METHODS = ("auto", "analytic", "finite_difference")
-DEFAULT_TOLERANCE = 1e-5
+    VectorLike = Vector | Sequence[float] | NDArray[np.float64] | Iterable[Vector]
+    CorrelationLike = Correlation | float | NDArray[np.float64] | Iterable[Correlation]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,14 +144,138 @@ class DoubleTouch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Asian:
+    """An option on the average of the spot, or struck at it.
+
+    `average` is ``arithmetic`` or ``geometric``; with `strike_type` ``fixed`` a call pays what the
+    average is above `strike`, with ``floating`` what the spot at expiry is above the average. The
+    average is over `fixing_dates` and, of a seasoned option, `past_fixings` earlier ones of mean
+    `running_average`. Without dates it is continuous from `averaging_start` on; or since `elapsed`
+    years ago, with the `running_average` until now.
+    """
+
+    right: Words
+    expiry: ArrayLike
+    strike: ArrayLike | None = None
+    average: Words = "arithmetic"
+    strike_type: Words = "fixed"
+    fixing_dates: FixingsLike = None
+    running_average: ArrayLike | None = None
+    past_fixings: ArrayLike = 0.0
+    elapsed: ArrayLike = 0.0
+    averaging_start: ArrayLike = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookback:
+    """An option on the highest or lowest spot, or struck at it.
+
+    With `strike_type` ``fixed`` a call pays what the maximum is above `strike`, a put what the
+    minimum is below it. With ``floating`` a call pays what the spot at expiry is above
+    `participation` times the minimum, a put what that of the maximum is above the spot. The spot is
+    watched from `lookback_start` to `lookback_end` (expiry by default), continuously or on
+    `monitoring_dates` alone; `running_extremum` is the extremum until now.
+    """
+
+    right: Words
+    expiry: ArrayLike
+    strike: ArrayLike | None = None
+    strike_type: Words = "fixed"
+    monitoring_dates: DatesLike = None
+    running_extremum: ArrayLike | None = None
+    lookback_start: ArrayLike = 0.0
+    lookback_end: ArrayLike | None = None
+    participation: ArrayLike = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForwardStart:
+    """A European option whose strike will be `moneyness` times the spot at time `start`."""
+
+    right: Words
+    expiry: ArrayLike
+    start: ArrayLike
+    moneyness: ArrayLike = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cliquet:
+    """A sum of returns from each of `reset_dates` to the next, and from the last to expiry.
+
+    A call's return is the ratio of spots less `moneyness`, a put's the reverse. Each is held
+    between `local_floor` and `local_cap`, their sum between `global_floor` and `global_cap` (no
+    limit where one is not given); it pays that many times `notional` at expiry.
+    """
+
+    right: Words
+    expiry: ArrayLike
+    reset_dates: FixingsLike
+    moneyness: ArrayLike = 1.0
+    local_floor: ArrayLike = 0.0
+    local_cap: ArrayLike | None = None
+    global_floor: ArrayLike | None = None
+    global_cap: ArrayLike | None = None
+    notional: ArrayLike = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basket:
+    """An option on several assets.
+
+    `basket_type` says on what: ``weighted``, the sum of `weights` times spots (equal weights of
+    sum 1 by default); ``spread``, the same with weights 1, -1, -1, ... by default, an exchange
+    option where the strike is 0; ``best_of`` and ``worst_of``, the largest and the smallest of
+    weights times spots (1 by default). delta, gamma, vega and dividend_rho are by the asset of
+    number `greek_asset`, counted from 1.
+    """
+
+    right: Words
+    strike: ArrayLike
+    expiry: ArrayLike
+    basket_type: Words = "weighted"
+    weights: VectorLike | None = None
+    exercise: Words = "european"
+    exercise_dates: DatesLike = None
+    greek_asset: ArrayLike = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merton:
+    """Jumps beside the diffusion (Merton 1976): `jump_intensity` a year.
+
+    The logarithm of a jump is normal of mean `jump_mean` and standard deviation `jump_vol`.
+    """
+
+    jump_intensity: ArrayLike
+    jump_mean: ArrayLike
+    jump_vol: ArrayLike
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heston:
+    """A variance of its own motion (Heston 1993).
+
+    It is `initial_variance` now, returns to `long_variance` at the speed `mean_reversion`, and
+    moves with `vol_of_variance` times its root, correlated with the spot by
+    `variance_correlation`. vega is by the root of the initial variance.
+    """
+
+    initial_variance: ArrayLike
+    mean_reversion: ArrayLike
+    long_variance: ArrayLike
+    vol_of_variance: ArrayLike
+    variance_correlation: ArrayLike
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """The state of a Black-Scholes world.
+    """The state of the world: Black-Scholes, or another `model`.
 
     `vol`, `rate` and `dividend_yield` are numbers or a `Curve`; one that is left out is missing,
-    and what needs it refuses: implied vols need no `vol`. `cash_dividends` are paid in cash at
-    their times; by ``spot`` (`dividend_model`) the spot drops by them and is lognormal between,
-    by ``escrowed`` the spot less their present value is lognormal. `proportional_dividends` are
-    fractions of the spot.
+    and what needs it refuses: implied vols and Heston's model need no `vol`. `cash_dividends` are
+    paid in cash at their times; by ``spot`` (`dividend_model`) the spot drops by them and is
+    lognormal between, by ``escrowed`` the spot less their present value is lognormal.
+    `proportional_dividends` are fractions of the spot.
     """
 
     spot: ArrayLike
@@ -162,9 +285,28 @@ class Market:
     cash_dividends: DividendsLike = None
     proportional_dividends: DividendsLike = None
     dividend_model: Words = "spot"
+    model: Merton | Heston | None = None
 
 
-Contract = Vanilla | Digital | Barrier | DoubleBarrier | Touch | DoubleTouch
+@dataclass(frozen=True, slots=True, eq=False)
+class BasketMarket:
+    """The state of a world of several assets, each lognormal: one number for each in a `Vector`.
+
+    `correlation` is one number for every pair, or a matrix.
+    """
+
+    spots: VectorLike
+    vols: VectorLike
+    rate: CurveLike
+    correlation: CorrelationLike
+    dividend_yields: VectorLike | None = None
+
+
+Contract = (
+    Vanilla | Digital | Barrier | DoubleBarrier | Touch | DoubleTouch
+    | Asian | Lookback | ForwardStart | Cliquet | Basket
+)  # fmt: skip
+AnyMarket = Market | BasketMarket
 CONTRACTS: dict[str, type[Contract]] = {
     "vanilla": Vanilla,
     "digital": Digital,
@@ -172,7 +314,19 @@ CONTRACTS: dict[str, type[Contract]] = {
     "double_barrier": DoubleBarrier,
     "touch": Touch,
     "double_touch": DoubleTouch,
+    "asian": Asian,
+    "lookback": Lookback,
+    "forward_start": ForwardStart,
+    "cliquet": Cliquet,
+    "basket": Basket,
 }
+MODELS: dict[str, type[Merton | Heston] | None] = {
+    "black_scholes": None,
+    "merton": Merton,
+    "heston": Heston,
+}
+# The model that each parameter is of.
+MODEL_OF = {f.name: name for name, kind in MODELS.items() if kind for f in fields(kind)}
 TYPES = {name: code for code, name in enumerate(CONTRACTS)}
 WORDS = {
     "type": TYPES,
@@ -186,6 +340,10 @@ WORDS = {
     "touch_type": {"one_touch": 0, "no_touch": 1, "lower_first": 2, "upper_first": 3},
     "payment": {"at_hit": 0, "at_expiry": 1},
     "dividend_model": {"spot": 0, "escrowed": 1},
+    "model": {name: code for code, name in enumerate(MODELS)},
+    "average": {"arithmetic": 0, "geometric": 1},
+    "strike_type": {"fixed": 0, "floating": 1},
+    "basket_type": {"weighted": 0, "spread": 1, "best_of": 2, "worst_of": 3},
 }  # fmt: skip
 # The words that a contract of some type can have, where not all can be meant.
 ALLOWED = {
@@ -200,20 +358,47 @@ ALLOWED = {
 }
 NUMBERS = (
     "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "barrier", "lower_barrier",
-    "upper_barrier", "rebate", "cash", "payoff_strike",
+    "upper_barrier", "rebate", "cash", "payoff_strike", "running_average", "past_fixings",
+    "elapsed", "averaging_start", "running_extremum", "lookback_start", "lookback_end",
+    "participation", "start", "moneyness", "local_floor", "local_cap", "global_floor",
+    "global_cap", "notional", "greek_asset", *MODEL_OF,
 )  # fmt: skip
 TABLES: dict[str, type[Table]] = {
     "exercise_dates": Dates,
     "monitoring_dates": Dates,
     "cash_dividends": Dividends,
     "proportional_dividends": Dividends,
+    "fixing_dates": Fixings,
+    "reset_dates": Fixings,
+    "spots": Vector,
+    "vols": Vector,
+    "dividend_yields": Vector,
+    "weights": Vector,
+    "correlation": Correlation,
 }
 CURVES = ("vol", "rate", "dividend_yield")  # numbers that may also be a `Curve`
 NOT_NEGATIVE = (
     "spot", "strike", "expiry", "vol", "barrier", "lower_barrier", "upper_barrier", "rebate",
-    "cash", "payoff_strike",
+    "cash", "payoff_strike", "running_average", "past_fixings", "elapsed", "averaging_start",
+    "running_extremum", "lookback_start", "lookback_end", "participation", "start", "moneyness",
+    "notional", "jump_intensity", "jump_vol", "initial_variance", "mean_reversion",
+    "long_variance", "vol_of_variance",
 )  # fmt: skip
-ABOVE_ZERO = ("barrier", "lower_barrier", "upper_barrier")
+ABOVE_ZERO = ("barrier", "lower_barrier", "upper_barrier", "greek_asset")
+# An input that counts only beside some words of another: it is missing there, and means nothing
+# beside the others.
+BESIDE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("asian", "strike"): ("strike_type", ("fixed",)),
+    ("lookback", "strike"): ("strike_type", ("fixed",)),
+    **{
+        (kind, name): ("model", (model,))
+        for kind in CONTRACTS
+        if kind != "basket"
+        for name, model in MODEL_OF.items()
+    },
+    **{(kind, "vol"): ("model", ("black_scholes", "merton")) for kind in CONTRACTS},
+    **{(kind, "exercise_dates"): ("exercise", ("bermudan",)) for kind in CONTRACTS},
+}
 # What a number is where it is not given; every type that has it agrees.
 NUMBER_DEFAULTS = {
     f.name: f.default
@@ -223,9 +408,14 @@ NUMBER_DEFAULTS = {
 }
 # Every input, in the order in which tables show them.
 INPUTS = (
-    "right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "direction",
-    "touch_type", "barrier_type", "barrier", "lower_barrier", "upper_barrier", "rebate", "payoff",
-    "cash", "payoff_strike", "payment", "exercise_dates", "monitoring_dates", "cash_dividends",
+    "right", "exercise", "average", "strike_type", "basket_type", "model", "spot", "spots",
+    "strike", "expiry", "vol", "vols", "rate", "dividend_yield", "dividend_yields", "correlation",
+    "weights", *MODEL_OF, "fixing_dates", "running_average", "past_fixings", "elapsed",
+    "averaging_start", "running_extremum", "lookback_start", "lookback_end", "participation",
+    "start", "reset_dates", "moneyness", "local_floor", "local_cap", "global_floor", "global_cap",
+    "notional", "greek_asset", "direction", "touch_type", "barrier_type", "barrier",
+    "lower_barrier", "upper_barrier", "rebate", "payoff", "cash", "payoff_strike", "payment",
+    "exercise_dates", "monitoring_dates", "cash_dividends",
     "proportional_dividends", "dividend_model",
 )  # fmt: skip
 
@@ -239,22 +429,32 @@ class Status(IntEnum):
     unsupported = 3
 
 
+def market_of(kind: str) -> type[AnyMarket]:
+    """Return what the market of a contract of this type is."""
+    return BasketMarket if kind == "basket" else Market
+
+
 @cache
 def inputs_of(kind: str) -> tuple[str, ...]:
     """Name the inputs of a contract of this type and its market, in the order of `INPUTS`."""
-    names = {f.name for part in (CONTRACTS[kind], Market) for f in fields(part)}
+    names = {f.name for part in (CONTRACTS[kind], market_of(kind)) for f in fields(part)}
+    if "model" in names:
+        names.update(MODEL_OF)
     return tuple(name for name in INPUTS if name in names)
 
 
 @cache
 def defaults_of(kind: str) -> dict[str, str | float | None]:
     """Return what the inputs of a contract of this type are where they are not given."""
-    return {
+    defaults: dict[str, str | float | None] = {
         f.name: f.default
-        for part in (CONTRACTS[kind], Market)
+        for part in (CONTRACTS[kind], market_of(kind))
         for f in fields(part)
         if isinstance(f.default, str | float | None) and f.default is not np.nan
     }
+    if "model" in defaults:
+        defaults |= {**dict.fromkeys(MODEL_OF), "model": "black_scholes"}
+    return defaults
 
 
 def shown_of(kinds: Iterable[str], given: Collection[str]) -> tuple[str, ...]:
@@ -297,37 +497,13 @@ def code_of(field: str, word: object, words: Iterable[str] = ()) -> int:
     raise SpecError(f"{field}: must be {' or '.join(known)}, got {word!r}{hint}")
 
 
-def check_measures(measures: Iterable[str]) -> tuple[str, ...]:
-    """Return `measures` in the order of `MEASURES`, without repeats."""
-    if isinstance(measures, str):
-        raise SpecError(f"measures: must be a list of names, got {measures!r}")
-    asked = list(measures)
-    for measure in asked:
-        if measure not in MEASURES:
-            hint = suggest(str(measure), MEASURES)
-            raise SpecError(f"measures: must be of {', '.join(MEASURES)}; got {measure!r}{hint}")
-    if not asked:
-        raise SpecError("measures: must name at least one")
-    return tuple(m for m in MEASURES if m in asked)
-
-
-def check_method(method: object) -> str:
-    """Return `method` if there is one of that name."""
-    if method not in METHODS:
+def check_beside(name: str, of: str, words: Iterable[str], got: Iterable[object]) -> None:
+    """Raise `SpecError` where `name` is given and no value that input `of` has makes it count."""
+    if not set(words) & set(got):
+        among = " or ".join(f'"{word}"' for word in words)
         raise SpecError(
-            f"method: must be one of {', '.join(METHODS)}; got {method!r}"
-            + suggest(str(method), METHODS)
+            f"{name}: counts only with {of} = {among}, got {' and '.join(map(str, got))}"
         )
-    return str(method)
-
-
-def check_tolerance(tolerance: object) -> float:
-    """Return `tolerance` (largest error per unit of strike) as a float in [1e-12, 1]."""
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float):
-        raise SpecError(f"tolerance: must be a number, got {tolerance!r}")
-    if not 1e-12 <= tolerance <= 1:
-        raise SpecError(f"tolerance: must lie between 1e-12 and 1, got {tolerance!r}")
-    return float(tolerance)
 
 
 def check_number(field: str, value: float) -> None:
@@ -355,3 +531,14 @@ def impossible(field: str, values: NDArray[np.float64]) -> NDArray[np.bool_]:
     if field in ABOVE_ZERO:
         where |= values == 0
     return where
+
+
+def check_table(name: str, table: Table) -> None:
+    """Raise `SpecError`, which does not name the input, if no cell can have this table."""
+    match table:
+        case Curve() if name == "vol" and min(table.values) < 0:
+            raise SpecError(f"must not be negative, got {min(table.values)}")
+        case Dividends() if name == "proportional_dividends" and max(table.amounts, default=0) >= 1:
+            raise SpecError(f"must be below 1, fractions of the spot, got {max(table.amounts)}")
+        case Vector() if name in ("spots", "vols") and min(table.values) < 0:
+            raise SpecError(f"must not be negative, got {min(table.values)}")

@@ -74,7 +74,8 @@ def _costs(options: Options) -> list[Cost]:
     # Another family each, of the same price: equal vols would share one solve.
     several["vol"] = several["vol"] * (1.0 + 1e-13 * np.arange(several["vol"].size))
     contract = Vanilla(**{n: several[n] for n in ("right", "exercise", "strike", "expiry")})
-    market = Market(**{n: several[n] for n in ("spot", "vol", "rate", "dividend_yield")})
+    world: dict[str, Any] = {n: several[n] for n in ("spot", "vol", "rate", "dividend_yield")}
+    market = Market(**world)
     costs = []
     for tolerance in TOLERANCES:
         work = partial(

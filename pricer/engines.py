@@ -9,7 +9,7 @@ import numpy as np
 
 from .claims import ASSET_AT_EXPIRY, ASSET_AT_HIT, CASH_AT_HIT, OUT, claims_of
 from .compiled import kernels
-from .contracts import DEFAULT_TOLERANCE, MEASURES, Status
+from .contracts import Status
 from .methods import (
     ANALYTIC,
     CLOSED,
@@ -24,6 +24,7 @@ from .methods import (
     methods_of,
 )
 from .prices import Prices
+from .settings import MEASURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .cells import Cells
     from .claims import Claims
     from .families import Families
+    from .settings import Settings
 
     Floats = NDArray[np.float64]
     Codes = NDArray[np.uint8]
@@ -46,15 +48,6 @@ PAYOFF_FIELDS = (
 )  # fmt: skip
 CLAIM_FIELDS = (*PAYOFF_FIELDS, "american", "continuous", "escrowed")
 LEAST_RATIO, MOST_RATIO = 1e-100, 1e100  # of spot to strike that a mesh reaches for
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to price, whatever is priced."""
-
-    method: str = "auto"
-    tolerance: float = DEFAULT_TOLERANCE
-    measures: tuple[str, ...] = MEASURES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import numpy as np
 
 from .blocks import encode_block, pack_block
 from .compiled import check_workers
-from .engines import Settings, evaluate, load, solve
+from .engines import evaluate, load, solve
+from .settings import Settings
 from .summary import summarise
 
 if TYPE_CHECKING:

@@ -14,14 +14,9 @@ from .contracts import (
     ALLOWED,
     CONTRACTS,
     CURVES,
-    DEFAULT_TOLERANCE,
     INPUTS,
-    MEASURES,
     TABLES,
     WORDS,
-    check_measures,
-    check_method,
-    check_tolerance,
     code_of,
     defaults_of,
     impossible,
@@ -41,6 +36,7 @@ from .gridvalues import (
     value_of,
     values_of,
 )
+from .settings import DEFAULT_TOLERANCE, MEASURES, check_measures, check_method, check_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

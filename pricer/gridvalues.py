@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from .cells import words_by_code
 from .columns import number_hint
-from .contracts import ABOVE_ZERO, CURVES, TABLES, WORDS, check_number, code_of, suggest
-from .dated import Curve, Dates, Dividends, Table, parse_table
+from .contracts import (
+    ABOVE_ZERO,
+    CURVES,
+    TABLES,
+    WORDS,
+    check_number,
+    check_table,
+    code_of,
+    suggest,
+)
+from .dated import LISTS, Correlation, Curve, Dates, Dividends, Fixings, Table, Vector, parse_table
 from .errors import SpecError
 
 if TYPE_CHECKING:
@@ -32,12 +41,15 @@ _RANGE_KEYS = ("start", "stop", "count", "step")
 _TABLE_KEYS = {
     Curve: ("times", "values"),
     Dividends: ("times", "amounts"),
-    Dates: ("times",),
+    **{kind: (name,) for kind, name in LISTS.items()},
 }
 _SPELLINGS = {
     Curve: "{ times = [1.0, 2.0], values = [0.03, 0.04] }",
     Dividends: '{ times = [0.25], amounts = [1.5] }, [[0.25, 1.5]] or "0.25:1.5"',
     Dates: '{ times = [0.25, 0.5] }, [0.25, 0.5] or "0.25;0.5"',
+    Fixings: '{ times = [0.25, 0.5] }, [0.25, 0.5] or "0.25;0.5"',
+    Vector: '{ values = [100.0, 95.0] }, [100.0, 95.0] or "100;95"',
+    Correlation: '0.5, "0.5", { values = 0.5 } or a matrix [[1.0, 0.5], [0.5, 1.0]]',
 }
 
 
@@ -76,6 +88,8 @@ def values_of(place: str, name: str, value: object) -> tuple[Any, ...]:
     """Return the values that a file has for one input: one value, a list or a range."""
     if name in TABLES:
         several = isinstance(value, list) and not _is_one_table(TABLES[name], value)
+        if name == "correlation" and isinstance(value, dict) and "values" not in value:
+            return _range(place, name, value)
     elif isinstance(value, dict) and not (name in CURVES and _may_be_curve(value)):
         if name in WORDS:
             raise SpecError(f"{place}: must be a word or a list of words, got {show(value)}")
@@ -105,8 +119,8 @@ def exact(value: Value) -> Any:
     match value:
         case str():
             return value
-        case Dates():
-            return [time.hex() for time in value.times]
+        case Dates() | Fixings() | Vector() | Correlation():
+            return [number.hex() for number in getattr(value, LISTS[type(value)])]
         case Curve() | Dividends():
             amounts = value.values if isinstance(value, Curve) else value.amounts
             return [[t.hex(), a.hex()] for t, a in zip(value.times, amounts, strict=True)]
@@ -121,8 +135,8 @@ def inexact(name: str, spelt: Any, label: str = "") -> Value:
     if not isinstance(spelt, list):
         return float.fromhex(spelt)
     kind = TABLES.get(name, Curve)
-    if kind is Dates:
-        return Dates(tuple(map(float.fromhex, spelt)), label)
+    if kind in LISTS:
+        return kind(tuple(map(float.fromhex, spelt)), label)  # type: ignore[arg-type]
     times, amounts = (tuple(float.fromhex(row[i]) for row in spelt) for i in (0, 1))
     return Curve(times, amounts, label) if kind is Curve else Dividends(times, amounts, label)
 
@@ -157,8 +171,10 @@ def _may_be_curve(value: object) -> bool:
 
 def _is_one_table(kind: type[Table], entries: list[Any]) -> bool:
     """Tell the entries of one table from a list of tables."""
-    if kind is Dates:
-        return not any(isinstance(entry, list | dict | str | Dates) for entry in entries)
+    if kind is Correlation:
+        return _is_matrix(entries)
+    if kind in LISTS:
+        return not any(isinstance(entry, list | dict | str | Table) for entry in entries)
     return all(
         isinstance(entry, list)
         and len(entry) == 2
@@ -172,6 +188,8 @@ def _table(place: str, name: str, value: object) -> Table | float:
     kind = TABLES.get(name, Curve)
     try:
         table = _spelt(kind, value)
+        if not isinstance(table, Curve):
+            check_table(name, table)
     except SpecError as error:
         rule = str(error).removeprefix(f"{kind.__name__.lower()}: ")
         raise SpecError(f"{place}: {rule}") from None
@@ -179,23 +197,30 @@ def _table(place: str, name: str, value: object) -> Table | float:
         for number in table.values:
             _check_number(place, name, number)
         return table.values[0] if table.flat else table
-    if name == "proportional_dividends" and isinstance(table, Dividends):
-        for amount in table.amounts:
-            if amount >= 1.0:
-                raise SpecError(f"{place}: must be below 1, fractions of the spot, got {amount}")
     return table
+
+
+def _is_matrix(entries: list[Any]) -> bool:
+    return bool(entries) and all(
+        isinstance(row, list) and row and not any(isinstance(part, list | dict) for part in row)
+        for row in entries
+    )
 
 
 def _spelt(kind: type[Table], value: object) -> Table:
     match value:
-        case Curve() | Dividends() | Dates() if isinstance(value, kind):
+        case Curve() | Dividends() | Dates() | Fixings() | Vector() | Correlation() if isinstance(
+            value, kind
+        ):
             return value
+        case int() | float() if kind is Correlation and not isinstance(value, bool):
+            return Correlation(value)
         case str():
             return parse_table(kind, value)
         case dict():
             return _of_keys(kind, value)
-        case list() if kind is Dates:
-            return Dates(tuple(value))
+        case list() if kind in LISTS:
+            return kind(tuple(value))  # type: ignore[call-arg]
         case list() if kind is Dividends and _is_one_table(kind, value):
             times, amounts = zip(*value, strict=True) if value else ((), ())
             return Dividends(times, amounts)

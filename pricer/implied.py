@@ -11,8 +11,8 @@ import numpy as np
 
 from .cells import Cells, broadcast, numbers_of
 from .compiled import check_workers, kernels
-from .contracts import DEFAULT_TOLERANCE, TYPES, WORDS, Market, Vanilla, check_tolerance
-from .engines import MOST_DEVIATION, Settings, averages_of, evaluate, for_kernels, solve
+from .contracts import TYPES, WORDS, Market, Vanilla
+from .engines import MOST_DEVIATION, averages_of, evaluate, for_kernels, solve
 from .errors import SpecError
 from .families import Families, families_of
 from .methods import (
@@ -30,6 +30,7 @@ from .methods import (
     special_of,
     why_unsupported,
 )
+from .settings import DEFAULT_TOLERANCE, Settings, check_tolerance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

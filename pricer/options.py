@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .contracts import CURVES, INPUTS, MEASURES, METHODS, TABLES, WORDS
+from .contracts import CURVES, INPUTS, TABLES, WORDS
 from .dated import Curve, Dates, parse_table
 from .errors import PricerError, SpecError
+from .settings import MEASURES, METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

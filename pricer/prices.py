@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import METHODS, Status
+from .contracts import Status
 from .errors import MissingDependencyError
+from .settings import METHODS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

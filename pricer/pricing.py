@@ -10,22 +10,20 @@ import numpy as np
 
 from .cells import broadcast
 from .compiled import check_workers
-from .contracts import (
-    CONTRACTS,
-    DEFAULT_TOLERANCE,
-    MEASURES,
-    WORDS,
-    Contract,
-    Market,
-    check_measures,
-    check_method,
-    check_tolerance,
-)
-from .engines import Settings, cells_alone, evaluate, slices_of, solve
+from .contracts import CONTRACTS, WORDS, Contract, Market
+from .engines import cells_alone, evaluate, slices_of, solve
 from .errors import SpecError
 from .families import families_of, sort_by_family
 from .methods import exact_alone
 from .prices import Prices
+from .settings import (
+    DEFAULT_TOLERANCE,
+    MEASURES,
+    Settings,
+    check_measures,
+    check_method,
+    check_tolerance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

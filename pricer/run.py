@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .blocks import decode_block
-from .contracts import check_measures
 from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
 from .estimate import estimate
 from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, Plan
 from .selection import axis_values, book_columns, select_cells, select_rows
+from .settings import check_measures
 from .stores import (
     COMPLETE,
     INCOMPLETE,

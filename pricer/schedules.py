@@ -9,7 +9,7 @@ import numpy as np
 from .cells import NO_TABLE
 from .claims import bermudan, curved
 from .contracts import CURVES, TABLES
-from .dated import Curve, Dividends
+from .dated import Curve, Dates, Dividends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,6 +134,7 @@ def _happening(tables: tuple[Table, ...], last: float, *places: int) -> Floats:
         if place == NO_TABLE:
             continue
         table = tables[place]
+        assert isinstance(table, Dividends | Dates)
         amounts = table.amounts if isinstance(table, Dividends) else (1.0,) * len(table.times)
         for time, amount in zip(table.times, amounts, strict=True):
             # A date that is the expiry but for rounding is the expiry.

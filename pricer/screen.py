@@ -17,8 +17,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from .columns import parse_number
-from .contracts import INPUTS, MEASURES
+from .contracts import INPUTS
 from .errors import SpecError
+from .settings import MEASURES
 from .tables import words
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import numpy as np
 
 from .contracts import (
     CONTRACTS,
-    DEFAULT_TOLERANCE,
     TABLES,
     Barrier,
     Contract,
@@ -27,6 +26,7 @@ from .contracts import (
 )
 from .dated import Curve, Dates, Dividends
 from .pricing import price
+from .settings import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def validate() -> tuple[Case, ...]:
 
 
 def _values(options: Options, method: str = "auto") -> Floats:
-    def of(names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    def of(names: tuple[str, ...]) -> dict[str, Any]:
         return {name: options[name] for name in names}
 
     contract = Vanilla(**of(("right", "exercise", "strike", "expiry")))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from .contracts import INPUTS, MEASURES, defaults_of
+from .contracts import INPUTS, defaults_of
 from .screen import (
     ABSENT,
     count,
@@ -25,6 +25,7 @@ from .screen import (
     size,
     status_style,
 )
+from .settings import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

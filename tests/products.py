@@ -23,7 +23,8 @@ from pricer import (
     Touch,
     Vanilla,
 )
-from pricer.contracts import METHODS, Contract
+from pricer.contracts import Contract
+from pricer.settings import METHODS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

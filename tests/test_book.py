@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pricer.book import RESULT_COLUMNS, Book, pack_texts, unpack_texts
 from pricer.columns import parse_number
-from pricer.contracts import INPUTS, MEASURES
+from pricer.contracts import INPUTS
 from pricer.errors import PricerError, SpecError
+from pricer.settings import MEASURES
 
 HEADER = "right,exercise,spot,strike,expiry,vol,rate,dividend_yield"
 ROW = "call,american,100,90,0.5,0.2,0.03,0.01"

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer.contracts import CONTRACTS, MEASURES
+from pricer.contracts import CONTRACTS
 from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import PricerError, SpecError
 from pricer.grid import Axis, Grid
+from pricer.settings import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

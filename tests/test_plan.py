@@ -16,21 +16,13 @@ from pricer.blocks import BLOCK_BYTES, cell_bytes, decode_block, encode_block
 from pricer.book import Book
 from pricer.cells import Cells
 from pricer.claims import Claims, claims_of
-from pricer.contracts import (
-    ALLOWED,
-    CONTRACTS,
-    INPUTS,
-    MEASURES,
-    TABLES,
-    WORDS,
-    defaults_of,
-    inputs_of,
-)
+from pricer.contracts import ALLOWED, CONTRACTS, INPUTS, TABLES, WORDS, defaults_of, inputs_of
 from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import PlanError, StoreError
 from pricer.families import Families, families_of, sort_by_family
 from pricer.grid import Axis, Grid
 from pricer.plan import BookPlan, GridPlan, Plan
+from pricer.settings import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -22,12 +22,13 @@ import pytest
 
 from pricer import run as run_module
 from pricer.book import Book
-from pricer.contracts import MEASURES, Status
+from pricer.contracts import Status
 from pricer.errors import RunNotFoundError, SpecError, StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
 from pricer.run import Run, default_store_url, list_runs, open_run, submit, submit_plan
+from pricer.settings import MEASURES
 from pricer.stores.memory import MemoryStore
 from pricer.stores.sqlite import SqliteStore
 

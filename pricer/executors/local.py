@@ -11,8 +11,9 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from pricer.compiled import check_workers
-from pricer.engines import Settings, load
+from pricer.engines import load
 from pricer.pricing import price_chunk
+from pricer.settings import Settings
 
 from . import price_blocks
 
