@@ -58,16 +58,13 @@ def series(cells: Cells) -> Floats:
     kind = np.zeros(n, np.int8)
     for word, code in _KINDS.items():
         kind[cells.payoff == WORDS["payoff"][word]] = code
-    rate, dividend_yield = (_average(cells, name) for name in ("rate", "dividend_yield"))
+    averages = [_average(cells, name) for name in ("rate", "dividend_yield")]
     out = np.empty((8, n))
-    given = (cells.spot, cells.strike, cells.expiry, rate, dividend_yield)
+    given = (cells.spot, cells.strike, cells.expiry, *averages)
     fourier.closed_form(model, kind, *(for_kernels(a) for a in (cells.right, *given)), five, out)
     out *= np.where(kind == _KINDS["cash_or_nothing"], cells.cash, 1.0)
     # Time takes the first rate and yield of curves away, not their average.
-    for name, average, slope in (
-        ("rate", rate, out[5]),
-        ("dividend_yield", dividend_yield, out[6]),
-    ):
+    for name, average, slope in zip(("rate", "dividend_yield"), averages, out[5:7], strict=True):
         out[4] += (average - _first(cells, name)) * slope / cells.expiry
     return out
 
