@@ -1,4 +1,4 @@
-"""Options to exchange one lognormal amount for another: geometric means, forward starts, two assets.
+"""Exchanges of one lognormal amount for another: geometric means, forward starts, two assets.
 
 A claim pays max(theta (A - B), 0) at T, where A and B are lognormal, or known. With their present
 values a and b and the variance w^2 of ln(A / B) that is a European option on a, struck at b, of
