@@ -189,17 +189,19 @@ def _mean(i: int, means: Means, world: World, steps: Steps, row: Floats) -> None
     w = np.sqrt(spread)
     exponent = carry - loss - rates
     if power == 0.0:
-        mean_now = means.running[i]
+        mean_of_now = means.running[i]
     elif power == 1.0 or S == 0.0:
-        mean_now = S
+        mean_of_now = S
+    elif means.running[i] <= 0.0:
+        mean_of_now = 0.0
     else:
         season = (1.0 - power) * log_ratio(means.running[i], S)
         exponent += season
         size += abs(season)
-        mean_now = S
+        mean_of_now = S
     factor = exp(exponent)
     now_loss = 0.5 * now_ahead * (1.0 - now_ahead) * now_vol * now_vol
-    mean_now_slope = now_rate - now_ahead * (now_rate - now_yield) + now_loss
+    mean_slope = now_rate - now_ahead * (now_rate - now_yield) + now_loss
     row[0], row[1] = 1.0, S
     row[7] = w
     row[10] = tilt_spread / w if w > 0.0 else 0.0
@@ -212,17 +214,17 @@ def _mean(i: int, means: Means, world: World, steps: Steps, row: Floats) -> None
         row[0] = unit
         row[2] = share_growth * (S if power != 1.0 else 1.0)
         row[3], row[4], row[5] = share_growth, 1.0, power
-        row[6] = means.scale[i] * factor * (mean_now if power != 1.0 else 1.0)
+        row[6] = means.scale[i] * factor * (mean_of_now if power != 1.0 else 1.0)
         row[8], row[9] = 0.0, -tilt
-        row[11], row[12] = now_yield, mean_now_slope
+        row[11], row[12] = now_yield, mean_slope
         row[14], row[15] = 0.0, share - t
         row[16], row[17] = -t, -share
     else:
-        row[2], row[3] = mean_now * factor, power * factor if power > 0.0 else 0.0
+        row[2], row[3] = mean_of_now * factor, power * factor if power > 0.0 else 0.0
         row[4], row[5] = power, 0.0
         row[6] = means.strike[i] * exp(-rates)
         row[8], row[9] = -tilt, 0.0
-        row[11], row[12] = mean_now_slope, now_rate
+        row[11], row[12] = mean_slope, now_rate
         row[14], row[15] = share - t, -t
         row[16], row[17] = -share, 0.0
 

@@ -38,6 +38,8 @@ COMPILE_S = {
     "averages": 1,
     "implied": 5,
     "knock": 10,
+    "lognormal": 10,
+    "lookback": 10,
     "quadratic": 5,
     "scheduled": 30,
 }
