@@ -45,6 +45,8 @@ COMPILE_S = {
     "implied": 5,
     "jumps": 1,
     "knock": 10,
+    "lognormal": 10,
+    "lookback": 10,
     "quadratic": 5,
     "scheduled": 30,
 }
