@@ -40,6 +40,7 @@ COMPILE_S = {
     "knock": 10,
     "quadratic": 5,
     "scheduled": 30,
+    "simulation": 40,
 }
 MODULES = tuple(COMPILE_S)
 READY = "PRICER_KERNELS"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .contracts import MEASURES, Status
+from .contracts import Status
+from .settings import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ FIRST_PATHS = 64  # of a randomisation: the first stage; each next one doubles t
 class Estimates:
     """What n cells are worth by simulation.
 
-    `values` and `standard_errors` have shape (7, n), in the order of `MEASURES`, NaN where a measure
+    `values` and `standard_errors` have shape (7, n), in the order of `MEASURES`, NaN where one
     was not asked for; the others have shape (n,). `error` is the 99 % half-width of the price, with
     bounds of bias where there are any; `low` and `high` are bounds of what is exercised early, else
     NaN; `paths` counts the paths of all randomisations; `status` is a `Status`.
