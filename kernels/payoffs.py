@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 # The functionals: a weighted sum of spots; the exponential of one of logarithms; the largest, the
 # smallest of the dates with a weight; the same of all times of the steps that end on dates with a
 # weight; the integral of the spot over such steps, each with its weight; the exponential of
-# that of the logarithm.
+# that of the logarithm; and the logarithms of the two geometric ones;
+# that of the last spot over the last of these.
 (
     SUM, GEOMETRIC, LARGEST, SMALLEST, HIGHEST, LOWEST, INTEGRAL, GEOMETRIC_INTEGRAL,
-) = range(8)  # fmt: skip
+    LOG_SUM, LOG_INTEGRAL, LOG_ABOVE,
+) = range(11)  # fmt: skip
 
 
 class Functionals(NamedTuple):
@@ -51,9 +53,10 @@ class Functionals(NamedTuple):
 class Forms(NamedTuple):
     """C contracts that pay max(a x + max(b y, c) - k, 0) of two functionals x and y.
 
-    Under E evaluations, each in one of the markets. `first` and `second` are the places of x and y;
-    a negative `second` leaves their term out. The control pays max(ca z - ck, cf), of the
-    functional `control`; none where that is negative. Shapes (C,), and (C, E) for a to ck.
+    Under E evaluations, each in one of the markets. `first` and `second` are the places of x and
+    y; a negative `second` leaves their term out. Where `control` is not negative, it is the place of a
+    functional z, and what is paid is less (a x + ... - k) N(ca z - ck): about the same, with a known
+    mean. Shapes (C,), and (C, E) for a to ck.
     """
 
     first: Indices
@@ -65,7 +68,6 @@ class Forms(NamedTuple):
     k: Floats
     ca: Floats
     ck: Floats
-    cf: Floats
 
 
 class Watched(NamedTuple):
@@ -153,10 +155,12 @@ def reduce_paths(
                 for d in range(dates):
                     if weights[d] != 0.0:
                         result = result + weights[d] * exp(load(x, d * groups + g))
-            elif operation == GEOMETRIC:
+            elif operation in (GEOMETRIC, LOG_SUM):
                 for d in range(dates):
-                    result = result + weights[d] * load(x, d * groups + g)
-                result = exp(result)
+                    if weights[d] != 0.0:
+                        result = result + weights[d] * load(x, d * groups + g)
+                if operation == GEOMETRIC:
+                    result = exp(result)
             elif operation in (LARGEST, HIGHEST):
                 result = broadcast(-inf)
                 before = broadcast(0.0)
@@ -194,7 +198,12 @@ def reduce_paths(
                     before = level
                 result = exp(result)
             else:
-                result = _integral(operation == INTEGRAL, weights, variance, x, g, load(extra, g))
+                spots = operation == INTEGRAL
+                result = _integral(spots, weights, variance, x, g, load(extra, g))
+                if operation == GEOMETRIC_INTEGRAL:
+                    result = exp(result)
+                elif operation == LOG_ABOVE:
+                    result = load(x, (dates - 1) * groups + g) - result
             store(out, f * groups + g, result)
 
 
@@ -230,42 +239,33 @@ def _integral(
                 mean = mean + weights[d] * middle
                 left = left + weights[d] * weights[d] * variance[d]
         before = level
-    result = mean + square_root(left * (1.0 / 12.0)) * normal
-    return result if of_spot else exp(result)
+    return mean + square_root(left * (1.0 / 12.0)) * normal
 
 
 @kernel
-def add_forms(
-    forms: Forms, e: int, evaluations: int, rows: Floats, scratch: Floats, out: Floats
-) -> None:
-    """Add what every contract and its control pay on a block of functionals to `out`.
-
-    `out`, shape (C, 2 E), has evaluation e of the contract in column e, its control's in E + e.
-    """
+def add_forms(forms: Forms, e: int, rows: Floats, scratch: Floats, out: Floats) -> None:
+    """Add what every contract pays on a block of functionals to column e of `out`."""
     groups = rows.shape[1] // WIDTH
     zero = broadcast(0.0)
     for i in range(len(forms.first)):
-        x = forms.first[i] * groups
-        y = forms.second[i] * groups
+        x, y, z = (
+            forms.first[i] * groups,
+            forms.second[i] * groups,
+            forms.control[i] * groups,
+        )
         a, k = broadcast(forms.a[i, e]), broadcast(forms.k[i, e])
+        b, c = broadcast(forms.b[i, e]), broadcast(forms.c[i, e])
+        ca, ck = broadcast(forms.ca[i, e]), broadcast(forms.ck[i, e])
         total = zero
-        if y < 0:
-            for g in range(groups):
-                total = total + maximum(a * load(rows, x + g) - k, zero)
-        else:
-            b, c = broadcast(forms.b[i, e]), broadcast(forms.c[i, e])
-            for g in range(groups):
-                other = maximum(b * load(rows, y + g), c)
-                total = total + maximum(a * load(rows, x + g) + other - k, zero)
+        for g in range(groups):
+            pays = a * load(rows, x + g) - k
+            if y >= 0:
+                pays = pays + maximum(b * load(rows, y + g), c)
+            paid = maximum(pays, zero)
+            if z >= 0:
+                paid = paid - pays * normal_cdf(ca * load(rows, z + g) - ck)
+            total = total + paid
         out[i, e] += total_of(total, scratch)
-        if forms.control[i] >= 0:
-            z = forms.control[i] * groups
-            a, k = broadcast(forms.ca[i, e]), broadcast(forms.ck[i, e])
-            floor = broadcast(forms.cf[i, e])
-            total = zero
-            for g in range(groups):
-                total = total + maximum(a * load(rows, z + g) - k, floor)
-            out[i, evaluations + e] += total_of(total, scratch)
 
 
 @kernel

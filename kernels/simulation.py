@@ -22,6 +22,8 @@ from .payoffs import (
     GEOMETRIC_INTEGRAL,
     HIGHEST,
     INTEGRAL,
+    LOG_ABOVE,
+    LOG_INTEGRAL,
     LOWEST,
     Cliquets,
     Forms,
@@ -126,7 +128,7 @@ def add_block(
             if simulation.market_of[e] != k:
                 continue
             if simulation.kind == FORMS:
-                add_forms(simulation.forms, e, evaluations, rows, scratch, out)
+                add_forms(simulation.forms, e, rows, scratch, out)
             elif simulation.kind == CLIQUETS:
                 add_cliquets(simulation.cliquets, e, simulation.masks[0], x, scratch, out)
             elif simulation.kind == WATCHED:
@@ -156,7 +158,6 @@ def simulate(
     numbers: Draws,
     motion: Bridge,
     steps: int,
-    first_randomisation: int,
     first: int,
     last: int,
     block: int,
@@ -164,15 +165,15 @@ def simulate(
 ) -> None:
     """Write sums over the paths `first` to `last` - 1 to `out`, shape (R, C, columns).
 
-    Of R randomisations from `first_randomisation` on. Columns are the E evaluations, for forms
-    followed by those of their controls. The paths are a multiple of `block`, which is one of 8.
+    Of R randomisations; column e is evaluation e. The paths are a multiple of `block`, which is
+    one of 8.
     """
     operation = simulation.functionals.operation
     integrals = extremes = 0
     for f in range(len(operation)):
-        if operation[f] == INTEGRAL or operation[f] == GEOMETRIC_INTEGRAL:
+        if operation[f] in (INTEGRAL, GEOMETRIC_INTEGRAL, LOG_INTEGRAL, LOG_ABOVE):
             integrals = 1
-        elif operation[f] == HIGHEST or operation[f] == LOWEST:
+        elif operation[f] in (HIGHEST, LOWEST):
             extremes = len(simulation.worlds.step)
     dates = len(simulation.worlds.step)
     z, w = np.empty((steps, block)), np.empty((steps, block))
@@ -184,37 +185,43 @@ def simulate(
     for r in range(len(out)):
         for path in range(first, last, block):
             add_block(
-                simulation, numbers, motion, first_randomisation + r, path,
+                simulation, numbers, motion, r, path,
                 z, w, x, extra, between, u, rows, scratch, out[r],
             )  # fmt: skip
 
 
 @kernel
 def control_means(
-    a: Floats, k: Floats, floor: Floats, mean: Floats, variance: Floats, out: Floats
+    forms: Forms,
+    market_of: Indices,
+    first: Floats,
+    second: Floats,
+    means: Floats,
+    covariances: Floats,
+    mean: Floats,
+    variance: Floats,
+    out: Floats,
 ) -> None:
-    """Write the mean of max(a z - k, floor) to `out`; all have shape (C, E).
+    """Write the means of what controls take off to `out`, E[(a x + b y - k) N(ca z - ck)].
 
-    Where the floor is 0, z is lognormal, and its logarithm has this mean and variance; where it is
-    -inf, z has this mean.
+    x and y sum the spots at N times by the weights `first` and `second`, shape (K, N); of these
+    spots `means`, shape (K, N), are the means and `covariances` those of their logarithms with z,
+    a normal of this `mean` and `variance`, shape (K,); `out` has shape (C, E). N(ca z - ck) is the chance that ca z - ck is above another normal, so
+    that each spot moves z by their covariance (as in Curran 1994).
     """
-    for i in range(len(a)):
-        for e in range(a.shape[1]):
-            if floor[i, e] != 0.0:
-                out[i, e] = a[i, e] * mean[i, e] - k[i, e]
-                continue
-            v = variance[i, e]
-            forward = a[i, e] * elementary.exp(mean[i, e] + 0.5 * v)
-            strike = k[i, e]
-            if forward * strike <= 0.0 or v <= 0.0:
-                out[i, e] = max(forward - strike, 0.0)
-                continue
-            root = np.sqrt(v)
-            sign = 1.0 if forward > 0.0 else -1.0
-            d = elementary.log(forward / strike) / root
-            out[i, e] = forward * elementary.normal_cdf(
-                sign * (d + 0.5 * root)
-            ) - strike * elementary.normal_cdf(sign * (d - 0.5 * root))
+    for i in range(len(forms.first)):
+        for e in range(len(market_of)):
+            k = market_of[e]
+            slope = forms.ca[i, e]
+            spread = 1.0 / np.sqrt(1.0 + slope * slope * variance[k])
+            middle = slope * mean[k] - forms.ck[i, e]
+            total = 0.0
+            for n in range(means.shape[1]):
+                weight = forms.a[i, e] * first[k, n] + forms.b[i, e] * second[k, n]
+                if weight != 0.0:
+                    chance = elementary.normal_cdf((middle + slope * covariances[k, n]) * spread)
+                    total += weight * means[k, n] * chance
+            out[i, e] = total - forms.k[i, e] * elementary.normal_cdf(middle * spread)
 
 
 @kernel

@@ -12,7 +12,7 @@ from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, IN, OUT, claims_of
 from .compiled import kernels
 from .contracts import TYPES, WORDS
 from .dated import Dates, Fixings
-from .worlds import exponentials, has_cash, logarithms, snapped, timeline_of
+from .worlds import exponentials, for_kernels, has_cash, logarithms, snapped, timeline_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,9 @@ FORWARD_START, CLIQUET = TYPES["forward_start"], TYPES["cliquet"]
 FLOATING = WORDS["strike_type"]["floating"]
 GEOMETRIC = WORDS["average"]["geometric"]
 CONTINUOUS_STEPS = 64  # of an average that is taken at all times
+LEAST_WIDTH = 1e-4  # of the normal that softens a control
+_NODES = (0.1127016653792583, 0.5, 0.8872983346207417)  # of Gauss and Legendre, in a step
+_NODE_WEIGHTS = (5.0 / 18.0, 8.0 / 18.0, 5.0 / 18.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,12 @@ class Contracts:
     """Contracts that share paths, ready for kernels.
 
     `parts` are the fields of the kernels' tuple for this `kind`, each of shape (C,) or (C, E);
-    `added`, shape (C, E), is paid beside what paths pay. `control_mean` and `control_variance`,
-    shape (C, E), describe the lognormal (or, without variance, the mean) of the control.
+    `added`, shape (C, E), is the mean of what is paid beside what paths pay.
     """
 
     kind: int
     parts: dict[str, Any]
     added: Floats
-    control_mean: Floats
-    control_variance: Floats
 
 
 def noted_times(cells: Cells) -> list[float]:
@@ -147,15 +147,17 @@ def functionals_of(cells: Cells, timeline: Timeline) -> Functionals:
     weights, running = _average_weights(cells, timeline)
     between = looks_between(cells)
     arithmetic = (payoffs.INTEGRAL if between else payoffs.SUM, weights)
+    logs = payoffs.LOG_INTEGRAL if between else payoffs.LOG_SUM
     geometric = (payoffs.GEOMETRIC_INTEGRAL if between else payoffs.GEOMETRIC, weights)
     if int(cells.average[0]) == GEOMETRIC:
         share = _future_share(cells)
         own = (geometric[0], weights * share, running * share)
         rows = [own, (payoffs.SUM, last)] if _is_fixed(cells) else [(payoffs.SUM, last), own]
     elif _is_fixed(cells):
-        rows = [(*arithmetic, running), (*geometric, running)]
+        rows = [(*arithmetic, running), (logs, weights, running)]
     else:
-        rows = [(payoffs.SUM, last), (*arithmetic, running)]
+        above = (payoffs.LOG_ABOVE, weights) if between else (payoffs.LOG_SUM, last - weights)
+        rows = [(payoffs.SUM, last), (*arithmetic, running), (*above, running)]
     return _functionals(*rows)
 
 
@@ -198,7 +200,7 @@ def _shares(cells: Cells) -> Floats:
 
 
 def forms_of(
-    cells: Cells, timeline: Timeline, market: Market, functionals: Functionals,
+    cells: Cells, market: Market, functionals: Functionals,
     factor: Floats, market_of: Indices, passed: Floats,
 ) -> Contracts:  # fmt: skip
     """Return contracts on one or two functionals under E evaluations.
@@ -207,13 +209,13 @@ def forms_of(
     years that have passed in it.
     """
     (simulation,) = kernels("simulation")
-    count, evaluations = len(cells), len(factor)
-    shape = (count, evaluations)
+    count = len(cells)
+    shape = (count, len(factor))
     right = cells.right.astype(np.float64)[:, None]
     cash = has_cash(cells)
     spot = np.broadcast_to(1.0, shape) if cash else cells.spot[:, None] * factor
-    code, fixed = int(cells.type[0]), _is_fixed(cells)
     zeros = np.zeros(shape)
+    both = np.ones(count, np.int64)
     parts: dict[str, Any] = {
         "first": np.zeros(count, np.int64),
         "second": np.full(count, -1),
@@ -224,14 +226,11 @@ def forms_of(
         "k": zeros,
         "ca": zeros,
         "ck": zeros,
-        "cf": np.full(shape, -np.inf),
     }
-    added, mean, variance = zeros, zeros, zeros
-    both = np.ones(count, np.int64)
+    added = zeros
+    code, fixed = int(cells.type[0]), _is_fixed(cells)
     if code == FORWARD_START:
         parts |= {"second": both, "b": -right * spot * cells.moneyness[:, None]}
-        parts |= _linear_control(parts["a"], cash)
-        mean = _means(functionals.weights[0], market, market_of, shape)
     elif code == LOOKBACK:
         extremum = cells.running_extremum[:, None]
         known = ~np.isnan(extremum)
@@ -240,8 +239,6 @@ def forms_of(
             beyond = np.where(known, right * np.maximum(right * extremum, right * strike), strike)
             parts["k"] = right * beyond + zeros
             added = right * (beyond - strike) + zeros
-            parts |= _linear_control(right * spot, cash, row=1)
-            mean = _means(functionals.weights[1], market, market_of, shape)
         else:
             share = cells.participation[:, None]
             parts |= {
@@ -249,88 +246,152 @@ def forms_of(
                 "b": -right * share * spot,
                 "c": np.where(known, -right * share * extremum, -np.inf) + zeros,
             }
-            parts |= _linear_control(right * spot, cash)
-            mean = _means(functionals.weights[0], market, market_of, shape)
     else:
         share = _shares(cells)[:, None]
         average = np.where(np.isnan(cells.running_average), 0.0, cells.running_average)[:, None]
-        geometric = int(cells.average[0]) == GEOMETRIC
         # What has passed of the running average's time in a market was at the spot of now.
-        gone = functionals.running.max() * passed
+        gone = share * functionals.running.max() * passed
+        now = cells.spot[:, None]
+        geometric = int(cells.average[0]) == GEOMETRIC
         if geometric:
             past = logarithms(np.where(average > 0.0, average, 1.0))
-            level = (1.0 - share) * past
-            level = level + (gone * logarithms(cells.spot[:, None]) if cash else share * logarithms(spot))
-            level, before = exponentials(level), zeros
+            own = gone * logarithms(now) if cash else share * logarithms(spot)
+            level, before = exponentials((1.0 - share) * past + own), zeros
         else:
             level = share * spot
-            before = (1.0 - share) * average
-            if not cash:
-                before = before + share * gone * spot
-            else:
-                before = before + share * gone * cells.spot[:, None]
+            before = (1.0 - share) * average + gone * (now if cash else spot)
         if fixed:
-            strike = cells.strike[:, None] - before
-            parts |= {"a": right * level, "k": right * strike + zeros}
+            parts |= {"a": right * level, "k": right * (cells.strike[:, None] - before)}
         else:
             parts |= {"second": both, "b": -right * level, "k": right * before + zeros}
-        if geometric or cash:
-            if not cash:
-                row = 1 if fixed else 0
-                parts |= _linear_control(right * spot, cash, row=row)
-                mean = _means(functionals.weights[row], market, market_of, shape)
-        elif fixed:
-            parts |= {"control": both, "ca": parts["a"], "ck": parts["k"], "cf": zeros}
-            mean, variance = _geometric_moments(
-                functionals, timeline, market, market_of, passed, shape
-            )
-        else:
-            parts |= _linear_control(right * spot, cash)
-            mean = _means(functionals.weights[0], market, market_of, shape)
-    return Contracts(simulation.FORMS, parts, added, mean, variance)
+        if not (geometric or cash):
+            weights = world_weights(functionals, passed, market_of, len(market.discount))
+            control = _Control.of(functionals, market, weights, fixed)
+            parts |= control.slopes(right, parts, level)
+            added = control.means(simulation, parts, market_of)
+    return Contracts(simulation.FORMS, parts, added)
 
 
-def _linear_control(level: Floats, cash: bool, row: int = 0) -> dict[str, Any]:
-    """Return the control that is a functional itself: its mean is known without cash dividends."""
-    if cash:
-        return {}
-    return {"control": np.full(len(level), row), "ca": level}
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """The geometric average beside an arithmetic one, or the log of the spot at expiry over it.
 
+    A normal z of `mean` and `variance`, shape (K,); the contract sums the spots at N times by the
+    weights `first` and `second`, shape (K, N), with `expected` values and `covariances` with z.
+    Above `centre` the option usually ends in the money, up to a normal of deviation `width`.
+    """
 
-def _means(
-    weights: Floats, market: Market, market_of: Indices, shape: tuple[int, int]
-) -> Floats:
-    total = np.zeros(len(market.expected))
-    for d in np.flatnonzero(weights):
-        total += weights[d] * market.expected[:, d]
-    return np.broadcast_to(total[market_of], shape)
+    mean: Floats
+    variance: Floats
+    first: Floats
+    second: Floats
+    expected: Floats
+    covariances: Floats
+    centre: float
+    width: float
 
-
-def _geometric_moments(
-    functionals: Functionals, timeline: Timeline, market: Market, market_of: Indices,
-    passed: Floats, shape: tuple[int, int],
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return mean and variance of the logarithm of the geometric average, shape (C, E) each."""
-    (simulation,) = kernels("simulation")
-    between = functionals.operation[1] == simulation.payoffs.GEOMETRIC_INTEGRAL
-    weights = world_weights(functionals, passed, market_of, len(market.expected))[:, 1]
-    forward, own = market.worlds.forward, market.covariance
-    mean, variance = np.zeros(len(forward)), np.zeros(len(forward))
-    dates = len(timeline.times)
-    if between:
-        # A step's mean is half of each of its ends, and a twelfth of its variance is left.
-        steps = weights
-        variance += sum(
-            steps[:, d] ** 2 * market.worlds.variance[:, d] / 12.0 for d in range(dates)
+    @classmethod
+    def of(
+        cls, functionals: Functionals, market: Market, weights: Floats, fixed: bool
+    ) -> _Control:  # fmt: skip
+        """Return the control for averages of these functionals, weighted as in `world_weights`."""
+        (simulation,) = kernels("simulation")
+        place = 0 if fixed else 1
+        between = functionals.operation[place] == simulation.payoffs.INTEGRAL
+        nodes = _between_dates if between else _on_dates
+        share, level, until, with_average = nodes(market, weights[:, place])
+        expected = exponentials(level + 0.5 * until)
+        mean, variance = _row_sums(share * level), _row_sums(share * with_average)
+        # How far the arithmetic average is usually above the geometric one, of either's scale.
+        ratio = _row_sums(share * expected)[:1] / exponentials(mean[:1] + 0.5 * variance[:1])
+        centre = max(float(logarithms(ratio)[0]), 0.0)
+        width = max(centre, LEAST_WIDTH)
+        none = np.zeros_like(share)
+        if fixed:
+            return cls(mean, variance, share, none, expected, with_average, -centre, width)
+        last = market.covariance[:, -1:]
+        with_last = _row_sums(share * until)
+        beside = np.zeros_like(last)
+        return cls(
+            mean=market.worlds.forward[:, -1] - mean,
+            variance=last[:, 0] - 2.0 * with_last + variance,
+            first=np.concatenate((none, beside + 1.0), axis=1),
+            second=np.concatenate((share, beside), axis=1),
+            expected=np.concatenate((expected, market.expected[:, -1:]), axis=1),
+            covariances=np.concatenate((until - with_average, last - with_last[:, None]), axis=1),
+            centre=centre,
+            width=width,
         )
-        weights = 0.5 * steps
-        weights[:, :-1] += 0.5 * steps[:, 1:]
-    later = np.zeros(len(forward))
-    for d in reversed(range(dates)):
-        mean += weights[:, d] * forward[:, d]
-        variance += weights[:, d] * own[:, d] * (weights[:, d] + 2.0 * later)
-        later = later + weights[:, d]
-    return np.broadcast_to(mean[market_of], shape), np.broadcast_to(variance[market_of], shape)
+
+    def slopes(self, right: Floats, parts: dict[str, Any], level: Floats) -> dict[str, Any]:
+        """Return the fields of the control, of averages `level` of which is to come."""
+        if (parts["second"] < 0).all():
+            strike = right * parts["k"]
+            inside = np.where(strike > 0.0, strike, 1.0)
+            edge = np.where(strike > 0.0, logarithms(inside / level), -np.inf)
+            row = np.ones(len(level), np.int64)
+        else:
+            edge = np.zeros_like(level)
+            row = np.where((parts["k"] == 0.0).all(axis=1), 2, -1)
+        slope = right / self.width
+        return {
+            "control": row,
+            "ca": slope + np.zeros_like(level),
+            "ck": slope * (edge + self.centre),
+        }
+
+    def means(self, simulation: Any, parts: dict[str, Any], market_of: Indices) -> Floats:
+        """Return the means of what the control takes off, shape (C, E)."""
+        out = np.empty(parts["a"].shape)
+        forms = simulation.payoffs.Forms(**{name: for_kernels(a) for name, a in parts.items()})
+        simulation.control_means(
+            forms, market_of, self.first, self.second, self.expected, self.covariances, self.mean,
+            self.variance, out,
+        )  # fmt: skip
+        out[parts["control"] < 0] = 0.0
+        return out
+
+
+def _row_sums(rows: Floats) -> Floats:
+    """Add the columns of an array up, one after the other."""
+    total: Floats = np.cumsum(rows, axis=1)[:, -1]
+    return total
+
+
+def _on_dates(market: Market, weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return weights, means and variances of logarithms, and their covariances with the average.
+
+    Of the dates, shape (K, D) each; `weights` are those of the dates in the average of logarithms.
+    """
+    own = market.covariance
+    up_to = np.cumsum(weights * own, axis=1)
+    sums = np.cumsum(weights, axis=1)
+    with_average = up_to + own * (sums[:, -1:] - sums)
+    return weights, market.worlds.forward, own, with_average
+
+
+def _between_dates(market: Market, weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return what `_on_dates` does, of three times within each step (Gauss-Legendre).
+
+    `weights` are those of the steps; the shapes are (K, 3 D).
+    """
+    own, level = market.covariance, market.worlds.forward
+    before = np.concatenate((np.zeros_like(own[:, :1]), own[:, :-1]), axis=1)
+    level_before = np.concatenate((np.zeros_like(own[:, :1]), level[:, :-1]), axis=1)
+    spans = own - before
+    up_to = np.cumsum(weights * (before + 0.5 * spans), axis=1) - weights * (before + 0.5 * spans)
+    sums = np.cumsum(weights, axis=1)
+    rest = sums[:, -1:] - sums
+    columns: list[list[Floats]] = [[], [], [], []]
+    for f, share in zip(_NODES, _NODE_WEIGHTS, strict=True):
+        until = before + f * spans
+        inside = weights * (before + spans * (f - 0.5 * f * f))
+        columns[0].append(share * weights)
+        columns[1].append(level_before + f * (level - level_before))
+        columns[2].append(until)
+        columns[3].append(up_to + inside + until * rest)
+    joined = [np.concatenate(column, axis=1) for column in columns]
+    return joined[0], joined[1], joined[2], joined[3]
 
 
 def world_weights(
@@ -399,8 +460,7 @@ def watched_of(
         mask[timeline.closing + 1 :] = False
         if not knocked.any():
             mask[:] = False
-    none = np.zeros(shape)
-    return Contracts(kind, parts, none, none, none), mask.astype(np.int8)[None]
+    return Contracts(kind, parts, np.zeros(shape)), mask.astype(np.int8)[None]
 
 
 def cliquets_of(cells: Cells, timeline: Timeline, evaluations: int) -> tuple[Contracts, Codes]:
@@ -423,5 +483,5 @@ def cliquets_of(cells: Cells, timeline: Timeline, evaluations: int) -> tuple[Con
     mask = np.isin(timeline.times, noted_times(cells))
     mask[timeline.closing :] = False
     mask[-1] = True
-    none = np.zeros((len(cells), evaluations))
-    return Contracts(simulation.CLIQUETS, parts, none, none, none), mask.astype(np.int8)[None]
+    added = np.zeros((len(cells), evaluations))
+    return Contracts(simulation.CLIQUETS, parts, added), mask.astype(np.int8)[None]

@@ -11,7 +11,7 @@ from .cells import CURVE_COLUMNS, NO_TABLE
 from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, OUT, claims_of
 from .compiled import kernels
 from .contracts import MODEL_OF, TYPES, Status
-from .estimates import FIRST_PATHS, RANDOMISATIONS, Estimates, regression, staged
+from .estimates import RANDOMISATIONS, Estimates, staged
 from .onpaths import (
     CLIQUET,
     cliquets_of,
@@ -23,13 +23,12 @@ from .onpaths import (
     world_weights,
 )
 from .settings import MEASURES
-from .worlds import Shift, has_cash, market_of
+from .worlds import Shift, for_kernels, has_cash, market_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .cells import Cells
-    from .onpaths import Contracts
     from .settings import Settings
     from .worlds import Market, Timeline
 
@@ -111,8 +110,8 @@ def _evaluations(
     """Choose the evaluations that some measures take.
 
     Smooth payoffs are differentiated path by path: by a tiny step. Payoffs that jump are moved
-    by a part of a standard deviation, with central differences, of fourth order for the spot; so are
-    the slopes whose difference is gamma.
+    by a part of a standard deviation, with central differences, of fourth order for the spot; so
+    are the slopes whose difference is gamma.
     """
     shifts, places, factors = [Shift()], [0], [1.0]
     weights: list[dict[int, float]] = [{} for _ in MEASURES]
@@ -192,11 +191,10 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
     paths = _Paths(cells, kind, timeline, market, evaluations, settings)
     claims = claims_of(cells)
     largest = settings.tolerance * np.maximum(claims.unit, claims.scale)
-    coefficients = paths.pilot()
     return staged(
         len(cells),
         paths.sample,
-        lambda active, means: paths.combine(active, means, coefficients),
+        paths.combine,
         largest,
         np.zeros(len(cells)),
         settings.paths,
@@ -278,9 +276,7 @@ class _Paths:
             functionals = functionals_of(cells, timeline)
             codes = functionals.operation
             weights = world_weights(functionals, e.passed, e.market_of, len(e.shifts))
-            contracts = forms_of(
-                cells, timeline, market, functionals, e.factor, e.market_of, e.passed
-            )
+            contracts = forms_of(cells, market, functionals, e.factor, e.market_of, e.passed)
         elif kind == simulation.CLIQUETS:
             contracts, masks = cliquets_of(cells, timeline, len(e.factor))
         else:
@@ -289,59 +285,32 @@ class _Paths:
         covariance = market.covariance
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = covariance / np.sqrt(covariance[:, -1:])
-        if kind == simulation.CONDITIONAL:
-            # Given everything else, the drift is part of what is known.
-            pass
         self._given = {
             "kind": kind,
             "market_of": e.market_of,
             "worlds": market.worlds,
-            "functionals": simulation.payoffs.Functionals(codes, np.ascontiguousarray(weights)),
+            "functionals": simulation.payoffs.Functionals(codes, for_kernels(weights)),
             "masks": masks,
-            "interest": np.ascontiguousarray(market.interest),
-            "deviation": np.ascontiguousarray(deviation),
+            "interest": for_kernels(market.interest),
+            "deviation": for_kernels(deviation),
         }
-        self._controlled = bool(kind == simulation.FORMS and (contracts.parts["control"] >= 0).any())
-        self._columns = len(e.factor) * (2 if kind == simulation.FORMS else 1)
         steps = len(market.clock)
         self._steps = steps
         self._draws = simulation.draws.draws(
             settings.seed, settings.sampling == "sobol", steps + 1 + dates
         )
-        self._motion = simulation.bridge.bridge(market.clock)
+        self._motion = simulation.bridge.bridge(market.clock, settings.sampling == "sobol")
         self._block = BLOCK_PATHS
         while self._block > 32 and self._block * max(steps, dates) > BLOCK_NUMBERS:
             self._block //= 2
-        self._control_means = self._means_of_controls()
 
-    def _means_of_controls(self) -> Floats:
-        parts = self._contracts.parts
-        if not self._controlled:
-            return np.zeros((len(self._spot), len(self._evaluations.factor)))
-        out = np.empty(parts["ca"].shape)
-        self._kernels.control_means(
-            *(
-                np.ascontiguousarray(array)
-                for array in (
-                    parts["ca"], parts["ck"], parts["cf"],
-                    self._contracts.control_mean, self._contracts.control_variance,
-                )
-            ),
-            out,
-        )  # fmt: skip
-        return out
-
-    def _sums(self, active: Indices, first: int, last: int, randomisation: int) -> Floats:
+    def sample(self, active: Indices, first: int, last: int) -> Floats:
+        """Return sums of what the cells `active` are paid, as `estimates.staged` asks."""
         simulation = self._kernels
         kind, empty = self._given["kind"], np.empty((0, 0))
-        parts = {
-            name: np.ascontiguousarray(array[active])
-            for name, array in self._contracts.parts.items()
-        }
+        parts = {name: for_kernels(array[active]) for name, array in self._contracts.parts.items()}
         tuples = {
-            name: made(
-                **parts if mine else {f: _nothing(made, f, empty) for f in made._fields}
-            )
+            name: made(**parts if mine else {f: _nothing(made, f, empty) for f in made._fields})
             for name, made, mine in (
                 ("forms", simulation.payoffs.Forms, kind == simulation.FORMS),
                 ("cliquets", simulation.payoffs.Cliquets, kind == simulation.CLIQUETS),
@@ -352,58 +321,26 @@ class _Paths:
                 ),
             )
         }
-        out = np.empty((RANDOMISATIONS, len(active), self._columns))
+        out = np.empty((RANDOMISATIONS, len(active), len(self._evaluations.factor)))
         simulation.simulate(
             simulation.Simulation(**self._given, **tuples),
-            self._draws, self._motion, self._steps, randomisation, first, last,
+            self._draws, self._motion, self._steps, first, last,
             min(self._block, last - first), out,
         )  # fmt: skip
         return out
 
-    def sample(self, active: Indices, first: int, last: int) -> Floats:
-        """Return sums of what the cells `active` are paid, as `estimates.staged` asks."""
-        return self._sums(active, first, last, 0)
-
-    def pilot(self) -> Floats:
-        """Return the coefficients of the controls, shape (7, C), from paths of their own."""
-        count = len(self._spot)
-        if not self._controlled:
-            return np.zeros((len(MEASURES), count))
-        every = np.arange(count)
-        means = self._sums(every, 0, FIRST_PATHS, RANDOMISATIONS) / FIRST_PATHS
-        values, controls = self._measures(every, means)
-        return regression(values, controls)
-
-    def _measures(self, active: Indices, means: Floats) -> tuple[Floats, Floats]:
-        """Return each measure, and its control's less its mean, shape (7, R, a) each."""
+    def combine(self, active: Indices, means: Floats) -> Floats:
+        """Return each measure of each randomisation, as `estimates.staged` asks."""
         e = self._evaluations
         discount = self._market.discount[e.market_of]
-        count = len(e.factor)
         values = np.zeros((len(MEASURES), *means.shape[:2]))
-        controls = np.zeros_like(values)
-        for measure in range(len(MEASURES)):
-            for place in range(count):
-                weight = e.weights[measure, place] * discount[place]
-                if weight == 0.0:
-                    continue
-                values[measure] += weight * (
-                    means[:, :, place] + self._contracts.added[active, place]
-                )
-                if self._controlled:
-                    controls[measure] += weight * (
-                        means[:, :, count + place] - self._control_means[active, place]
-                    )
-        for rows in (values, controls):
-            rows[1] /= self._spot[active]
-            rows[2] /= self._spot[active] * self._spot[active]
+        for measure, row in enumerate(e.weights):
+            for place in np.flatnonzero(row):
+                paid = means[:, :, place] + self._contracts.added[active, place]
+                values[measure] += (row[place] * discount[place]) * paid
+        values[1] /= self._spot[active]
+        values[2] /= self._spot[active] * self._spot[active]
         values[~e.weights.any(axis=1)] = np.nan
-        return values, controls
-
-    def combine(self, active: Indices, means: Floats, coefficients: Floats) -> Floats:
-        """Return each measure of each randomisation, shape (7, R, a), with its control."""
-        values, controls = self._measures(active, means)
-        if self._controlled:
-            values -= coefficients[:, None, active] * controls
         return values
 
 

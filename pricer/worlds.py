@@ -1,4 +1,4 @@
-"""Markets as simulations take them: dates, drifts and variances, each a little moved for a greek."""
+"""Markets as simulations take them: dates, drifts and variances, also a little moved for greeks."""
 
 from __future__ import annotations
 
@@ -96,6 +96,11 @@ def exponentials(x: Floats) -> Floats:
 def logarithms(x: Floats) -> Floats:
     """Return ln(x) by the kernels' own function, in the shape of `x`."""
     return _elementwise("logarithms", x)
+
+
+def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
+    return np.require(array, requirements=["C", "W"])
 
 
 def _elementwise(name: str, x: Floats) -> Floats:
