@@ -49,6 +49,7 @@ COMPILE_S = {
     "lookback": 10,
     "quadratic": 5,
     "scheduled": 30,
+    "simulation": 40,
 }
 MODULES = tuple(COMPILE_S)
 READY = "PRICER_KERNELS"

@@ -1,0 +1,361 @@
+"""Options on one asset by simulation: cells that share a market and dates share their paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .cells import CURVE_COLUMNS, NO_TABLE
+from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, OUT, claims_of
+from .compiled import kernels
+from .contracts import MODEL_OF, TYPES, Status
+from .estimates import RANDOMISATIONS, Estimates, staged
+from .onpaths import (
+    CLIQUET,
+    cliquets_of,
+    dates_of,
+    forms_of,
+    functionals_of,
+    looks_between,
+    watched_of,
+    world_weights,
+)
+from .settings import MEASURES
+from .worlds import Shift, for_kernels, has_cash, market_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .cells import Cells
+    from .settings import Settings
+    from .worlds import Market, Timeline
+
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+    Booleans = NDArray[np.bool_]
+
+# The types that this module simulates.
+SINGLE = tuple(code for name, code in TYPES.items() if name != "basket")
+# What cells with the same paths have in common.
+_SHARED = (
+    "type", "right", "strike_type", "average", "model", "vol", "rate", "dividend_yield", "expiry",
+    "payoff", "fixing_dates", "monitoring_dates", "reset_dates", "cash_dividends",
+    "proportional_dividends", "dividend_model", "averaging_start", "elapsed", "past_fixings",
+    "lookback_start", "lookback_end", "start", *MODEL_OF, *CURVE_COLUMNS,
+)  # fmt: skip
+BLOCK_PATHS = 256
+BLOCK_NUMBERS = 64 * 256  # of a path array, so that a block stays in the second-level cache
+TINY = 1e-6  # what continuous payoffs are moved by
+MOVE = 0.1  # of a standard deviation at expiry, by which payoffs with jumps, or slopes, are moved
+
+
+def simulate(cells: Cells, settings: Settings) -> Estimates:
+    """Estimate options on one asset, European ones only; others are unsupported.
+
+    A cell's estimate depends on its own inputs, the sampling, the seed, the tolerance, the most
+    paths and the kernel version, never on the cells beside it.
+    """
+    found = Estimates.none(len(cells), Status.unsupported)
+    valid = cells.valid()
+    found.status[~valid] = Status.invalid
+    able = np.flatnonzero(valid & np.isin(cells.type, SINGLE) & (cells.exercise == 0))
+    if not len(able):
+        return found
+    part = cells[able]
+    for group in _groups(part):
+        found.put(able[group], _simulate_group(part[group], settings))
+    return found
+
+
+def _groups(cells: Cells) -> list[Indices]:
+    """Return the places of cells that share their paths, group by group."""
+    keys = [
+        np.where(np.isnan(key), -1.0, key) if key.dtype.kind == "f" else key
+        for name in _SHARED
+        if (key := getattr(cells, name)).strides != (0,) or not len(key)
+    ]
+    if "cash_dividends" in cells.columns:
+        keys.append(np.where(cells.cash_dividends != NO_TABLE, cells.spot, 0.0))
+    keys = [key for key in keys if (key != key[0]).any()]
+    if not keys:
+        return [np.arange(len(cells))]
+    order = np.lexsort(keys)
+    change = np.zeros(len(order) - 1, dtype=bool)
+    for key in keys:
+        sorted_key = key[order]
+        change |= sorted_key[1:] != sorted_key[:-1]
+    return np.split(order, np.flatnonzero(change) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluations:
+    """At which markets and spots a payoff is computed, and how greeks follow from it.
+
+    `weights`, shape (7, E), make measures of present values; delta and gamma per relative
+    change of the spot.
+    """
+
+    shifts: list[Shift]
+    market_of: Indices
+    factor: Floats
+    passed: Floats
+    weights: Floats
+
+
+def _evaluations(
+    measures: tuple[str, ...], rough: bool, cash: bool, move: float, expiry: float, first: float
+) -> _Evaluations:
+    """Choose the evaluations that some measures take.
+
+    Smooth payoffs are differentiated path by path: by a tiny step. Payoffs that jump are moved
+    by a part of a standard deviation, with central differences, of fourth order for the spot; so
+    are the slopes whose difference is gamma.
+    """
+    shifts, places, factors = [Shift()], [0], [1.0]
+    weights: list[dict[int, float]] = [{} for _ in MEASURES]
+    weights[0][0] = 1.0
+
+    def at(shift: Shift) -> int:
+        if not cash and shift.spot != 1.0:
+            market, factor = 0, shift.spot
+        else:
+            if shift not in shifts:
+                shifts.append(shift)
+            market, factor = shifts.index(shift), 1.0
+        if (market, factor) not in zip(places, factors, strict=True):
+            places.append(market)
+            factors.append(factor)
+        return list(zip(places, factors, strict=True)).index((market, factor))
+
+    def add(measure: int, shift: Shift, weight: float) -> None:
+        place = at(shift)
+        weights[measure][place] = weights[measure].get(place, 0.0) + weight
+
+    if "delta" in measures:
+        if rough:
+            for n, weight in ((1, 8.0), (-1, -8.0), (2, -1.0), (-2, 1.0)):
+                add(1, Shift(spot=1.0 + n * move), weight / (12.0 * move))
+        else:
+            add(1, Shift(spot=1.0 + TINY), 1.0 / TINY)
+            add(1, Shift(), -1.0 / TINY)
+    if "gamma" in measures:
+        for n, weight in ((0, -30.0), (1, 16.0), (-1, 16.0), (2, -1.0), (-2, -1.0)):
+            add(2, Shift(spot=1.0 + n * move), weight / (12.0 * move * move))
+    others = (
+        ("vega", "vol", move / max(expiry, TINY) ** 0.5),
+        ("theta", "time", 0.02 * first),
+        ("rho", "rate", move / max(expiry, TINY)),
+        ("dividend_rho", "dividend_yield", move / max(expiry, TINY)),
+    )
+    for measure, name, wide in others:
+        if measure not in measures:
+            continue
+        place = MEASURES.index(measure)
+        if rough:
+            add(place, Shift(**{name: wide}), 0.5 / wide)
+            add(place, Shift(**{name: -wide}), -0.5 / wide)
+        else:
+            step = TINY * first if name == "time" else TINY
+            add(place, Shift(**{name: step}), 1.0 / step)
+            add(place, Shift(), -1.0 / step)
+    table = np.zeros((len(MEASURES), len(places)))
+    for measure, row in enumerate(weights):
+        for place, weight in row.items():
+            table[measure, place] = weight
+    passed = np.array([shifts[k].time for k in places])
+    return _Evaluations(shifts, np.array(places), np.array(factors), passed, table)
+
+
+def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
+    """Estimate cells that share their paths."""
+    (simulation,) = kernels("simulation")
+    kind = _kind(cells)
+    supported = _supported(cells, kind)
+    if not supported.any():
+        return Estimates.none(len(cells), Status.unsupported)
+    if not supported.all():
+        found = Estimates.none(len(cells), Status.unsupported)
+        found.put(np.flatnonzero(supported), _simulate_group(cells[supported], settings))
+        return found
+    timeline = dates_of(cells)
+    rough = _is_rough(cells, kind)
+    expiry = float(cells.expiry[0])
+    positive = timeline.times[timeline.times > 0.0]
+    first = float(positive[0]) if len(positive) else 1.0
+    base = market_of(cells, timeline, [Shift()])
+    move = _move(kind, base, rough)
+    evaluations = _evaluations(settings.measures, rough, has_cash(cells), move, expiry, first)
+    market = market_of(cells, timeline, evaluations.shifts)
+    paths = _Paths(cells, kind, timeline, market, evaluations, settings)
+    claims = claims_of(cells)
+    largest = settings.tolerance * np.maximum(claims.unit, claims.scale)
+    return staged(
+        len(cells),
+        paths.sample,
+        paths.combine,
+        largest,
+        np.zeros(len(cells)),
+        settings.paths,
+    )
+
+
+def _kind(cells: Cells) -> int:
+    """Return how the paths of cells that share them are looked at."""
+    (simulation,) = kernels("simulation")
+    code = int(cells.type[0])
+    if code == CLIQUET:
+        return int(simulation.CLIQUETS)
+    if code >= TYPES["asian"]:
+        return int(simulation.FORMS)
+    if claims_of(cells[:1]).knock[0] and looks_between(cells):
+        return int(simulation.CROSSED)
+    if has_cash(cells) or code == TYPES["vanilla"]:
+        return int(simulation.WATCHED)
+    return int(simulation.CONDITIONAL)
+
+
+def _supported(cells: Cells, kind: int) -> Booleans:
+    """Tell which of the cells that share their paths can be simulated, shape (n,)."""
+    (simulation,) = kernels("simulation")
+    able = np.ones(len(cells), dtype=bool)
+    able &= cells.model == 0
+    if kind == simulation.CROSSED:
+        claims = claims_of(cells)
+        able &= (claims.lower == 0.0) | np.isinf(claims.upper)
+        rebated = np.maximum(claims.lower_rebate, claims.upper_rebate) > 0.0
+        at_hit = claims.timing % ASSET_AT_HIT < CASH_AT_EXPIRY
+        able &= ~(rebated & at_hit & (claims.knock == OUT))
+    if looks_between(cells):
+        able &= not has_cash(cells)
+        if kind == simulation.CROSSED or int(cells.type[0]) == TYPES["lookback"]:
+            able &= cells.proportional_dividends == NO_TABLE
+    return able
+
+
+def _is_rough(cells: Cells, kind: int) -> bool:
+    """Tell whether what cells pay jumps where a path moves a little."""
+    (simulation,) = kernels("simulation")
+    if kind == simulation.WATCHED:
+        return int(cells.type[0]) != TYPES["vanilla"]
+    return bool(kind == simulation.CROSSED and int(cells.payoff[0]) != 0)
+
+
+def _move(kind: int, market: Market, rough: bool) -> float:
+    """Return the relative move of the spot for what is no tiny difference."""
+    (simulation,) = kernels("simulation")
+    variance = market.covariance[0]
+    move = MOVE * np.sqrt(variance[-1])
+    if kind in (simulation.CONDITIONAL, simulation.WATCHED) and (variance > 0.0).any():
+        # Beside a barrier prices bend within what the spot moves until the first date.
+        move = min(move, 3.0 * MOVE * np.sqrt(variance[variance > 0.0][0]))
+    return float(np.clip(move, 1e-4, 0.2))
+
+
+class _Paths:
+    """The paths that some cells share, and what those are paid on them."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        kind: int,
+        timeline: Timeline,
+        market: Market,
+        evaluations: _Evaluations,
+        settings: Settings,
+    ) -> None:
+        (self._kernels,) = kernels("simulation")
+        simulation, e = self._kernels, evaluations
+        self._evaluations, self._market = e, market
+        self._spot = cells.spot
+        dates = len(timeline.times)
+        codes, weights = np.empty(0, np.int8), np.empty((len(e.shifts), 0, dates))
+        masks = np.zeros((1, dates), np.int8)
+        if kind == simulation.FORMS:
+            functionals = functionals_of(cells, timeline)
+            codes = functionals.operation
+            weights = world_weights(functionals, e.passed, e.market_of, len(e.shifts))
+            contracts = forms_of(cells, market, functionals, e.factor, e.market_of, e.passed)
+        elif kind == simulation.CLIQUETS:
+            contracts, masks = cliquets_of(cells, timeline, len(e.factor))
+        else:
+            contracts, masks = watched_of(cells, timeline, e.factor, kind)
+        self._contracts = contracts
+        covariance = market.covariance
+        with np.errstate(invalid="ignore", divide="ignore"):
+            deviation = covariance / np.sqrt(covariance[:, -1:])
+        self._given = {
+            "kind": kind,
+            "market_of": e.market_of,
+            "worlds": market.worlds,
+            "functionals": simulation.payoffs.Functionals(codes, for_kernels(weights)),
+            "masks": masks,
+            "interest": for_kernels(market.interest),
+            "deviation": for_kernels(deviation),
+        }
+        steps = len(market.clock)
+        self._steps = steps
+        self._draws = simulation.draws.draws(
+            settings.seed, settings.sampling == "sobol", steps + 1 + dates
+        )
+        self._motion = simulation.bridge.bridge(market.clock, settings.sampling == "sobol")
+        self._block = BLOCK_PATHS
+        while self._block > 32 and self._block * max(steps, dates) > BLOCK_NUMBERS:
+            self._block //= 2
+
+    def sample(self, active: Indices, first: int, last: int) -> Floats:
+        """Return sums of what the cells `active` are paid, as `estimates.staged` asks."""
+        simulation = self._kernels
+        kind, empty = self._given["kind"], np.empty((0, 0))
+        parts = {name: for_kernels(array[active]) for name, array in self._contracts.parts.items()}
+        tuples = {
+            name: made(**parts if mine else {f: _nothing(made, f, empty) for f in made._fields})
+            for name, made, mine in (
+                ("forms", simulation.payoffs.Forms, kind == simulation.FORMS),
+                ("cliquets", simulation.payoffs.Cliquets, kind == simulation.CLIQUETS),
+                (
+                    "watched",
+                    simulation.payoffs.Watched,
+                    kind not in (simulation.FORMS, simulation.CLIQUETS),
+                ),
+            )
+        }
+        out = np.empty((RANDOMISATIONS, len(active), len(self._evaluations.factor)))
+        simulation.simulate(
+            simulation.Simulation(**self._given, **tuples),
+            self._draws, self._motion, self._steps, first, last,
+            min(self._block, last - first), out,
+        )  # fmt: skip
+        return out
+
+    def combine(self, active: Indices, means: Floats) -> Floats:
+        """Return each measure of each randomisation, as `estimates.staged` asks."""
+        e = self._evaluations
+        discount = self._market.discount[e.market_of]
+        values = np.zeros((len(MEASURES), *means.shape[:2]))
+        for measure, row in enumerate(e.weights):
+            for place in np.flatnonzero(row):
+                paid = means[:, :, place] + self._contracts.added[active, place]
+                values[measure] += (row[place] * discount[place]) * paid
+        values[1] /= self._spot[active]
+        values[2] /= self._spot[active] * self._spot[active]
+        values[~e.weights.any(axis=1)] = np.nan
+        return values
+
+
+_CODES = {"knocks_in", "rebated", "at_hit"}
+_PLACES = {"first", "second", "control", "watch"}
+_FLAT = {
+    "theta", "beta", "live", "shares", "moneyness", "local_floor", "local_cap", "global_floor",
+    "global_cap", "notional",
+}  # fmt: skip
+
+
+def _nothing(made: Any, name: str, empty: Floats) -> Any:
+    """Return a field of no contracts in the layout that kernels take."""
+    if name in _CODES:
+        return np.empty(0, np.int8)
+    if name in _PLACES:
+        return np.empty(0, np.int64)
+    return np.empty(0) if name in _FLAT else empty

@@ -1,0 +1,238 @@
+"""Markets as simulations take them: dates, drifts and variances, also a little moved for greeks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .cells import NO_TABLE
+from .compiled import kernels
+from .contracts import WORDS
+from .dated import Curve, Dividends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from .cells import Cells
+
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
+SAME = 1e-9  # relative difference of times that are one
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What a market is moved by: parallel shifts, years that have passed, a factor of the spot."""
+
+    vol: float = 0.0
+    rate: float = 0.0
+    dividend_yield: float = 0.0
+    time: float = 0.0
+    spot: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A number that is constant between times: `values[i]` from `starts[i]` on."""
+
+    starts: Floats
+    values: Floats
+
+    def moved(self, by: float) -> Steps:
+        """Return the number moved in parallel."""
+        return replace(self, values=self.values + by)
+
+    def squared(self) -> Steps:
+        """Return the number's square."""
+        return replace(self, values=self.values * self.values)
+
+    def integral(self, times: Floats, passed: float = 0.0) -> Floats:
+        """Integrate up to `times` from `passed` years after now; up to now itself it is 0."""
+        spans = self.starts[1:] - self.starts[:-1]
+        before = np.concatenate(([0.0], np.cumsum(self.values[:-1] * spans)))
+        at = np.searchsorted(self.starts, times, side="right") - 1
+        whole = before[at] + self.values[at] * (times - self.starts[at])
+        return np.where(times > 0.0, whole - passed * self.values[0], 0.0)
+
+
+def steps_of(cells: Cells, name: str) -> Steps:
+    """Return an input of the first of `cells` that may be a curve; a missing one is 0."""
+    place = int(getattr(cells, f"{name}_curve")[0])
+    if place == NO_TABLE:
+        number = float(getattr(cells, name)[0])
+        return Steps(np.zeros(1), np.array([0.0 if np.isnan(number) else number]))
+    curve = cells.tables[place]
+    assert isinstance(curve, Curve)
+    return Steps(np.array((0.0, *curve.times[:-1])), np.array(curve.values))
+
+
+def dividends_of(cells: Cells, name: str, expiry: float) -> list[tuple[float, float]]:
+    """Return the times and amounts of the dividends of the first of `cells` up to its expiry."""
+    place = int(getattr(cells, name)[0])
+    if place == NO_TABLE:
+        return []
+    table = cells.tables[place]
+    assert isinstance(table, Dividends)
+    paid = zip(snapped(table.times, expiry).tolist(), table.amounts, strict=True)
+    return [(time, amount) for time, amount in paid if time <= expiry and amount]
+
+
+def snapped(times: Iterable[float], expiry: float) -> Floats:
+    """Return times as an array; those that are the expiry but for rounding are the expiry."""
+    array = np.array(tuple(times), dtype=np.float64)
+    return np.where(np.abs(array - expiry) <= SAME * expiry, expiry, array)
+
+
+def exponentials(x: Floats) -> Floats:
+    """Return e**x by the kernels' own function, in the shape of `x`."""
+    return _elementwise("exponentials", x)
+
+
+def logarithms(x: Floats) -> Floats:
+    """Return ln(x) by the kernels' own function, in the shape of `x`."""
+    return _elementwise("logarithms", x)
+
+
+def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def _elementwise(name: str, x: Floats) -> Floats:
+    (simulation,) = kernels("simulation")
+    flat = np.ascontiguousarray(x, dtype=np.float64).reshape(-1)
+    out = np.empty_like(flat)
+    getattr(simulation, name)(flat, out)
+    return out.reshape(np.shape(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The dates of a simulation: `times`, shape (D,), which never decrease.
+
+    What is noted on a date is noted before that date's dividend. Where one is paid at expiry, the
+    expiry comes twice: `times[closing]` is the one before the dividend, `times[-1]` the one after.
+    """
+
+    times: Floats
+    closing: int
+
+    def at(self, time: float) -> int:
+        """Return the place of a time, before its dividend."""
+        return int(np.searchsorted(self.times, time))
+
+
+def timeline_of(cells: Cells, noted: Iterable[float], *, with_knots: bool) -> Timeline:
+    """Return the dates of the first of `cells`: those `noted`, its expiry, those of cash dividends.
+
+    Where paths are looked at between dates, `with_knots`, also those on which curves change.
+    """
+    expiry = float(cells.expiry[0])
+    cash = dividends_of(cells, "cash_dividends", expiry)
+    paid = [*cash, *dividends_of(cells, "proportional_dividends", expiry)]
+    times = {expiry, *snapped(noted, expiry).tolist(), *(time for time, _ in cash)}
+    if with_knots:
+        for name in ("vol", "rate", "dividend_yield"):
+            times |= {t for t in steps_of(cells, name).starts.tolist() if 0.0 < t < expiry}
+    ordered = sorted(times)
+    if any(time == expiry for time, _ in paid):
+        ordered.append(expiry)
+    return Timeline(np.array(ordered), len(times) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """K markets that share their random numbers, from one and its shifts.
+
+    Attributes
+    ----------
+    worlds
+        What kernels take, `kernels.paths.Worlds`.
+    clock
+        The times of the Brownian motion that all paths are made of.
+    discount
+        What 1 at expiry is worth now, shape (K,).
+    interest
+        What 1 on a date has become by expiry, shape (K, D).
+    expected
+        The mean of the spot on each date relative to that of now, shape (K, D), where no dividend
+        is cash.
+    covariance
+        Of the logarithm on each date with the one on the last, shape (K, D): the variance until
+        then.
+    """
+
+    worlds: Any
+    clock: Floats
+    discount: Floats
+    interest: Floats
+    expected: Floats
+    covariance: Floats
+
+
+def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Market:
+    """Describe the market of the first of `cells` under shifts, of which the first is none."""
+    (simulation,) = kernels("simulation")
+    paths = simulation.paths
+    times, expiry = timeline.times, float(cells.expiry[0])
+    rate, dividend_yield, vol = (steps_of(cells, n) for n in ("rate", "dividend_yield", "vol"))
+    rates = np.array([rate.moved(s.rate).integral(times, s.time) for s in shifts])
+    yields = np.array(
+        [dividend_yield.moved(s.dividend_yield).integral(times, s.time) for s in shifts]
+    )
+    variances = np.array([vol.moved(s.vol).squared().integral(times, s.time) for s in shifts])
+    steps = np.maximum(np.diff(variances, axis=1, prepend=0.0), 0.0)
+
+    distinct = np.unique(times[times > 0.0])
+    step = np.searchsorted(distinct, times, side="right") - 1
+    moving = np.diff(times, prepend=0.0) > 0.0
+    clock = distinct if len(distinct) else np.ones(1)
+    if len(distinct) and (steps[0, moving] > 0.0).all():
+        clock = variances[0, np.searchsorted(times, distinct)]
+    spans = np.diff(np.concatenate(([0.0], clock)))[np.maximum(step, 0)]
+    stretch = np.sqrt(np.where(moving, steps, spans) / spans)
+
+    left = np.ones(len(times))
+    for time, fraction in dividends_of(cells, "proportional_dividends", expiry):
+        gone = times > time
+        gone[timeline.closing + 1 :] = True
+        left[gone] *= 1.0 - fraction
+    carried = rates - yields + logarithms(left)
+    amounts = dividends_of(cells, "cash_dividends", expiry)
+    escrowed = bool(amounts) and int(cells.dividend_model[0]) == WORDS["dividend_model"]["escrowed"]
+    spot = float(cells.spot[0]) * np.array([s.spot for s in shifts])
+    cash = np.zeros(rates.shape)
+    interest = exponentials(rates[:, -1:] - rates)
+    for time, amount in amounts:
+        paid_at = timeline.at(time)
+        if not escrowed:
+            cash[:, paid_at] += amount
+            continue
+        until = paid_at + 1
+        cash[:, :until] += amount * exponentials(rates[:, :until] - rates[:, paid_at, None])
+        spot = spot - amount * exponentials(-rates[:, paid_at])
+    worlds = paths.Worlds(
+        step=step.astype(np.int64),
+        forward=carried - 0.5 * variances,
+        stretch=stretch,
+        variance=steps,
+        bare=(stretch == 1.0).all(axis=1).astype(np.int8),
+        spot=spot,
+        cash=cash,
+        dividends=(
+            paths.ESCROWED if escrowed else paths.SPOT_DIVIDENDS if amounts else paths.LOGNORMAL
+        ),
+    )
+    return Market(
+        worlds, clock, exponentials(-rates[:, -1]), interest, exponentials(carried), variances
+    )
+
+
+def has_cash(cells: Cells) -> bool:
+    """Tell whether the first of `cells` has cash dividends before or at its expiry."""
+    return bool(dividends_of(cells, "cash_dividends", float(cells.expiry[0])))
