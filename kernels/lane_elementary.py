@@ -12,12 +12,14 @@ from .jit import kernel
 from .lanes import (
     Lane,
     absolute,
+    any_greater,
     bits,
     broadcast,
     choose,
     doubles,
     fused,
     nearest,
+    square_root,
 )
 
 NARROW = 0.1  # the widest gap between arguments of erfcx whose difference takes the series
@@ -26,6 +28,63 @@ TWO_52 = 4503599627370496.0  # adding it puts a whole number into the last bits
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 ONE_BITS = 0x3FF0000000000000
 TWO_52_BITS = 0x4330000000000000
+
+# The inverse normal distribution function: its centre ends where a tail of 1/32 begins.
+CENTRE = 0.46875
+CENTRE_TOP = (
+    28796671.24122996,
+    991142546.8139253,
+    5232396053.009948,
+    9625755711.192598,
+    8148807567.350714,
+    3648644410.871852,
+    935990436.2970377,
+    144139013.00878745,
+    13629154.623253528,
+    790705.1086825465,
+    27261.563651771765,
+    510.09826673599434,
+    3.9738279838328565,
+)
+CENTRE_BOTTOM = (
+    88865434.44994482,
+    1207855587.317357,
+    4169821416.536678,
+    5841696206.364944,
+    4059435169.5005083,
+    1560935210.374076,
+    354507766.4088664,
+    49408170.253742285,
+    4299218.555599993,
+    232534.06577655883,
+    7552.0771690164875,
+    134.22505685617375,
+    1.0,
+)
+TAIL_TOP = (
+    6.851632266826658e-08,
+    7.65057386782699e-06,
+    0.00028916427796220134,
+    0.005299403537672262,
+    0.0549184254872539,
+    0.3447008489969684,
+    1.3288832831911204,
+    3.04184149768213,
+    3.7347494527066676,
+    1.8536476432613758,
+)
+TAIL_BOTTOM = (
+    6.851546233060585e-08,
+    7.4710904924628715e-06,
+    0.0002699921188045557,
+    0.0046268134630963065,
+    0.04380483096389567,
+    0.2436911192727343,
+    0.7917664136367155,
+    1.3838072643385906,
+    1.0,
+)
+TAIL_START = 2.625
 
 
 @kernel
@@ -123,6 +182,33 @@ def log_ratio(x: Lane, y: Lane) -> Lane:
     close = 0.375 - absolute(x - 1.1 * y) / y
     zero = broadcast(0.0)
     return _log_of_parts(choose(close, zero, zero, n), choose(close, zero, (x - y) / y, f))
+
+
+@kernel
+def _central_normal(q: Lane) -> Lane:
+    """Return the inverse normal of 1/2 + q for |q| <= `CENTRE`."""
+    r = CENTRE * CENTRE - q * q
+    return q * (polynomial(CENTRE_TOP, r) / polynomial(CENTRE_BOTTOM, r))
+
+
+@kernel
+def _tail_normal(tail: Lane) -> Lane:
+    """Return minus the inverse normal of 2**-54 <= tail <= 1/32."""
+    n, f = _exponent_and_fraction(tail)
+    t = square_root(-2.0 * _log_of_parts(n, f)) - TAIL_START
+    return polynomial(TAIL_TOP, t) / polynomial(TAIL_BOTTOM, t)
+
+
+@kernel
+def inverse_normal(u: Lane) -> Lane:
+    """Return the z below which a standard normal is with chance u, 2**-54 <= u <= 1 - 2**-53."""
+    q = u - 0.5
+    z = _central_normal(q)
+    centre = broadcast(CENTRE)
+    if any_greater(absolute(q), centre):
+        z = choose(q, centre, _tail_normal(1.0 - u), z)
+        z = choose(-centre, q, -_tail_normal(u), z)
+    return z
 
 
 @kernel

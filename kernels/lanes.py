@@ -222,7 +222,7 @@ _WHOLE = ir.VectorType(ir.IntType(64), WIDTH)
 
 
 class Bits:
-    """What a kernel sees of the 64-bit integers in a lane: sums and shifts, lane by lane."""
+    """What a kernel sees of `WIDTH` 64-bit integers: sums, shifts and logic, lane by lane."""
 
     __slots__ = ()
 
@@ -232,6 +232,9 @@ class Bits:
         def __sub__(self, other: Bits | int) -> Bits: ...
         def __lshift__(self, other: int) -> Bits: ...
         def __rshift__(self, other: int) -> Bits: ...
+        def __xor__(self, other: Bits | int) -> Bits: ...
+        def __or__(self, other: Bits | int) -> Bits: ...
+        def __and__(self, other: Bits | int) -> Bits: ...
 
 
 class _BitsType(types.Type):
@@ -302,6 +305,47 @@ _whole_arithmetic(operator.add, "add")
 _whole_arithmetic(operator.sub, "sub")
 _whole_arithmetic(operator.lshift, "shl")
 _whole_arithmetic(operator.rshift, "lshr")
+_whole_arithmetic(operator.xor, "xor")
+_whole_arithmetic(operator.or_, "or_")
+_whole_arithmetic(operator.and_, "and_")
+
+
+@intrinsic
+def _numbered(typing_context: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(_WHOLE, list(range(WIDTH)))
+
+    return _whole(), emit
+
+
+@intrinsic
+def _product(typing_context: Any, a: Any, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        low = ir.Constant(_WHOLE, [0xFFFFFFFF] * WIDTH)
+        return builder.mul(*(builder.and_(each, low) for each in args))
+
+    return _whole(_whole, _whole), emit
+
+
+@intrinsic
+def _reversed(typing_context: Any, whole: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(_WHOLE, [_WHOLE])
+        full_name = f"llvm.bitreverse.v{WIDTH}i64"
+        function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, kind, full_name
+        )
+        return builder.call(function, args)
+
+    return _whole(_whole), emit
+
+
+@intrinsic
+def _trailing_zeros(typing_context: Any, number: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), emit
 
 
 @intrinsic
@@ -361,6 +405,14 @@ fused = cast("Callable[[Lane, Lane, Lane], Lane]", _of_three(_named("fma")))
 # The 64 bits of every double as an integer, and back; shifts to the right bring in zeros.
 bits = cast("Callable[[Lane], Bits]", _bits)
 doubles = cast("Callable[[Bits], Lane]", _doubles)
+# The same integer in every lane; 0, 1, ..., WIDTH - 1.
+repeat = cast("Callable[[int], Bits]", _repeat)
+numbered = cast("Callable[[], Bits]", _numbered)
+# The 64-bit product of the low 32 bits of both; the order of all 64 bits reversed.
+product = cast("Callable[[Bits, Bits], Bits]", _product)
+reversed_bits = cast("Callable[[Bits], Bits]", _reversed)
+# How many of the lowest bits of a number other than 0 are 0.
+trailing_zeros = cast("Callable[[int], int]", _trailing_zeros)
 # Row of a C-contiguous int8 array of shape (n, WIDTH), as doubles, and a write to such a row.
 load_codes = cast("Callable[[Codes, int], Lane]", _load_codes)
 store_codes = cast("Callable[[Codes, int, Lane], None]", _store_codes)

@@ -1,0 +1,151 @@
+"""Random numbers of paths: each a function of (seed, randomisation, path, dimension) alone.
+
+Blocks of paths stand in arrays of shape (rows, P), P a multiple of 8, row d being dimension d:
+which block a path is in, and where, moves no bit. Independent ones come from Philox; Sobol points,
+where they are asked for, from as many dimensions as the table has, scrambled by words that Philox
+draws for every randomisation and dimension.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .jit import kernel
+from .lane_elementary import inverse_normal
+from .lanes import (
+    WIDTH,
+    Bits,
+    Lane,
+    doubles,
+    load,
+    numbered,
+    repeat,
+    reversed_bits,
+    store,
+)
+from .philox import LOW, philox
+from .sobol import DIGITS, corner, directions, octet, scrambled
+
+if TYPE_CHECKING:
+    from .jit import Floats, Indices
+
+# What Philox's words are for: the last word of its counter.
+INDEPENDENT, SCRAMBLING = 0, 1
+ONE_BITS = 0x3FF0000000000000
+# Fractions are midpoints: of 2**52 intervals, and of 2**32.
+BELOW_ONE = 0.9999999999999999
+BELOW_ONE_SOBOL = 1.0 - 2.0**-33
+
+
+class Draws(NamedTuple):
+    """How random numbers are made.
+
+    `key` are the halves of the seed, `steps[d, k]` changes dimension d of the Sobol point i to that
+    of i + 1, where i + 1 ends with k zeros: shape (d, 32), no rows where none are wanted.
+    """
+
+    key: tuple[int, int]
+    steps: Indices
+
+
+def draws(seed: int, sobol: bool, dimensions: int) -> Draws:
+    """Return what draws for this seed, 0 <= seed < 2**64, of Sobol points where asked for.
+
+    Dimensions beyond the table's are independent random numbers.
+    """
+    table = directions()[: dimensions if sobol else 0]
+    return Draws((seed & LOW, seed >> 32), table)
+
+
+@kernel
+def _open_fraction(high_bits: Bits, offset: float) -> Lane:
+    return doubles((high_bits >> 12) | ONE_BITS) - offset
+
+
+@kernel
+def _independent(
+    draws: Draws, randomisation: int, first_path: int, pair: int, even: int, out: Floats
+) -> None:
+    """Write the uniforms of dimensions 2 pair and 2 pair + 1 to rows `even` and `even` + 1.
+
+    Rows that `out` does not have are left out.
+    """
+    rows, groups = out.shape[0], out.shape[1] // WIDTH
+    for g in range(groups):
+        path = numbered() + (first_path + g * WIDTH)
+        words = philox((path, repeat(pair), repeat(randomisation), repeat(INDEPENDENT)), draws.key)
+        if even >= 0:
+            fraction = _open_fraction((words[0] << 32) | (words[1] & LOW), BELOW_ONE)
+            store(out, even * groups + g, fraction)
+        if even + 1 < rows:
+            fraction = _open_fraction((words[2] << 32) | (words[3] & LOW), BELOW_ONE)
+            store(out, (even + 1) * groups + g, fraction)
+
+
+@kernel
+def _sobol(
+    draws: Draws, randomisation: int, first_path: int, dimension: int, row: int, out: Floats
+) -> None:
+    """Write the uniforms of one dimension to a row."""
+    groups = out.shape[1] // WIDTH
+    zero = repeat(0)
+    counter = (zero, repeat(dimension), repeat(randomisation), repeat(SCRAMBLING))
+    shift, factor, _, _ = philox(counter, draws.key)
+    lanes = octet(draws.steps, dimension)
+    for g in range(groups):
+        base = corner(draws.steps, dimension, first_path + g * WIDTH)
+        word = scrambled(lanes ^ repeat(base), shift, factor)
+        word = (reversed_bits(word) >> DIGITS) << DIGITS
+        store(out, row * groups + g, _open_fraction(word, BELOW_ONE_SOBOL))
+
+
+@kernel
+def uniforms(
+    draws: Draws,
+    randomisation: int,
+    first_path: int,
+    first_dimension: int,
+    count: int,
+    out: Floats,
+) -> None:
+    """Write uniforms in (0, 1) to the first `count` rows of `out`, shape (rows, P).
+
+    They are those of the paths first_path, ..., first_path + P - 1, a multiple of 8, and of the
+    dimensions first_dimension, ..., first_dimension + count - 1. Sobol points are midpoints of
+    2**32 intervals, others of 2**52.
+    """
+    points = min(max(len(draws.steps) - first_dimension, 0), count)
+    for d in range(points):
+        _sobol(draws, randomisation, first_path, first_dimension + d, d, out)
+    rows = out[:count]
+    d = points
+    while d < count:
+        even = d - ((first_dimension + d) & 1)
+        _independent(draws, randomisation, first_path, (first_dimension + d) // 2, even, rows)
+        d = even + 2
+
+
+@kernel
+def normals(
+    draws: Draws,
+    randomisation: int,
+    first_path: int,
+    first_dimension: int,
+    count: int,
+    out: Floats,
+) -> None:
+    """Write standard normals to the first `count` rows of `out`: those of `uniforms`, inverted."""
+    uniforms(draws, randomisation, first_path, first_dimension, count, out)
+    for i in range(count * (out.shape[1] // WIDTH)):
+        store(out, i, inverse_normal(load(out, i)))
+
+
+def warm_up() -> None:
+    """Compile for the one layout callers use: C-contiguous arrays of float64 and int64."""
+    out = np.empty((3, WIDTH))
+    for sobol in (True, False):
+        how = draws(0, sobol, 2)
+        uniforms(how, 0, 0, 0, 3, out)
+        normals(how, 0, 0, 0, 3, out)
