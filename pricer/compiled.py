@@ -38,6 +38,7 @@ COMPILE_S = {
     "averages": 1,
     "implied": 5,
     "knock": 10,
+    "baskets": 15,
     "quadratic": 5,
     "scheduled": 30,
 }
