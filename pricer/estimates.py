@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RANDOMISATIONS = 32
 T_QUANTILE = 2.7440419192942698  # Student's t, 31 degrees of freedom, two-sided 99 %
+CONTROL = "U16"  # the type of a control variate's name
 FIRST_PATHS = 64  # of a randomisation: the first stage; each next one doubles them
 
 
@@ -41,7 +42,8 @@ class Estimates:
     `values` and `standard_errors` have shape (7, n), in the order of `MEASURES`, NaN where one
     was not asked for; the others have shape (n,). `error` is the 99 % half-width of the price, with
     bounds of bias where there are any; `low` and `high` are bounds of what is exercised early, else
-    NaN; `paths` counts the paths of all randomisations; `status` is a `Status`.
+    NaN; `paths` counts the paths of all randomisations; `control` names the control variate, if
+    any; `status` is a `Status`.
     """
 
     values: Floats
@@ -50,6 +52,7 @@ class Estimates:
     low: Floats
     high: Floats
     paths: Indices
+    control: NDArray[np.str_]
     status: Codes
 
     @classmethod
@@ -63,6 +66,7 @@ class Estimates:
             low=np.full(count, np.nan),
             high=np.full(count, np.nan),
             paths=np.zeros(count, np.int64),
+            control=np.full(count, "", CONTROL),
             status=np.full(count, status, np.uint8),
         )
 
@@ -70,7 +74,7 @@ class Estimates:
         """Write the estimates of some cells to their places."""
         for name in ("values", "standard_errors"):
             getattr(self, name)[:, where] = getattr(part, name)
-        for name in ("error", "low", "high", "paths", "status"):
+        for name in ("error", "low", "high", "paths", "control", "status"):
             getattr(self, name)[where] = getattr(part, name)
 
 
