@@ -384,6 +384,16 @@ def _first(typing_context: Any, lane: Any) -> Any:
 
 
 @intrinsic
+def _where_greater(typing_context: Any, a: Any, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        flags = builder.fcmp_ordered(">", *args)
+        together = builder.bitcast(flags, ir.IntType(WIDTH))
+        return builder.zext(together, ir.IntType(64))
+
+    return types.int64(LANE, LANE), emit
+
+
+@intrinsic
 def _any_greater(typing_context: Any, a: Any, b: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         flags = builder.fcmp_ordered(">", *args)
@@ -418,6 +428,8 @@ load_codes = cast("Callable[[Codes, int], Lane]", _load_codes)
 store_codes = cast("Callable[[Codes, int, Lane], None]", _store_codes)
 # The double in the first lane.
 first = cast("Callable[[Lane], float]", _first)
+# A number whose bit i is 1 where a > b in lane i.
+where_greater = cast("Callable[[Lane, Lane], int]", _where_greater)
 # Whether a > b in any lane.
 any_greater = cast("Callable[[Lane, Lane], bool]", _any_greater)
 
