@@ -20,12 +20,15 @@ from .lanes import (
     Lane,
     absolute,
     broadcast,
+    count_ones,
     doubles,
     load,
+    load_whole,
     numbered,
     repeat,
     reversed_bits,
     store,
+    store_whole,
     trailing_zeros,
     where_greater,
 )
@@ -41,6 +44,10 @@ ONE_BITS = 0x3FF0000000000000
 # Fractions are midpoints: of 2**52 intervals, and of 2**32.
 BELOW_ONE = 0.9999999999999999
 BELOW_ONE_SOBOL = 1.0 - 2.0**-33
+# Row m: which bits of m are 1, from the lowest on.
+ONES = np.array(
+    [sorted(range(WIDTH), key=lambda bit: (not (mask >> bit) & 1, bit)) for mask in range(2**WIDTH)]
+)
 
 
 class Draws(NamedTuple):
@@ -148,9 +155,8 @@ def _invert(d: int, out: Floats, outer: Floats, places: Indices) -> None:
     found = 0
     for g in range(groups):
         outside = where_greater(absolute(load(out, d * groups + g) - 0.5), centre)
-        for lane in range(WIDTH):
-            places[found] = g * WIDTH + lane
-            found += (outside >> lane) & 1
+        store_whole(places, found, load_whole(ONES, outside) + g * WIDTH)
+        found += count_ones(outside)
     for i in range(found):
         collected[i] = row[places[i]]
     for g in range(groups):
@@ -173,7 +179,7 @@ def normals(
     """Write standard normals to the first `count` rows of `out`: those of `uniforms`, inverted."""
     uniforms(draws, randomisation, first_path, first_dimension, count, out)
     paths = out.shape[1]
-    outer, places = np.empty((paths // WIDTH, WIDTH)), np.empty(paths + 1, np.int64)
+    outer, places = np.empty((paths // WIDTH, WIDTH)), np.empty(paths + WIDTH, np.int64)
     for d in range(count):
         _invert(d, out, outer, places)
 

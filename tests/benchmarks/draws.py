@@ -19,7 +19,7 @@ kernels("averages")  # sets up numba before the modules below import it
 from pricer.kernels.bridge import Bridge, bridge, walk  # noqa: E402
 from pricer.kernels.draws import Draws, draws, normals, uniforms  # noqa: E402
 from pricer.kernels.jit import kernel  # noqa: E402
-from pricer.kernels.lane_elementary import exp  # noqa: E402
+from pricer.kernels.lane_elementary import exp_normal  # noqa: E402
 from pricer.kernels.lanes import WIDTH, broadcast, load, store  # noqa: E402
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def stage(
         if number > 2:
             total = broadcast(0.0)
             for i in range(count * (paths // WIDTH)):
-                spot = exp(load(w, i) - 0.02)
+                spot = exp_normal(load(w, i) - 0.02)
                 store(z, i, spot)
                 total = total + spot
             store(sums, 0, load(sums, 0) + total)
