@@ -30,21 +30,21 @@ SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 ONE_BITS = 0x3FF0000000000000
 TWO_52_BITS = 0x4330000000000000
 
-# The inverse of the normal distribution, at first within this distance of the median; then its
-# tails, by what sqrt(-2 ln u) is beyond `TAIL_START`. Computed as the coefficients of elementary.py.
+# The inverse of the normal distribution: within this distance of the median 3 + a quotient, and in
+# its tails sqrt(-2 ln u) less a quotient in what that is beyond `TAIL_START`.
 CENTRE = 0.4375
 TAIL_START = 2.34375
 CENTRE_TOP = (
-    22943.615499738662,
-    520889.0429743885,
-    1810819.1199299118,
-    2183749.761997883,
-    1199613.1640274904,
-    340941.0087301369,
-    53081.45921220205,
-    4542.189204464294,
-    199.56482986657224,
-    3.5065612442343914,
+    -155465.26274473313,
+    -1109819.8587634019,
+    -1962699.2075178532,
+    -1343416.7246658325,
+    -418886.61994540767,
+    -60812.84765698037,
+    -3180.3486960724704,
+    121.39199711063985,
+    18.493956560597198,
+    0.5065612442343915,
 )
 CENTRE_BOTTOM = (
     59469.6260814906,
@@ -59,26 +59,26 @@ CENTRE_BOTTOM = (
     1.0,
 )
 TAIL_TOP = (
-    1.2011210762445794e-07,
-    1.2673678201150855e-05,
-    0.0004474972027317813,
-    0.0076042196327945665,
-    0.07283612060009467,
-    0.4220001504908504,
-    1.49736858205245,
-    3.1325745331872965,
-    3.470761662708628,
-    1.520865963083166,
+    4.7028076409228276e-09,
+    1.2305550600294905e-06,
+    7.558734581834295e-05,
+    0.001827511029465319,
+    0.02179060249895679,
+    0.14354969705408915,
+    0.5350062832837986,
+    1.0456111911404247,
+    0.822884036916834,
 )
 TAIL_BOTTOM = (
-    1.2011048481794315e-07,
-    1.239284536379463e-05,
-    0.00041921606984012563,
-    0.006680975602733816,
-    0.05875731235060772,
-    0.3041570512320756,
-    0.920073739737713,
-    1.4944087374627408,
+    5.8548194719739e-10,
+    2.1068875711798614e-07,
+    1.6425180508625465e-05,
+    0.0004972751981395183,
+    0.007467920292474683,
+    0.0632287149151029,
+    0.31855563174295326,
+    0.9444779107220866,
+    1.5112426712848823,
     1.0,
 )
 
@@ -212,7 +212,7 @@ def central_normal(q: Lane) -> Lane:
     (after Wichura 1988). Within 2.5 ulp.
     """
     r = CENTRE * CENTRE - q * q
-    return q * (polynomial(CENTRE_TOP, r) / polynomial(CENTRE_BOTTOM, r))
+    return q * (3.0 + polynomial(CENTRE_TOP, r) / polynomial(CENTRE_BOTTOM, r))
 
 
 @kernel
@@ -227,8 +227,9 @@ def outer_normal(u: Lane) -> Lane:
     s = f / (2.0 + f)
     square = s * s
     logarithm = n * LN2 + (2.0 * s + s * square * halved_polynomial(LOG, square))
-    t = square_root(-2.0 * logarithm) - TAIL_START
-    z = halved_polynomial(TAIL_TOP, t) / halved_polynomial(TAIL_BOTTOM, t)
+    root = square_root(-2.0 * logarithm)
+    t = root - TAIL_START
+    z = root - halved_polynomial(TAIL_TOP, t) / halved_polynomial(TAIL_BOTTOM, t)
     return choose(upper, zero, z, -z)
 
 
