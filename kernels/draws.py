@@ -13,20 +13,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .jit import kernel
-from .lane_elementary import inverse_normal
+from .lane_elementary import CENTRE, central_normal, outer_normal
 from .lanes import (
     WIDTH,
     Bits,
     Lane,
+    absolute,
+    broadcast,
+    count_ones,
     doubles,
     load,
+    load_whole,
     numbered,
     repeat,
     reversed_bits,
     store,
+    store_whole,
+    trailing_zeros,
+    where_greater,
 )
 from .philox import LOW, philox
-from .sobol import DIGITS, corner, directions, octet, scrambled
+from .sobol import DIGITS, first_points, point, scrambled, steps
 
 if TYPE_CHECKING:
     from .jit import Floats, Indices
@@ -37,6 +44,10 @@ ONE_BITS = 0x3FF0000000000000
 # Fractions are midpoints: of 2**52 intervals, and of 2**32.
 BELOW_ONE = 0.9999999999999999
 BELOW_ONE_SOBOL = 1.0 - 2.0**-33
+# Row m: which bits of m are 1, from the lowest on.
+ONES = np.array(
+    [sorted(range(WIDTH), key=lambda bit: (not (mask >> bit) & 1, bit)) for mask in range(2**WIDTH)]
+)
 
 
 class Draws(NamedTuple):
@@ -55,7 +66,7 @@ def draws(seed: int, sobol: bool, dimensions: int) -> Draws:
 
     Dimensions beyond the table's are independent random numbers.
     """
-    table = directions()[: dimensions if sobol else 0]
+    table = steps()[: dimensions if sobol else 0]
     return Draws((seed & LOW, seed >> 32), table)
 
 
@@ -93,12 +104,16 @@ def _sobol(
     zero = repeat(0)
     counter = (zero, repeat(dimension), repeat(randomisation), repeat(SCRAMBLING))
     shift, factor, _, _ = philox(counter, draws.key)
-    lanes = octet(draws.steps, dimension)
+    lanes = first_points(draws.steps, dimension)
+    group = first_path // WIDTH
+    base = point(draws.steps, dimension, first_path)
+    last = draws.steps[dimension, 2]
     for g in range(groups):
-        base = corner(draws.steps, dimension, first_path + g * WIDTH)
-        word = scrambled(lanes ^ repeat(base), shift, factor)
+        word = scrambled(lanes ^ base, shift, factor)
         word = (reversed_bits(word) >> DIGITS) << DIGITS
         store(out, row * groups + g, _open_fraction(word, BELOW_ONE_SOBOL))
+        group += 1
+        base ^= draws.steps[dimension, 3 + trailing_zeros(group)] ^ last
 
 
 @kernel
@@ -128,6 +143,31 @@ def uniforms(
 
 
 @kernel
+def _invert(d: int, out: Floats, outer: Floats, places: Indices) -> None:
+    """Replace the uniforms of a row by normals.
+
+    An eighth of them is outside the range of the central form. These are collected, so that every
+    lane of the outer form is of use, and without a branch, which nothing could predict.
+    """
+    groups = out.shape[1] // WIDTH
+    row, collected = out[d], outer.reshape(-1)
+    centre = broadcast(CENTRE)
+    found = 0
+    for g in range(groups):
+        outside = where_greater(absolute(load(out, d * groups + g) - 0.5), centre)
+        store_whole(places, found, load_whole(ONES, outside) + g * WIDTH)
+        found += count_ones(outside)
+    for i in range(found):
+        collected[i] = row[places[i]]
+    for g in range(groups):
+        store(out, d * groups + g, central_normal(load(out, d * groups + g) - 0.5))
+    for g in range(-(-found // WIDTH)):
+        store(outer, g, outer_normal(load(outer, g)))
+    for i in range(found):
+        row[places[i]] = collected[i]
+
+
+@kernel
 def normals(
     draws: Draws,
     randomisation: int,
@@ -138,8 +178,10 @@ def normals(
 ) -> None:
     """Write standard normals to the first `count` rows of `out`: those of `uniforms`, inverted."""
     uniforms(draws, randomisation, first_path, first_dimension, count, out)
-    for i in range(count * (out.shape[1] // WIDTH)):
-        store(out, i, inverse_normal(load(out, i)))
+    paths = out.shape[1]
+    outer, places = np.empty((paths // WIDTH, WIDTH)), np.empty(paths + WIDTH, np.int64)
+    for d in range(count):
+        _invert(d, out, outer, places)
 
 
 def warm_up() -> None:
