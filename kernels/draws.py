@@ -77,9 +77,9 @@ def _open_fraction(high_bits: Bits, offset: float) -> Lane:
 
 @kernel
 def _independent(
-    draws: Draws, randomisation: int, first_path: int, pair: int, even: int, out: Floats
+    draws: Draws, randomisation: int, first_path: int, pair: int, row: int, out: Floats
 ) -> None:
-    """Write the uniforms of dimensions 2 pair and 2 pair + 1 to rows `even` and `even` + 1.
+    """Write the uniforms of dimensions 2 pair and 2 pair + 1 to `row` and the next.
 
     Rows that `out` does not have are left out.
     """
@@ -87,12 +87,12 @@ def _independent(
     for g in range(groups):
         path = numbered() + (first_path + g * WIDTH)
         words = philox((path, repeat(pair), repeat(randomisation), repeat(INDEPENDENT)), draws.key)
-        if even >= 0:
+        if row >= 0:
             fraction = _open_fraction((words[0] << 32) | (words[1] & LOW), BELOW_ONE)
-            store(out, even * groups + g, fraction)
-        if even + 1 < rows:
+            store(out, row * groups + g, fraction)
+        if row + 1 < rows:
             fraction = _open_fraction((words[2] << 32) | (words[3] & LOW), BELOW_ONE)
-            store(out, (even + 1) * groups + g, fraction)
+            store(out, (row + 1) * groups + g, fraction)
 
 
 @kernel
@@ -134,12 +134,11 @@ def uniforms(
     points = min(max(len(draws.steps) - first_dimension, 0), count)
     for d in range(points):
         _sobol(draws, randomisation, first_path, first_dimension + d, d, out)
-    rows = out[:count]
-    d = points
-    while d < count:
-        even = d - ((first_dimension + d) & 1)
-        _independent(draws, randomisation, first_path, (first_dimension + d) // 2, even, rows)
-        d = even + 2
+    rest, dimension = out[points:count], first_dimension + points
+    row = -(dimension & 1)
+    while row < count - points:
+        _independent(draws, randomisation, first_path, (dimension + row) // 2, row, rest)
+        row += 2
 
 
 @kernel

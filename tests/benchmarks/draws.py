@@ -8,6 +8,7 @@ Every path-step is a normal, a step of the walk, and an exponential stored and s
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,7 +79,7 @@ def main() -> None:
                 blocks = int(STEPS / (dates * paths))
                 done = blocks * dates * paths
                 took = [
-                    best(lambda n=n: stage(n, made, walked, blocks, z, w, sums)) / done
+                    best(partial(stage, n, made, walked, blocks, z, w, sums)) / done
                     for n in range(len(STAGES))
                 ]
                 name = f"{'sobol' if sobol else 'pseudo'} {dates} x {paths}"
