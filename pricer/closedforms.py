@@ -122,7 +122,7 @@ def _means(
 ) -> Floats:
     """Price claims on geometric means, as `kernels.lognormal.Means` describes them."""
     (lognormal,) = kernels("lognormal")
-    offsets = np.concatenate(([0], np.cumsum([_count(table) for table in cells.tables])))
+    offsets = np.cumsum([0, *map(_count, cells.tables)])
     times, values = np.zeros(int(offsets[-1])), np.zeros(int(offsets[-1]))
     for table, at, end in zip(cells.tables, offsets[:-1], offsets[1:], strict=True):
         if isinstance(table, Curve | Fixings):
