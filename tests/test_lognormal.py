@@ -60,10 +60,18 @@ def priced(of: Mean) -> dict[str, float]:
     times, values = (np.array([x for t in tables for x in t[k]], np.float64) for k in (0, 1))
     flat = [np.array([0.0 if isinstance(c, tuple) else c]) for c in curves]
     world = lognormal.World(np.array([of.spot]), *flat, *curve_places)
-    codes = (np.array([code], np.int8) for code in (of.theta, of.floating))
-    numbers = (np.array([x]) for x in (of.strike, of.scale, of.expiry))
-    rest = (np.array([x]) for x in (of.start, of.stop, of.past, of.running))
-    means = lognormal.Means(*codes, *numbers, dates, *rest)
+    means = lognormal.Means(
+        theta=np.array([of.theta], np.int8),
+        floating=np.array([of.floating], np.int8),
+        strike=np.array([of.strike]),
+        scale=np.array([of.scale]),
+        expiry=np.array([of.expiry]),
+        dates=dates,
+        start=np.array([of.start]),
+        stop=np.array([of.stop]),
+        past=np.array([of.past]),
+        running=np.array([of.running]),
+    )
     out = np.empty((len(ROWS), 1))
     lognormal.geometric(means, world, lognormal.Steps(offsets, times, values), out)
     return dict(zip(ROWS, out[:, 0].tolist(), strict=True))
@@ -151,8 +159,17 @@ def test_exchanges_and_their_greeks_are_those_of_haug() -> None:
     assert len(chosen) == 36
     for case in chosen:
         (one, two), (q, other_q) = case["spots"], case["dividends"]
-        of = Pair(1, one, 1.0, two, case["expiry_years"], *case["vols"], case["correlation"],
-                  q, other_q)  # fmt: skip
+        vol, other_vol = case["vols"]
+        of = Pair(
+            spot=one,
+            other=two,
+            expiry=case["expiry_years"],
+            vol=vol,
+            other_vol=other_vol,
+            correlation=case["correlation"],
+            dividend_yield=q,
+            other_yield=other_q,
+        )
         got = exchanged(of)
         by_other = exchanged(swapped(of))
         value = {
