@@ -78,7 +78,7 @@ def vanilla(
     spot: float, strike: float, vol: float, rate: float, dividend: float, **rest: Any
 ) -> Any:
     """Return price and greeks of European options by the closed form, shape (7,)."""
-    given = {"right": "call", "expiry": 1.5} | rest
+    given: dict[str, Any] = {"right": "call", "expiry": 1.5} | rest
     found = price(Vanilla(strike=strike, **given), Market(spot, vol, rate, dividend))
     return np.array([getattr(found, name) for name in MEASURES])
 
@@ -88,13 +88,13 @@ def cases() -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(REFERENCE.read_text(encoding="utf-8"))["cases"])
 
 
-def contract_of(case: dict[str, Any]) -> tuple[Basket, BasketMarket]:
+def contract_of(case: dict[str, Any]) -> tuple[Any, Any]:
     on_futures = "method" in case
     yields = [case["rate"]] * len(case["spots"]) if on_futures else case["dividends"]
-    correlation = case.get("correlation_matrix", case.get("correlation"))
+    correlation: Any = case.get("correlation_matrix", case.get("correlation"))
     word = "spread" if case["kind"] == "exchange" else WORDS[case["basket_type"]]
     right, strike, weights = case["right"], case["strike"], case.get("weights")
-    if strike < 0:
+    if strike < 0 and weights:
         # What is paid beyond a strike below 0 is the opposite of what is held beyond its opposite.
         right, strike = {"call": "put", "put": "call"}[right], -strike
         weights = [-w for w in weights]
