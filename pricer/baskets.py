@@ -112,9 +112,11 @@ def _simulate(cells: Cells, weights: Floats, settings: Settings) -> Estimates:
     unit = claims_of(cells).unit
     # Added one by one: NumPy's own sum has other bits on other machines.
     scale = sum((np.abs(weights) * vectors["spots"]).T, start=np.abs(cells.strike))
-    return staged(
+    found = staged(
         count, sample, combine, settings.tolerance * unit, ROUNDING * scale, settings.paths
     )
+    found.control[:] = "assets" if n > 1 else ""
+    return found
 
 
 def _vector(cells: Cells, place: int) -> tuple[float, ...]:
