@@ -127,7 +127,10 @@ def exp(x: Lane) -> Lane:
 
 @kernel
 def exp_normal(x: Lane) -> Lane:
-    """Return e**x within 1 ulp for |x| < 708, where it is a normal number, in half the time."""
+    """Return e**x within 1 ulp, in two thirds of the time: beyond 708 of either sign x is 708."""
+    # The comparisons keep what is not a number.
+    x = choose(x, broadcast(708.0), broadcast(708.0), x)
+    x = choose(broadcast(-708.0), x, broadcast(-708.0), x)
     shifted = x * LOG2_E + WHOLE_AND_BIAS
     n = shifted - WHOLE_AND_BIAS
     r = (x - n * LN2_HIGH) - n * LN2_LOW

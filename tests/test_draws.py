@@ -215,6 +215,14 @@ def test_independent_normals_have_the_moments_of_the_normal_distribution() -> No
     )
 
 
+@pytest.mark.parametrize(("sobol", "digits"), [(True, 32), (False, 52)])
+def test_uniforms_are_midpoints_and_so_neither_0_nor_1(sobol: bool, digits: int) -> None:
+    halves = uniform(0, 4096, 4, sobol=sobol) * 2.0 ** (digits + 1)
+    assert np.all(halves % 2.0 == 1.0)
+    assert halves.min() > 0.0
+    assert halves.max() < 2.0 ** (digits + 1)
+
+
 def test_independent_uniforms_fall_into_every_interval_alike() -> None:
     u = uniform(1, 2**15, 32, sobol=False)
     for digits in (u * 1024, (u * 2**26) % 1024, (u * 2**42) % 1024):

@@ -100,8 +100,11 @@ def test_exp_is_within_1_ulp() -> None:
     assert ulps(exp, mpmath.exp, spread(-708, 709), spread(-1, 1), spread(-1e-8, 1e-8, 100)) <= 1
 
 
-def test_exp_of_what_is_a_normal_number_is_within_1_ulp() -> None:
-    assert ulps(exp_normal, mpmath.exp, spread(-707.9, 707.9), spread(-1, 1)) <= 1
+def test_exp_of_normal_numbers_is_within_1_ulp_and_clipped() -> None:
+    assert ulps(exp_normal, mpmath.exp, spread(-708, 708), spread(-1, 1)) <= 1
+    for sign in (-1.0, 1.0):
+        beyond = exp_normal(sign * np.array([708.0, 709.0, 1e4, 1e300, math.inf]))
+        assert len(np.unique(beyond)) == 1
 
 
 def test_exp_minus_one_is_within_1_ulp_of_small_arguments() -> None:
@@ -175,7 +178,7 @@ def test_limits_are_exact(name: str, x: float, value: float) -> None:
     assert functions[name](np.array([x]))[0] == value
 
 
-@pytest.mark.parametrize("function", [exp, expm1_small, log, gaussian, erfcx])
+@pytest.mark.parametrize("function", [exp, exp_normal, expm1_small, log, gaussian, erfcx])
 def test_nan_stays_nan(function: Function) -> None:
     assert math.isnan(function(np.array([math.nan]))[0])
 
