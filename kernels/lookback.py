@@ -26,8 +26,9 @@ from .elementary import (
     gaussian,
     log,
     log_ratio,
+    normal_cdf,
 )
-from .extremum import beyond, tail
+from .extremum import beyond
 from .jit import kernel
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def _waiting(
     d2 = (drift - away) / w
     d1 = d2 + w
     later = exp(-r * length)
-    asset = S * exp(-q * start) * tail(side * d1)
-    cash = K * exp(-r * start) * tail(side * d2)
+    asset = S * exp(-q * start) * normal_cdf(side * d1)
+    cash = K * exp(-r * start) * normal_cdf(side * d2)
     slack = 20.0 + 5.0 * min(d1 * d1 + d2 * d2, 400.0) + abs(r) * stop + abs(q) * start
     price = later * side * (asset - cash)
     once = later * side * asset
@@ -246,7 +247,7 @@ def _ended(
             reflected = 0.5 * (1.0 + shorter) * bell * erfcx(abs(v) * INVERSE_SQRT_2)
             if v > 0.0:
                 reflected = exp(-tilt * at) - reflected
-            chance = tail(u) + reflected
+            chance = normal_cdf(u) + reflected
             chance_slope = -shorter * density / w
             chance_curve = -(u * density + v * mirror) / (w * w)
             by_kappa = -stop / w * (density - mirror) - 2.0 * at / (sigma * sigma) * reflected
@@ -258,7 +259,7 @@ def _ended(
             exercised = 1.0
             if rest > LEAST_DEVIATION:
                 d2 = side * (bend - at) / rest
-                exercised = tail(-side * d2)
+                exercised = normal_cdf(-side * d2)
                 thin = INVERSE_SQRT_2PI * gaussian(d2)
                 by_carry -= weight * side * thin * left / rest * chance
                 by_vol += weight * side * thin * (d2 / sigma + np.sqrt(left)) * chance
