@@ -12,6 +12,7 @@ payoff is side (E - K), or side (participation E - S_T) where it floats.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 LEAST_DEVIATION = 1e-100
 LEAST_SPOT = 1e-290  # stands for 0, of which there is no logarithm
-MOST_PANELS = 400
+MOST_PANELS = 400  # where they do not suffice there is no price
 REACH = 9.5  # standard deviations that integrals go
 MOST_DISTANCE = 700.0  # of logarithms
 # The positive nodes of 16 on [-1, 1], and their weights.
@@ -183,6 +184,8 @@ def _waiting(
                 rounding += weight * (there[5] + slack * there[0])
             z += h
             panels += 1
+        if z < last:
+            rounding = inf
     return price, once, twice, by_vol, by_carry, rounding
 
 
@@ -225,7 +228,7 @@ def _ended(
         value = max(side * (share - 1.0), 0.0)
         z = max(0.0, -side * log_share)
         bend = z
-    whole = 1.0 + share + value
+    size = 1.0 + share + value
     center = start - lean
     last = max(z, center + (w * w if side > 0.0 else 0.0)) + REACH * w
     edge = w * w / (w + 2.0 * (abs(lean) + start))
@@ -271,7 +274,9 @@ def _ended(
         z += h
         panels += 1
     unit = S * exp(-q * stop)
-    rounding = unit * (100.0 + 10.0 * (abs(r) + abs(q)) * T) * (value + whole)
+    rounding = unit * (100.0 + 10.0 * (abs(r) + abs(q)) * T) * (value + size)
+    if z < last:
+        rounding = inf
     return (
         unit * value,
         unit * (value - side * slope),
