@@ -109,6 +109,7 @@ def test_cells_of_every_type_may_be_mixed() -> None:
     columns: dict[str, Any] = {}
     for name in names:
         columns[name] = np.concatenate([_column(part, name, tables) for part in parts])
+    columns["moneyness"][[0, 1, 2]] = np.nan  # blank where it means nothing
     mixed = Cells(columns, tables)
     assert exact(mixed).tolist() == [True, True, False, True]
     out = closed_forms(mixed)
