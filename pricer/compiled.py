@@ -35,8 +35,11 @@ MOST_WORKERS = 256
 COMPILE_S = {
     "black_scholes": 5,
     "finite_difference": 15,
+    "fourier": 5,
+    "heston": 3,
     "averages": 1,
     "implied": 5,
+    "jumps": 1,
     "knock": 10,
     "quadratic": 5,
     "scheduled": 30,
