@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .claims import beyond
 from .columns import Column, parse_date, read_csv, read_table, read_texts, words_of
 from .contracts import INPUTS, defaults_of, inputs_of, shown_of, suggest
-from .dated import Curve, Dates, Dividends
+from .dated import Correlation, Curve, Dates, Dividends, Fixings, Vector
 from .errors import SpecError
-from .grid import check_closed_form
+from .grid import check_possible
 from .gridvalues import exact
 from .inputs import Inputs
-from .settings import DEFAULT_TOLERANCE, MEASURES, check_measures, check_method, check_tolerance
+from .settings import EVERY_MEASURE, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     Texts = NDArray[np.object_]
 
 KNOWN_COLUMNS = ("type", *INPUTS, "expiry_date")
-RESULT_COLUMNS = (*MEASURES, "error", "status", "method", "reason", "row")
+RESULT_COLUMNS = (*EVERY_MEASURE, "error", "status", "method", "reason", "row")
 # A book of quotes has the first, or both others; its results are fewer.
 QUOTE_COLUMNS = ("price", "bid", "ask")
 IMPLIED_COLUMNS = ("vol", "status", "reason", "row")
 
-_TABLES: dict[str, Callable[..., Table]] = {"curve": Curve, "dates": Dates, "dividends": Dividends}
+_TABLES: dict[str, Callable[..., Table]] = {
+    kind.__name__.lower(): kind for kind in (Curve, Dates, Dividends, Fixings, Vector, Correlation)
+}
 # How like an input a column must be to be a misspelling: one that must be there, and any other.
 _NEAR_MISS, _NEARER_MISS = 0.7, 0.81
 # No vanilla has one of these, nor would a book call anything else so.
@@ -63,20 +66,25 @@ class Book:
     columns: tuple[str, ...] = ()
     name: str = ""
     valuation_date: date | None = None
-    method: str = "auto"
-    tolerance: float = DEFAULT_TOLERANCE
-    measures: tuple[str, ...] = MEASURES
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         if not len(self.cells):
             raise SpecError("must have at least one row below its header")
         shown = self.columns or (n for n in ("type", *INPUTS) if n in self.cells.columns)
         object.__setattr__(self, "columns", tuple(shown))
-        object.__setattr__(self, "method", check_method(self.method))
-        object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
-        object.__setattr__(self, "measures", check_measures(self.measures))
-        exercises = words_of("exercise", np.unique(self.cells.exercise))
-        check_closed_form(self.method, exercises.tolist())
+        kinds = [kind for kind, _ in self.cells.kinds()]
+        models, exercises = (
+            words_of(name, np.unique(getattr(self.cells, name))).tolist()
+            for name in ("model", "exercise")
+        )
+        check_possible(self.settings.method, kinds, models, exercises)
+        simulated = beyond(self.cells)
+        settings = self.settings.usual(
+            simulated=bool(simulated.any()),
+            exercised=bool((simulated & (self.cells.exercise > 0)).any()),
+        )
+        object.__setattr__(self, "settings", settings)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -104,7 +112,7 @@ class Book:
         quotes
             Whether vols are asked for: none is read then, and `QUOTE_COLUMNS` pass through.
         settings
-            `method`, `tolerance` and `measures`.
+            What `Settings` has: `method`, `tolerance`, `measures`, ...
 
         Raises
         ------
@@ -165,7 +173,7 @@ class Book:
             names.insert(names.index("expiry_date"), "expiry")
         names += [name for name in shown_of(inputs.kinds, names) if name not in names]
         file = source.rpartition("/")[2]
-        return cls(inputs.cells(), texts, tuple(names), file, valued, **settings)
+        return cls(inputs.cells(), texts, tuple(names), file, valued, Settings(**settings))
 
     def identity(self) -> dict[str, Any]:
         """Return what of this book decides its values, as JSON can hold it."""
@@ -180,10 +188,7 @@ class Book:
             "inputs": list(self.cells.columns),
             "tables": [_exact(table) for table in self.cells.tables],
             "valuation_date": self.valuation_date and self.valuation_date.isoformat(),
-            "method": self.method,
-            "tolerance": exact(self.tolerance),
-            "measures": sorted(self.measures),
-        }
+        } | self.settings.identity()
 
 
 def table_of(exact_table: Sequence[Any]) -> Table:
@@ -313,6 +318,8 @@ def _check_given(
     """
     needed = {n for kind in kinds for n in inputs_of(kind) if n not in defaults_of(kind)}
     needed.add("expiry_date")
+    if "model" in meanings:
+        needed.discard("vol")
     has = {"type", *needed, *(name for kind in kinds for name in inputs_of(kind))}
     wanted = [name for name in ("type", *INPUTS) if name in has and name not in meanings]
     wanted = [name for name in wanted if name not in without]

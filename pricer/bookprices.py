@@ -13,7 +13,6 @@ from .contracts import Status
 from .errors import SpecError
 from .pricing import price_cells
 from .selection import book_columns
-from .settings import Settings
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ class BookPrices:
 
 def price_book(book: Book, workers: int | None = None) -> BookPrices:
     """Price every row of `book`; families are those of the whole book."""
-    settings = Settings(book.method, book.tolerance, book.measures)
-    prices = price_cells(book.cells, settings, workers)
+    prices = price_cells(book.cells, book.settings, workers)
     summary = summarise(prices, (), 0, lambda rows: book.cells[rows])
     reasons = _reasons(book, prices, summary.failures)
     quoted, inside = _quoted(book, prices)

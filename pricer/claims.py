@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import NO_TABLE
-from .contracts import CURVES, TABLES, WORDS
+from .contracts import CURVES, SIMULATED, TABLES, TYPES, WORDS
+from .dated import Vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -193,6 +194,28 @@ def _double_touch(cells: Cells) -> dict[str, Any]:
     return _touch_of(cells, cells.lower_barrier, cells.upper_barrier)
 
 
+def _on_path(cells: Cells) -> dict[str, Any]:
+    """Say what an option on the path of the spot is measured in: its strike, or the spot."""
+    floating = cells.strike_type == WORDS["strike_type"]["floating"]
+    unit = np.where(floating, cells.spot, cells.strike)
+    return {"unit": unit, "scale": unit}
+
+
+def _on_returns(cells: Cells) -> dict[str, Any]:
+    return {"unit": cells.spot, "scale": cells.spot}
+
+
+def _on_notional(cells: Cells) -> dict[str, Any]:
+    return {"unit": cells.notional, "scale": cells.notional}
+
+
+def _on_assets(cells: Cells) -> dict[str, Any]:
+    """Say what a basket is measured in: its strike, or the largest spot where that is more."""
+    largest = [max(t.values) if isinstance(t, Vector) else 0.0 for t in cells.tables]
+    unit = np.maximum(cells.strike, np.array([*largest, 0.0])[cells.spots])
+    return {"unit": unit, "scale": unit}
+
+
 _TRANSLATIONS = {
     "vanilla": _vanilla,
     "digital": _payoff,
@@ -200,7 +223,19 @@ _TRANSLATIONS = {
     "double_barrier": _double_barrier,
     "touch": _touch,
     "double_touch": _double_touch,
+    "asian": _on_path,
+    "lookback": _on_path,
+    "forward_start": _on_returns,
+    "cliquet": _on_notional,
+    "basket": _on_assets,
 }
+ON_PATHS = tuple(TYPES[kind] for kind in SIMULATED)
+
+
+def beyond(cells: Cells) -> Booleans:
+    """Tell which cells no equation in the spot alone prices: types and models, shape (n,)."""
+    where: Booleans = np.isin(cells.type, ON_PATHS) | (cells.model != 0)
+    return where
 
 
 def bermudan(cells: Cells) -> Booleans:
@@ -219,9 +254,9 @@ def curved(cells: Cells) -> Booleans:
 
 def dated(cells: Cells) -> Booleans:
     """Tell which cells depend on calendar times, so that each expiry needs its own solve."""
-    where = curved(cells) | bermudan(cells)
+    where = curved(cells) | bermudan(cells) | beyond(cells)
     for name in TABLES:
-        if name != "exercise_dates":
+        if name != "exercise_dates" and TABLES[name] is not Vector:
             where |= getattr(cells, name) != NO_TABLE
     return where
 

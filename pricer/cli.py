@@ -8,14 +8,14 @@ import math
 import os
 import sys
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import cli_aws, cli_imply, options
-from .contracts import CONTRACTS, INPUTS, TYPES, Market, code_of, defaults_of, inputs_of, shown_of
+from .contracts import INPUTS, TYPES, code_of, defaults_of, described, inputs_of, shown_of
 from .documents import json_of, show
 from .errors import PricerError
 from .settings import MEASURES
@@ -99,11 +99,7 @@ def _price_one(
     from .pricing import price as price_options
     from .summary import summarise
 
-    contract, market = (
-        {f.name: inputs[f.name] for f in fields(part) if f.name in inputs}
-        for part in (CONTRACTS[kind], Market)
-    )
-    one, world = CONTRACTS[kind](**contract), Market(**market)
+    one, world = described(kind, inputs)
     _log_kernels()
     prices = price_options(one, world, workers=workers, **settings)
     cells, _ = broadcast(one, world)
@@ -206,8 +202,8 @@ def plan(
         "blocks": planned.blocks,
         "block_cells": planned.block_cells,
         "stored_bytes": planned.stored_bytes,
-        "method": planned.method,
-        "tolerance": planned.tolerance,
+        "method": planned.settings.method,
+        "tolerance": planned.settings.tolerance,
         "measures": list(planned.measures),
         "workers": threads,
         "estimated_seconds": cost.seconds,

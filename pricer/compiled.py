@@ -19,13 +19,17 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .errors import KernelError, PricerError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
+
+    from numpy.typing import NDArray
 
 logger = logging.getLogger("pricer")
 
@@ -35,12 +39,15 @@ MOST_WORKERS = 256
 COMPILE_S = {
     "black_scholes": 5,
     "finite_difference": 15,
+    "averages": 1,
+    "baskets": 15,
     "fourier": 5,
     "heston": 3,
-    "averages": 1,
     "implied": 5,
     "jumps": 1,
     "knock": 10,
+    "lognormal": 10,
+    "lookback": 10,
     "quadratic": 5,
     "scheduled": 30,
     "simulation": 40,
@@ -95,6 +102,11 @@ def kernels(*names: str) -> tuple[ModuleType, ...]:
     with _lock:
         _prepare()
         return tuple(_load(name) for name in names or MODULES[:2])
+
+
+def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
+    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
+    return np.require(array, requirements=["C", "W"])
 
 
 @cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .dated import Correlation, Curve, Dates, Dividends, Fixings, Table, Vector
 from .errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -320,6 +320,8 @@ CONTRACTS: dict[str, type[Contract]] = {
     "cliquet": Cliquet,
     "basket": Basket,
 }
+# Types that no differential equation in the spot alone prices.
+SIMULATED = ("asian", "lookback", "forward_start", "cliquet", "basket")
 MODELS: dict[str, type[Merton | Heston] | None] = {
     "black_scholes": None,
     "merton": Merton,
@@ -408,15 +410,15 @@ NUMBER_DEFAULTS = {
 }
 # Every input, in the order in which tables show them.
 INPUTS = (
-    "right", "exercise", "average", "strike_type", "basket_type", "model", "spot", "spots",
-    "strike", "expiry", "vol", "vols", "rate", "dividend_yield", "dividend_yields", "correlation",
-    "weights", *MODEL_OF, "fixing_dates", "running_average", "past_fixings", "elapsed",
+    "right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield", "average",
+    "strike_type", "basket_type", "spots", "vols", "dividend_yields", "correlation", "weights",
+    "model", *MODEL_OF, "fixing_dates", "running_average", "past_fixings", "elapsed",
     "averaging_start", "running_extremum", "lookback_start", "lookback_end", "participation",
     "start", "reset_dates", "moneyness", "local_floor", "local_cap", "global_floor", "global_cap",
     "notional", "greek_asset", "direction", "touch_type", "barrier_type", "barrier",
     "lower_barrier", "upper_barrier", "rebate", "payoff", "cash", "payoff_strike", "payment",
-    "exercise_dates", "monitoring_dates", "cash_dividends",
-    "proportional_dividends", "dividend_model",
+    "exercise_dates", "monitoring_dates", "cash_dividends", "proportional_dividends",
+    "dividend_model",
 )  # fmt: skip
 
 
@@ -432,6 +434,26 @@ class Status(IntEnum):
 def market_of(kind: str) -> type[AnyMarket]:
     """Return what the market of a contract of this type is."""
     return BasketMarket if kind == "basket" else Market
+
+
+def described(kind: str, inputs: Mapping[str, Any]) -> tuple[Contract, AnyMarket]:
+    """Return the contract of this type, and its market, that inputs by name describe."""
+    contract, world = CONTRACTS[kind], market_of(kind)
+    parts: list[dict[str, Any]] = [
+        {f.name: inputs[f.name] for f in fields(part) if f.name in inputs}
+        for part in (contract, world)
+    ]
+    word = parts[1].get("model", "black_scholes")
+    model = MODELS.get(word)
+    given = {name: value for name, value in inputs.items() if MODEL_OF.get(name) == word}
+    if model:
+        for f in fields(model):
+            if f.name not in given:
+                raise SpecError(f"{f.name}: is missing; model = {word} needs it")
+        parts[1]["model"] = model(**given)
+    elif "model" in parts[1]:
+        del parts[1]["model"]
+    return contract(**parts[0]), world(**parts[1])
 
 
 @cache

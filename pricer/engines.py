@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .alone import load_alone, price_alone
 from .claims import ASSET_AT_EXPIRY, ASSET_AT_HIT, CASH_AT_HIT, OUT, claims_of
-from .compiled import kernels
+from .compiled import for_kernels, kernels
 from .contracts import Status
 from .methods import (
     ANALYTIC,
+    BEYOND,
     CLOSED,
     FINITE_DIFFERENCE,
     INVALID,
@@ -24,7 +26,7 @@ from .methods import (
     methods_of,
 )
 from .prices import Prices
-from .settings import MEASURES
+from .settings import BOUNDS, MEASURES, STATISTICS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,11 +80,6 @@ class Solution:
     now: Floats
 
 
-def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
-    return np.require(array, requirements=["C", "W"])
-
-
 def load(families: Families, settings: Settings) -> None:
     """Load, and compile where that is not done, what pricing these families takes."""
     codes = methods_of(families, settings.method)
@@ -91,6 +88,8 @@ def load(families: Families, settings: Settings) -> None:
         kernels("averages", "knock")
     if (codes == SCHEDULED).any():
         kernels("scheduled")
+    if (codes == BEYOND).any():
+        load_alone(families.cells, settings)
 
 
 def cells_alone(settings: Settings) -> Solution:
@@ -216,9 +215,22 @@ def _resolved(vol: Floats, expiry: Floats) -> NDArray[np.bool_]:
 
 def evaluate(solution: Solution, cells: Cells, offsets: Indices) -> Prices:
     """Price cells of solved families; `offsets`, shape (F + 1,), delimits each family's cells."""
-    (black_scholes,) = kernels("black_scholes")
     settings = solution.settings
     family = np.repeat(np.arange(len(solution.codes)), np.diff(offsets))
+    codes = solution.codes[family]
+    alone = codes == BEYOND
+    if not alone.any():
+        return _evaluate_solved(solution, cells, family)
+    prices = Prices.blank(len(cells), settings.measures, simulated=True)
+    prices.put(alone, price_alone(cells[alone], settings))
+    if not alone.all():
+        prices.put(~alone, _evaluate_solved(solution, cells[~alone], family[~alone]))
+    return prices
+
+
+def _evaluate_solved(solution: Solution, cells: Cells, family: Indices) -> Prices:
+    (black_scholes,) = kernels("black_scholes")
+    settings = solution.settings
     codes = solution.codes[family]
     valid = cells.valid()
     out = np.full((len(MEASURES) + 1, len(cells)), np.nan)
@@ -235,9 +247,12 @@ def evaluate(solution: Solution, cells: Cells, offsets: Indices) -> Prices:
         unpriced = valid & np.isin(codes, (UNSUPPORTED, SCHEDULED)) & (status != Status.invalid)
         status[failed] = np.where(unpriced[failed], Status.unsupported, Status.invalid)
         method[failed] = INVALID
-    rows = zip(black_scholes.ROWS, out, strict=True)
+    rows = dict(zip(black_scholes.ROWS, out, strict=True))
+    if not set(STATISTICS + BOUNDS).isdisjoint(settings.measures):
+        rows |= dict.fromkeys(STATISTICS, np.where(failed, np.nan, 0.0))
+        rows |= dict.fromkeys(BOUNDS, rows["price"])
     asked = (*settings.measures, "error")
-    values = {name: row if name in asked else None for name, row in rows}
+    values = {name: row if name in asked else None for name, row in rows.items()}
     return Prices(**values, status=status, method=method)  # type: ignore[arg-type]
 
 

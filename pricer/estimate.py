@@ -12,7 +12,6 @@ import numpy as np
 from .blocks import encode_block, pack_block
 from .compiled import check_workers
 from .engines import evaluate, load, solve
-from .settings import Settings
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def measure(plan: Plan) -> Measured:
     """Time some families spread over the plan, in about a second."""
     families = cells = packed_bytes = 0
     solve_s = cell_s = pack_s = 0.0
-    load(plan.families_at(0, min(plan.families, SAMPLE_FAMILIES)), Settings(plan.method))
+    load(plan.families_at(0, min(plan.families, SAMPLE_FAMILIES)), plan.settings)
     sample = SAMPLE_FAMILIES
     deadline = time.perf_counter() + BUDGET_S
     for block in _spread(plan.blocks):
@@ -117,7 +116,7 @@ def _timed(plan: Plan, block: int, sample: int) -> _Timed:
     The blocks after it count too, as far as these families reach: cells differ in how well they
     pack.
     """
-    settings = Settings(plan.method, plan.tolerance, plan.measures)
+    settings = plan.settings
     family, last = plan.family_range(block)
     # Those after the block's own fill the lanes.
     last = min(family + sample, max(last, family + SAMPLE_FAMILIES), plan.families)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import CURVE_COLUMNS, Cells
-from .claims import bermudan, claims_of, dated, paid_cash
-from .contracts import TABLES
+from .claims import ON_PATHS, bermudan, beyond, claims_of, dated, paid_cash
+from .contracts import MODEL_OF, TABLES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
+# What a simulation's paths depend on beside those, and not what is paid on them.
+PATH_KEYS = (
+    "model", *MODEL_OF, "past_fixings", "elapsed", "averaging_start", "lookback_start",
+    "lookback_end", "start",
+)  # fmt: skip
+# Tables that say what is paid, and dates that count only where there is early exercise.
+UNSHARED = ("exercise_dates", "spots", "weights")
 PLAIN_KEYS = ("dividend_yield", "rate", "vol", "exercise", "right")
 
 
@@ -26,7 +33,8 @@ class Families:
 
     A family is the set of cells with equal claims per unit (`claims.Claims.relative`) and equal
     vol, rate and dividend yield; where anything happens on a date also equal expiry, and with cash
-    dividends equal unit. `cells` has one cell of each, of which only these inputs count.
+    dividends equal unit. What is simulated shares paths: of `PATH_KEYS` its cells have equal
+    values, of what is paid any. `cells` has one cell of each, of which only these inputs count.
     `expiries` holds each family's positive expiries, increasing, family after family;
     family f owns ``expiries[expiry_offsets[f]:expiry_offsets[f + 1]]``. `moneyness_low` and
     `moneyness_high` bound spot / unit over its valid cells with positive spot, unit and
@@ -88,15 +96,22 @@ def _keys(cells: Cells) -> list[NDArray[Any]]:
     plain = set(cells.columns) <= {*PLAIN_KEYS, "type", "spot", "strike", "expiry"}
     if plain and not cells.type.any():
         return keys
+    on_paths = np.isin(cells.type, ON_PATHS)
+    if beyond(cells).any():
+        keys[-1] = np.where(on_paths, 0, cells.right)
+        # A number that is not given is the same everywhere, but NaN is not equal to itself.
+        keys[:3] = map(np.nan_to_num, keys[:3])
+        keys += [np.nan_to_num(getattr(cells, name), nan=-1.0) for name in PATH_KEYS]
+        keys.append(cells.type)
     claims = claims_of(cells)
     relative = claims.relative()
     names = (field.name for field in fields(relative) if field.name not in ("unit", "scale"))
     keys += [getattr(relative, name) for name in names]
     keys += [getattr(cells, name) for name in CURVE_COLUMNS]
-    keys += [getattr(cells, name) for name in TABLES if name != "exercise_dates"]
+    keys += [getattr(cells, name) for name in TABLES if name not in UNSHARED]
     keys.append(np.where(bermudan(cells), cells.exercise_dates, -1))
     keys.append(np.where(dated(cells), cells.expiry, 0.0))
-    keys.append(np.where(paid_cash(cells), claims.unit, 0.0))
+    keys.append(np.where(paid_cash(cells) & ~on_paths, claims.unit, 0.0))
     return [key for key in keys if len(key) and not _constant(key)] or keys[:1]
 
 
@@ -132,6 +147,7 @@ def families_of(cells: Cells, offsets: Indices) -> Families:
     valid = cells.valid()
     unit = units(cells)
     live = valid & (cells.spot > 0) & (unit > 0) & (cells.expiry > 0)
+    live &= ~np.isin(cells.type, ON_PATHS)
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
     with np.errstate(over="ignore", under="ignore"):
         moneyness = cells.spot[live] / unit[live]

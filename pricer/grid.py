@@ -12,11 +12,14 @@ import numpy as np
 
 from .contracts import (
     ALLOWED,
+    BESIDE,
     CONTRACTS,
     CURVES,
     INPUTS,
+    SIMULATED,
     TABLES,
     WORDS,
+    check_beside,
     code_of,
     defaults_of,
     impossible,
@@ -36,14 +39,22 @@ from .gridvalues import (
     value_of,
     values_of,
 )
-from .settings import DEFAULT_TOLERANCE, MEASURES, check_measures, check_method, check_tolerance
+from .settings import (
+    Settings,
+    check_measures,
+    check_method,
+    check_paths,
+    check_sampling,
+    check_seed,
+    check_tolerance,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MAX_CELLS = 2**63 - 1
 
-_METHOD_KEYS = ("name", "tolerance", "measures")
+_METHOD_KEYS = ("name", "tolerance", "measures", "seed", "sampling", "paths")
 _FILE_TABLES = ("contract", "axes", "method")
 # What a sweep is mostly of stands in [axes] alone.
 _SWEPT = ("spot", "vol", "rate", "dividend_yield")
@@ -100,9 +111,7 @@ class Grid:
     axes: tuple[Axis, ...]
     fixed: Mapping[str, Value] = field(default_factory=dict)
     name: str = ""
-    method: str = "auto"
-    tolerance: float = DEFAULT_TOLERANCE
-    measures: tuple[str, ...] = MEASURES
+    settings: Settings = field(default_factory=Settings)
     type: str = "vanilla"
 
     def __post_init__(self) -> None:
@@ -115,7 +124,8 @@ class Grid:
                 raise SpecError(f"{name}: is given in [contract] and in [axes]; keep one of them")
         known, defaults = inputs_of(self.type), defaults_of(self.type)
         for name in known:
-            if name not in names and name not in self.fixed and name not in defaults:
+            absent = name not in names and name not in self.fixed
+            if absent and name not in defaults and (self.type, name) not in BESIDE:
                 where = "[axes]" if name in _SWEPT else "[contract] or [axes]"
                 raise SpecError(f"axes.{name}: is missing; give it in {where}")
         for table, given in (("contract", self.fixed), ("axes", names)):
@@ -130,10 +140,11 @@ class Grid:
             model = fixed.pop("dividend_model", "spot")
             object.__setattr__(self, "axes", (*self.axes, Axis("dividend_model", (model,))))
         object.__setattr__(self, "fixed", fixed)
-        object.__setattr__(self, "method", check_method(self.method))
-        object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
-        object.__setattr__(self, "measures", check_measures(self.measures))
         self._check_together()
+        simulated = self.type in SIMULATED or set(self.values("model")) - {"black_scholes"}
+        exercised = set(self.values("exercise")) - {"european"}
+        settings = self.settings.usual(simulated=bool(simulated), exercised=bool(exercised))
+        object.__setattr__(self, "settings", settings)
 
     def _fixed(self) -> dict[str, Value]:
         """Return the values of inputs that are no axis, as long as outputs show them."""
@@ -159,14 +170,20 @@ class Grid:
                     place = "contract" if name in self.fixed else "axes"
                     rule = f"must be {' or '.join(allowed)}, got {word!r}"
                     raise SpecError(f"{place}.{name}: {rule}")
-        exercises = self.values("exercise")
-        check_closed_form(self.method, exercises)
-        dates = self.values("exercise_dates")
-        if "bermudan" in exercises and not dates:
-            raise SpecError("axes.exercise_dates: is missing; bermudan exercise needs them")
-        if dates and "bermudan" not in exercises:
-            got = " and ".join(map(str, exercises))
-            raise SpecError(f'exercise_dates: need exercise = "bermudan", got {got}')
+        models = self.values("model")
+        check_possible(self.settings.method, [self.type], models, self.values("exercise"))
+        for name in inputs_of(self.type):
+            of, words = BESIDE.get((self.type, name), ("", ()))
+            if not of:
+                continue
+            got = self.values(of) or ("",)
+            if self.values(name):
+                check_beside(name, of, words, got)
+            elif set(words) & set(got):
+                where = "[axes]" if name in _SWEPT else "[contract] or [axes]"
+                among = " or ".join(word for word in words if word in got)
+                reason = "" if name == "vol" else f"; {of} = {among} needs it"
+                raise SpecError(f"axes.{name}: is missing{reason or f'; give it in {where}'}")
         lower, upper = (
             [value for value in self.values(name) if isinstance(value, float)]
             for name in ("lower_barrier", "upper_barrier")
@@ -210,10 +227,7 @@ class Grid:
         return {
             "contract": {"type": self.type} | {k: exact(v) for k, v in self.fixed.items()},
             "axes": [[axis.name, [exact(v) for v in axis.values]] for axis in self.axes],
-            "method": self.method,
-            "tolerance": exact(self.tolerance),
-            "measures": sorted(self.measures),
-        }
+        } | self.settings.identity()
 
     def labels(self) -> dict[str, list[str]]:
         """Return the labels of the tables of each input that has any, empty where one has none."""
@@ -239,9 +253,7 @@ class Grid:
             axes=tuple(Axis(axis, values(axis, spelt)) for axis, spelt in identity["axes"]),
             fixed={of: values(of, [spelt])[0] for of, spelt in contract.items()},
             name=name,
-            method=identity["method"],
-            tolerance=float.fromhex(identity["tolerance"]),
-            measures=tuple(identity["measures"]),
+            settings=Settings.of_identity(identity),
         )
 
 
@@ -250,13 +262,23 @@ def shown(value: Value) -> str | float:
     return value if isinstance(value, str | float) else value.called
 
 
-def check_closed_form(method: str, exercises: Iterable[object]) -> None:
-    """Raise `SpecError` where `method` cannot price one of `exercises`."""
-    for exercise in exercises:
-        if method == "analytic" and exercise != "european":
-            raise SpecError(
-                f"method: must be auto or finite_difference for {exercise} options, got 'analytic'"
-            )
+def check_possible(
+    method: str,
+    kinds: Iterable[str],
+    models: Iterable[object],
+    exercises: Iterable[object],
+) -> None:
+    """Raise `SpecError` where `method` prices none of some type, model or exercise."""
+    if method == "analytic":
+        for exercise in exercises:
+            if exercise != "european":
+                rule = f"must be auto or finite_difference for {exercise} options"
+                raise SpecError(f"method: {rule}, got 'analytic'")
+    if method == "finite_difference":
+        beyond = [spaced(kind) for kind in kinds if kind in SIMULATED]
+        beyond += [f"{model} model" for model in models if model != "black_scholes"]
+        for what in beyond:
+            raise SpecError(f"method: must be auto or monte_carlo for a {what}, got {method!r}")
 
 
 def spaced(kind: str) -> str:
@@ -321,11 +343,15 @@ def _arguments(document: dict[str, Any]) -> dict[str, Any]:
         "name": ("method", check_method),
         "tolerance": ("tolerance", check_tolerance),
         "measures": ("measures", _measures),
+        "seed": ("seed", check_seed),
+        "sampling": ("sampling", check_sampling),
+        "paths": ("paths", check_paths),
     }
+    settings = {}
     for key, value in method.items():
-        argument, check = checks[key]
-        arguments[argument] = keyed(f"method.{key}", check, value)
-    return arguments
+        setting, check = checks[key]
+        settings[setting] = keyed(f"method.{key}", check, value)
+    return arguments | {"settings": Settings(**settings)}
 
 
 def _keys_of(table: str, kind: str) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import Cells, broadcast, numbers_of
-from .compiled import check_workers, kernels
+from .compiled import check_workers, for_kernels, kernels
 from .contracts import TYPES, WORDS, Market, Vanilla
-from .engines import MOST_DEVIATION, averages_of, evaluate, for_kernels, solve
+from .engines import MOST_DEVIATION, averages_of, evaluate, solve
 from .errors import SpecError
 from .families import Families, families_of
 from .methods import (

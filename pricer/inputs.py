@@ -16,6 +16,7 @@ from .contracts import (
     TABLES,
     TYPES,
     WORDS,
+    check_table,
     code_of,
     defaults_of,
     inputs_of,
@@ -193,8 +194,7 @@ def _table_of(name: str, text: str, valued: date | None) -> Table:
         return repr((parse_date(found[0]) - valued).days / DAYS_A_YEAR)
 
     table = parse_table(TABLES.get(name, Curve), _DATE.sub(years, text))
-    if name == "vol" and isinstance(table, Curve) and min(table.values) < 0:
-        raise SpecError(f"must not be negative, got {min(table.values)}")
+    check_table(name, table)
     return table
 
 

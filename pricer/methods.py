@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cells import NO_TABLE
-from .claims import Claims, bermudan, claims_of, curved, dated
+from .claims import Claims, bermudan, beyond, claims_of, curved, dated
 from .contracts import CURVES, TABLES
 from .families import taken
 from .schedules import Events, Segments, events_of, segments_of
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     Codes = NDArray[np.uint8]
     Indices = NDArray[np.int64]
 
-# How a family is priced; the first three are places in METHODS. A plain one by the closed form of
+# How a family is priced; the first four are places in METHODS. A plain one by the closed form of
 # European options, by the march that every expiry shares, or by a closed form for strong drift; any
 # other by the closed form of claims with barriers, or by a march through its schedule.
-INVALID, ANALYTIC, FINITE_DIFFERENCE, UNSUPPORTED, SWEPT, CLOSED, SCHEDULED = range(7)
+# What no equation in the spot alone prices, or is to be simulated, is decided cell by cell.
+INVALID, ANALYTIC, FINITE_DIFFERENCE, MONTE_CARLO, UNSUPPORTED, SWEPT, CLOSED, SCHEDULED, BEYOND = (
+    range(9)
+)
 LEAST_VOL = 1e-9  # below it an American option's price and its limit at vol 0 do not differ
 SWEPT_RATIO = 150.0  # of drift to diffusion, |r - q| sqrt(T) / vol, that no mesh resolves
 
@@ -63,7 +66,7 @@ class Choice:
 
 def plain_cells(cells: Cells) -> Booleans:
     """Tell which cells are European or American vanillas on which nothing depends on a date."""
-    where: Booleans = cells.type == 0
+    where: Booleans = (cells.type == 0) & (cells.model == 0)
     if set(cells.columns) & {"exercise_dates", *TABLES, *(f"{name}_curve" for name in CURVES)}:
         where = where & ~dated(cells)
     elif "exercise" in cells.columns:
@@ -73,7 +76,7 @@ def plain_cells(cells: Cells) -> Booleans:
 
 def exact_alone(cells: Cells, method: str) -> Booleans:
     """Tell which cells a closed form prices whatever family they are in: plain European ones."""
-    if method == "finite_difference":
+    if method in ("finite_difference", "monte_carlo"):
         return np.zeros(len(cells), dtype=bool)
     where: Booleans = plain_cells(cells) & (cells.exercise == 0)
     return where
@@ -95,8 +98,9 @@ def choose(families: Families, method: str) -> Choice:
     codes = _plain_methods(families, method)
     not_plain = ~plain_cells(families.cells) | (codes == UNSUPPORTED)
     codes[not_plain] = CLOSED
+    codes[beyond(families.cells) | (method == "monte_carlo")] = BEYOND
     codes[~families.priced] = INVALID
-    live = not_plain & (np.diff(families.expiry_offsets) > 0) & families.priced
+    live = not_plain & (codes != BEYOND) & (np.diff(families.expiry_offsets) > 0) & families.priced
     places = np.flatnonzero(live)
     if not len(places):
         return Choice(codes, places, None)

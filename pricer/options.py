@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .contracts import CURVES, INPUTS, TABLES, WORDS
-from .dated import Curve, Dates, parse_table
+from .dated import Correlation, Curve, Dates, Dividends, Fixings, Table, Vector, parse_table
 from .errors import PricerError, SpecError
-from .settings import MEASURES, METHODS
+from .settings import DEFAULT_PATHS, EVERY_MEASURE, METHODS, SAMPLINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .dated import Table
     from .stores import Store
 
     Function = Callable[..., Any]
@@ -170,7 +169,7 @@ def _input(name: str) -> Callable[[Function], Function]:
     """Make the option of one input of one option."""
     flag = f"--{name.replace('_', '-')}"
     if name in TABLES:
-        entries = "TIME;TIME..." if TABLES[name] is Dates else "TIME:AMOUNT;..."
+        entries = _ENTRIES[TABLES[name]]
         return click.option(flag, metavar=entries, callback=table, help=_HELP.get(name))
     if name in WORDS:
         return click.option(flag, metavar="|".join(WORDS[name]), help=_HELP.get(name))
@@ -179,7 +178,37 @@ def _input(name: str) -> Callable[[Function], Function]:
     return click.option(flag, metavar=unit, callback=read, help=_HELP.get(name))
 
 
+_ENTRIES: dict[type[Table], str] = {
+    Dates: "TIME;TIME...",
+    Fixings: "TIME;TIME...",
+    Dividends: "TIME:AMOUNT;...",
+    Vector: "NUMBER;NUMBER...",
+    Correlation: "NUMBER;...",
+}
 _HELP = {
+    "average": "Default: arithmetic.",
+    "strike_type": "Default: fixed.",
+    "basket_type": "Default: weighted.",
+    "model": "Default: black_scholes.",
+    "spots": "Of a basket: one for each asset; so are vols, dividend yields and weights.",
+    "correlation": "One number for every pair, or one for each: 1-2, 1-3, ..., 2-3, ...",
+    "weights": "Default: equal, of sum 1; of a spread 1;-1.",
+    "jump_intensity": "Of Merton's model, jumps a year; jump_mean and jump_vol are of their logs.",
+    "initial_variance": "Of Heston's model, as the four that follow.",
+    "fixing_dates": "Default: a continuous average.",
+    "running_average": "Of past fixings, or of the time elapsed.",
+    "past_fixings": "How many. Default: 0.",
+    "elapsed": "Years since a continuous average began. Default: 0.",
+    "averaging_start": "Years until one begins. Default: 0.",
+    "running_extremum": "The highest or lowest spot until now.",
+    "lookback_start": "Default: 0.",
+    "lookback_end": "Default: the expiry.",
+    "participation": "Of a floating lookback, times the extremum. Default: 1.",
+    "start": "When a forward start gets its strike.",
+    "moneyness": "Its strike by the spot then. Default: 1.",
+    "local_floor": "Of each return of a cliquet. Default: 0.",
+    "notional": "Default: 1.",
+    "greek_asset": "The asset of delta, gamma, vega, dividend rho. Default: 1.",
     "exercise": "Default: european.",
     "vol": "Per square root of a year; as rate and yield also a curve, 0.5:0.2;1:0.25.",
     "rate": "Per year, continuous.",
@@ -196,7 +225,7 @@ _HELP = {
     "proportional_dividends": "In years and fractions of the spot.",
     "dividend_model": "Default: spot.",
 }
-_FIRST = INPUTS[:8]
+_FIRST = ("right", "exercise", "spot", "strike", "expiry", "vol", "rate", "dividend_yield")
 inputs = _all_of(*map(_input, (*_FIRST, "type", *(n for n in INPUTS if n not in _FIRST))))
 
 
@@ -268,7 +297,10 @@ def _resolved(on: str | None, stack: str | None, store: str | None) -> Where:
 where = _where()
 where_hiding_store = _where(hide_store=True)
 measures = click.option(
-    "--measures", metavar="A,B", callback=names, help=f"{', '.join(MEASURES)}. Default: all."
+    "--measures",
+    metavar="A,B",
+    callback=names,
+    help=f"{', '.join(EVERY_MEASURE)}. Default: all that are of use.",
 )
 columns = click.option(
     "--column",
@@ -287,12 +319,20 @@ tolerance = click.option(
     callback=number,
     help="Largest error per unit of strike. Default: 1e-5.",
 )
+simulation = _all_of(
+    click.option("--seed", type=int, help="Of a simulation's random numbers. Default: 0."),
+    click.option("--sampling", metavar="|".join(SAMPLINGS), help="Default: sobol."),
+    click.option(
+        "--paths", type=int, help=f"The most a simulation takes. Default: {DEFAULT_PATHS}."
+    ),
+)
 book = _all_of(
     columns,
     valuation_date,
     click.option("--method", metavar="NAME", help=f"{', '.join(METHODS)}. Default: auto."),
     tolerance,
     measures,
+    simulation,
 )
 output = click.option("--output", type=PATH, help="Where to: a .csv, .json or .parquet file.")
 workers = click.option(

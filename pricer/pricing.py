@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .alone import load_alone, price_alone
 from .cells import broadcast
+from .claims import beyond
+from .columns import words_of
 from .compiled import check_workers
-from .contracts import CONTRACTS, WORDS, Contract, Market
+from .contracts import (
+    CONTRACTS,
+    WORDS,
+    AnyMarket,
+    BasketMarket,
+    Contract,
+    Market,
+    market_of,
+)
 from .engines import cells_alone, evaluate, slices_of, solve
 from .errors import SpecError
 from .families import families_of, sort_by_family
+from .grid import check_possible
 from .methods import exact_alone
 from .prices import Prices
-from .settings import (
-    DEFAULT_TOLERANCE,
-    MEASURES,
-    Settings,
-    check_measures,
-    check_method,
-    check_tolerance,
-)
+from .settings import DEFAULT_PATHS, DEFAULT_TOLERANCE, Settings, check_measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,16 +41,20 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 SOLVE_SLICES = 2048  # expiries, over all families, that one call of the solver keeps in memory
-EVALUATE_CELLS = 32_768  # cells read off the solved surfaces at a time
+EVALUATE_CELLS = 32_768  # cells read off the solved surfaces, or simulated, at a time
+PIECES_A_THREAD = 4
 
 
 def price(
     contract: Contract,
-    market: Market,
+    market: AnyMarket,
     *,
     method: str = "auto",
     tolerance: float = DEFAULT_TOLERANCE,
-    measures: Iterable[str] = MEASURES,
+    measures: Iterable[str] | None = None,
+    seed: int = 0,
+    sampling: str = "sobol",
+    paths: int = DEFAULT_PATHS,
     workers: int | None = None,
 ) -> Prices:
     """Price every combination that the fields of `contract` and `market` broadcast to.
@@ -54,12 +64,17 @@ def price(
     contract, market
         what is owed, and the state of the world; each field a scalar or an array.
     method
-        ``"auto"`` takes the closed form where it is exact and finite differences elsewhere;
-        ``"analytic"`` and ``"finite_difference"`` insist.
+        ``"auto"`` takes a closed form where one is exact, finite differences where one spot alone
+        decides, and a simulation elsewhere; ``"analytic"``, ``"finite_difference"`` and
+        ``"monte_carlo"`` insist.
     tolerance
         largest `error` allowed per unit of strike.
     measures
-        what to compute; `error`, `status` and `method` always are.
+        what to compute; `error`, `status` and `method` always are. By default `MEASURES`, and
+        their standard errors where a simulation may be needed.
+    seed, sampling, paths
+        of a simulation: which random numbers, ``"sobol"`` or ``"pseudo"``, and at most how many
+        paths in search of the tolerance.
     workers
         threads; by default PRICER_WORKERS, else the cores available to this process.
 
@@ -67,16 +82,18 @@ def price(
     -------
     Prices, whose arrays have the broadcast shape (0-d if every field is a scalar).
     """
-    settings = Settings(check_method(method), check_tolerance(tolerance), check_measures(measures))
-    for given, kinds in ((contract, tuple(CONTRACTS.values())), (market, (Market,))):
+    asked = () if measures is None else check_measures(measures)
+    settings = Settings(method, tolerance, asked, seed, sampling, paths)
+    kind = next((name for name, known in CONTRACTS.items() if type(contract) is known), "")
+    worlds = (market_of(kind),) if kind else (Market, BasketMarket)
+    for given, kinds in ((contract, tuple(CONTRACTS.values())), (market, worlds)):
         if not isinstance(given, kinds):
             known = " or ".join(kind.__name__ for kind in kinds)
             raise SpecError(f"price: takes a {known} here, got {type(given).__name__}")
     cells, shape = broadcast(contract, market)
-    if settings.method == "analytic" and cells.exercise.any():
-        raise SpecError(
-            "method: analytic has no closed form for early exercise; use auto or finite_difference"
-        )
+    words = ("exercise", "model")
+    exercises, models = (words_of(name, np.unique(getattr(cells, name))).tolist() for name in words)
+    check_possible(settings.method, [kind], models, exercises)
     return price_cells(cells, settings, workers, shape)
 
 
@@ -87,33 +104,36 @@ def price_cells(
     shape: tuple[int, ...] | None = None,
 ) -> Prices:
     """Price n flat cells, of any types of contracts; arrays have `shape`, (n,) by default."""
-    shape = (len(cells),) if shape is None else shape
     threads = check_workers(workers)
-    table = np.empty((len(MEASURES) + 1, len(cells)))
-    status = np.empty(len(cells), np.uint8)
-    codes = np.empty(len(cells), np.uint8)
-
-    def keep(part: Prices, where: Any) -> None:
-        for row, name in enumerate((*MEASURES, "error")):
-            values = getattr(part, name)
-            if values is not None:
-                table[row, where] = values
-        status[where] = part.status
-        codes[where] = part.method
-
-    alone = exact_alone(cells, settings.method)
+    simulated = beyond(cells) | (settings.method == "monte_carlo")
+    exercised = bool((simulated & (cells.exercise > 0)).any())
+    settings = settings.usual(simulated=bool(simulated.any()), exercised=exercised)
+    prices = Prices.blank(len(cells), settings.measures, simulated=bool(simulated.any()))
+    exact = exact_alone(cells, settings.method)
     jobs: list[Callable[[], None]] = []
-    if alone.any():
-        one, exact = cells_alone(settings), None if alone.all() else np.flatnonzero(alone)
+    if exact.any():
+        one, places = cells_alone(settings), None if exact.all() else np.flatnonzero(exact)
 
         def price_exact(first: int, last: int) -> None:
-            where = slice(first, last) if exact is None else exact[first:last]
+            where = slice(first, last) if places is None else places[first:last]
             part = cells[where]
-            keep(evaluate(one, part, np.array([0, len(part)])), where)
+            prices.put(where, evaluate(one, part, np.array([0, len(part)])))
 
-        jobs += [partial(price_exact, *ends) for ends in _pieces(0, int(alone.sum()))]
-    if not alone.all():
-        rest = np.flatnonzero(~alone)
+        jobs += [partial(price_exact, *ends) for ends in _pieces(0, int(exact.sum()))]
+    if simulated.any():
+        several = np.flatnonzero(simulated)
+        in_order = several[sort_by_family(cells[several])[0]]
+        load_alone(cells[several], settings)
+
+        def price_simulated(first: int, last: int) -> None:
+            where = in_order[first:last]
+            prices.put(where, price_alone(cells[where], settings))
+
+        # Enough pieces for every thread; each simulates its own paths.
+        size = min(EVALUATE_CELLS, -(-len(several) // (PIECES_A_THREAD * threads)))
+        jobs += [partial(price_simulated, *ends) for ends in _pieces(0, len(several), size)]
+    if not (exact | simulated).all():
+        rest = np.flatnonzero(~(exact | simulated))
         inner, offsets = sort_by_family(cells[rest])
         order = rest[inner]
         grouped = cells[order]
@@ -124,7 +144,7 @@ def price_cells(
             limits = offsets[batch.start : batch.stop + 1]
             for first, last in _pieces(int(limits[0]), int(limits[-1])):
                 part = evaluate(solution, grouped[first:last], np.clip(limits, first, last) - first)
-                keep(part, order[first:last])
+                prices.put(order[first:last], part)
 
         jobs += [partial(price_families, batch) for batch in _batches(families, settings)]
     if len(jobs) < 2 or threads < 2:
@@ -133,17 +153,10 @@ def price_cells(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda job: job(), jobs))
-    asked = (*settings.measures, "error")
-    values = {
-        name: table[row].reshape(shape) if name in asked else None
-        for row, name in enumerate((*MEASURES, "error"))
-    }
-    model = None
     if "cash_dividends" in cells.columns:
         names = np.array(tuple(WORDS["dividend_model"]))
-        model = names[cells.dividend_model].reshape(shape)
-    shaped = {"status": status.reshape(shape), "method": codes.reshape(shape)}
-    return Prices(**values, **shaped, dividend_model=model)  # type: ignore[arg-type]
+        prices = replace(prices, dividend_model=names[cells.dividend_model])
+    return prices if shape is None else prices.reshaped(shape)
 
 
 def _batch_end(slices: NDArray[np.int64], start: int) -> int:
@@ -162,10 +175,10 @@ def _batches(families: Families, settings: Settings) -> Iterator[range]:
         start = stop
 
 
-def _pieces(start: int, stop: int) -> Iterator[tuple[int, int]]:
+def _pieces(start: int, stop: int, size: int = EVALUATE_CELLS) -> Iterator[tuple[int, int]]:
     """Cut cells into runs that are evaluated together."""
-    for first in range(start, stop, EVALUATE_CELLS):
-        yield first, min(first + EVALUATE_CELLS, stop)
+    for first in range(start, stop, size):
+        yield first, min(first + size, stop)
 
 
 def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Prices]]:
@@ -173,7 +186,7 @@ def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[
 
     A block's values depend on its families as the whole plan defines them, never on the range.
     """
-    settings = Settings(plan.method, plan.tolerance, plan.measures)
+    settings = plan.settings
     base = plan.family_range(first_block)[0]
     families = plan.families_at(base, plan.family_range(end_block - 1)[1])
     slices = slices_of(families, settings)

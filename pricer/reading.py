@@ -36,15 +36,12 @@ def read_book(
     *,
     columns: Mapping[str, str] | None = None,
     valuation_date: date | str | None = None,
-    method: str | None = None,
-    tolerance: float | None = None,
-    measures: tuple[str, ...] | None = None,
     quotes: bool = False,
+    **settings: Any,
 ) -> Book:
     """Read a book from a .csv or .parquet file; what is None takes its default."""
     from .book import Book
 
-    settings: dict[str, Any] = {"method": method, "tolerance": tolerance, "measures": measures}
     given = {name: value for name, value in settings.items() if value is not None}
     given |= {"columns": columns, "valuation_date": valuation_date, "quotes": quotes}
     match path.suffix.lower():

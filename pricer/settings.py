@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from .contracts import suggest
@@ -34,7 +34,8 @@ class Settings:
     tolerance
         The largest `error` allowed per unit of strike.
     measures
-        What is computed of each cell, in the order of `EVERY_MEASURE`.
+        What is computed of each cell, in the order of `EVERY_MEASURE`; empty where `usual` is to
+        decide.
     seed
         Of the random numbers of a simulation.
     sampling
@@ -50,14 +51,28 @@ class Settings:
 
     method: str = "auto"
     tolerance: float = DEFAULT_TOLERANCE
-    measures: tuple[str, ...] = MEASURES
+    measures: tuple[str, ...] = ()
     seed: int = 0
     sampling: str = "sobol"
     paths: int = DEFAULT_PATHS
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            object.__setattr__(self, f.name, _CHECKS[f.name](getattr(self, f.name)))
+            value = getattr(self, f.name)
+            if f.name != "measures" or value != ():
+                object.__setattr__(self, f.name, _CHECKS[f.name](value))
+
+    def usual(self, *, simulated: bool, exercised: bool) -> Settings:
+        """Return these settings with the measures that are of use, where they name none.
+
+        Of what is `simulated` standard errors are, and bounds of what may be `exercised` early.
+        """
+        if self.measures:
+            return self
+        measures: tuple[str, ...] = MEASURES
+        if simulated or self.method == "monte_carlo":
+            measures += STATISTICS + BOUNDS * exercised
+        return replace(self, measures=measures)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them, floats exactly."""

@@ -54,10 +54,16 @@ def price(document: Document) -> View:
     names = [name for name in MEASURES if document[name] is not None]
     texts = numbers([document[name] for name in names], decimals=6)
     bars = {"price": f"± {error_bar(document['error'])}"}
+    for name in names[1:]:
+        if document.get(f"{name}_standard_error"):
+            bars[name] = f"± {error_bar(document[f'{name}_standard_error'])} standard error"
     yield facts((_label(n), text, bars.get(n, "")) for n, text in zip(names, texts, strict=True))
     yield ""
     status, reason = document["status"], document["reason"]
     by = {"analytic": ", by the closed form", "finite_difference": ", by finite differences"}
+    if document["method"] == "monte_carlo":
+        control = f", control variate {_label(document['control'])}" if document["control"] else ""
+        by["monte_carlo"] = f", by {count(document['paths'])} simulated paths{control}"
     ended = f"{status} {reason}".strip() + by.get(document["method"], "")
     yield Text(ended, status_style(status))
 

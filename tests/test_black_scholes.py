@@ -24,11 +24,9 @@ MARKET = ("spot", "vol", "rate", "dividend_yield")
 
 
 def priced(options: Options, **settings: Any) -> pricer.Prices:
-    return pricer.price(
-        Vanilla(**{name: options[name] for name in CONTRACT}),
-        Market(**{name: options[name] for name in MARKET}),
-        **settings,
-    )
+    world: dict[str, Any] = {name: options[name] for name in MARKET}
+    contract = Vanilla(**{name: options[name] for name in CONTRACT})
+    return pricer.price(contract, Market(**world), **settings)
 
 
 def one(

@@ -14,7 +14,7 @@ from pricer.book import RESULT_COLUMNS, Book, pack_texts, unpack_texts
 from pricer.columns import parse_number
 from pricer.contracts import INPUTS
 from pricer.errors import PricerError, SpecError
-from pricer.settings import MEASURES
+from pricer.settings import MEASURES, Settings
 
 HEADER = "right,exercise,spot,strike,expiry,vol,rate,dividend_yield"
 ROW = "call,american,100,90,0.5,0.2,0.03,0.01"
@@ -57,7 +57,7 @@ def test_a_row_is_a_contract_with_its_market() -> None:
     assert book.cells.rate.tolist() == [0.03, -0.01]
     assert book.cells.valid().all()
     assert book.columns == tuple(HEADER.split(","))
-    assert (book.method, book.tolerance, book.measures) == ("auto", 1e-5, MEASURES)
+    assert book.settings == Settings(measures=MEASURES)
 
 
 def test_a_blank_exercise_is_the_default() -> None:
@@ -183,7 +183,8 @@ def test_rows_are_counted_through_a_long_book() -> None:
         (
             book_of(HEADER + ",type", ROW + ",vanila"),
             "row 1 (line 2), column 'type': must be vanilla or digital or barrier or double_barrier"
-            " or touch or double_touch, got 'vanila'; did you mean 'vanilla'?",
+            " or touch or double_touch or asian or lookback or forward_start or cliquet or basket,"
+            " got 'vanila'; did you mean 'vanilla'?",
         ),
         (
             book_of(HEADER + ",price,book_price", ROW + ",1,2"),

@@ -84,17 +84,6 @@ def test_a_plan_of_every_type_is_rebuilt_exactly_from_what_a_store_keeps() -> No
     assert again.spec.columns == book.columns
 
 
-def test_a_book_that_was_stored_when_all_were_vanillas_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    book = Book.parse("right,spot,strike,expiry,vol,rate\ncall,1,1,1,.2,0\nput,1,2,1,.2,0")
-    spec = {k: v for k, v in book.identity().items() if k not in ("inputs", "tables")}
-    monkeypatch.setattr(Book, "identity", lambda _: spec | {"contract": {"type": "vanilla"}})
-    plan = plan_of(book)
-    again = Plan.from_json(plan.to_json(), plan.columns())
-    assert_cells_equal(again.cells_of(np.arange(2)), plan.sorted_cells)
-
-
 @given(count=st.integers(1, 60), chunk_blocks=st.integers(1, 5))
 def test_a_window_of_every_type_has_the_families_of_the_whole(
     count: int, chunk_blocks: int

@@ -207,7 +207,7 @@ def test_a_rate_may_be_negative() -> None:
         ("--spot", "inf", "spot: must be finite, got inf"),
         ("--right", "pot", "right: must be call or put, got 'pot'; did you mean 'put'?"),
         ("--method", "magic", "method: must be one of"),
-        ("--method", "analytic", "method: analytic"),
+        ("--method", "analytic", "method: must be auto or finite_difference for american"),
         ("--tolerance", "0", "tolerance: must lie between 1e-12 and 1, got 0.0"),
         ("--measures", "price,delat", "got 'delat'; did you mean 'delta'?"),
     ],

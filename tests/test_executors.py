@@ -16,6 +16,7 @@ from pricer.executors import price_blocks
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
+from pricer.settings import Settings
 from pricer.stores import StoredRun
 from pricer.stores.memory import MemoryStore
 from pricer.summary import Summary, merge
@@ -33,7 +34,7 @@ GRID = Grid(
         Axis("rate", (0.0, 0.05)),
     ),
     fixed={"right": "put", "expiry": 1.0},
-    measures=("price", "delta"),
+    settings=Settings(measures=("price", "delta")),
 )
 PLAN = Plan.of(GRID, "kernel")
 CHUNK_BLOCKS = 2
@@ -254,7 +255,7 @@ def test_workers_wait_for_the_writer_rather_than_fill_memory(run: StoredRun) -> 
             Axis("vol", tuple(np.arange(1.0, 3001.0))),
         ),
         fixed={"right": "put", "expiry": 1.0, "spot": 1.0, "rate": 0.0},
-        measures=("price", "delta"),
+        settings=Settings(measures=("price", "delta")),
     )
     plan = Plan.of(wide, "kernel")
     assert plan.blocks > 500

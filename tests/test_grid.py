@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricer.contracts import CONTRACTS
+from pricer.contracts import CONTRACTS, inputs_of
 from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import PricerError, SpecError
 from pricer.grid import Axis, Grid
-from pricer.settings import MEASURES
+from pricer.settings import MEASURES, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def test_a_file_says_axes_in_its_own_order_with_every_default() -> None:
     grid = Grid.parse(toml(), "g.toml")
     assert [axis.name for axis in grid.axes] == list(AXES)
     assert grid.fixed == {"exercise": "european", "dividend_yield": 0.0}
-    assert (grid.name, grid.method, grid.tolerance, grid.measures) == ("", "auto", 1e-5, MEASURES)
+    assert (grid.name, grid.settings) == ("", Settings(measures=MEASURES))
     assert grid.cells == 8
 
 
@@ -81,8 +81,7 @@ def test_contract_fields_and_method_are_taken_from_their_tables() -> None:
         ).replace('"American"', '"European"')
     )
     assert grid.fixed == {"exercise": "european", "strike": 100.0, "dividend_yield": 0.0}
-    assert (grid.name, grid.method, grid.tolerance) == ("a sweep", "analytic", 1e-3)
-    assert grid.measures == ("price", "delta")
+    assert (grid.name, grid.settings) == ("a sweep", Settings("analytic", 1e-3, ("price", "delta")))
 
 
 def test_words_are_spelt_out_whatever_their_case() -> None:
@@ -293,14 +292,30 @@ ONE_OF_EACH = {
     },
     "touch": {"direction": '"up"', "barrier": "[110, 120]", "payment": '"at_expiry"'},
     "double_touch": {"lower_barrier": "90", "upper_barrier": "110", "touch_type": '"no_touch"'},
+    "asian": {"right": '"call"', "strike": "[90, 100]", "fixing_dates": "[0, 0.5, 1.0]"},
+    "lookback": {"right": '"put"', "strike_type": '"floating"', "running_extremum": "110"},
+    "forward_start": {"right": '"call"', "start": "[0.25, 0.5]", "moneyness": "1.1"},
+    "cliquet": {"right": '"call"', "reset_dates": "[[0, 0.25], [0, 0.5]]", "local_cap": "0.1"},
+    "basket": {
+        "right": '"call"',
+        "strike": "100",
+        "spots": "[[100, 90], [100, 95]]",
+        "vols": "[0.2, 0.3]",
+        "correlation": "[-0.5, 0.5]",
+        "weights": '["0.5;0.5", "1;-1"]',
+    },
 }
 MARKET = {"spot": "[95.0, 100.0]", "expiry": "1.0", "vol": "0.2", "rate": "0.03"}
+
+
+def market_of(kind: str) -> dict[str, str]:
+    return {name: value for name, value in MARKET.items() if name in inputs_of(kind)}
 
 
 def typed(kind: str, **axes: str) -> str:
     """Write a grid file of a type; an axis set to nothing is left out."""
     lines = ["[contract]", f'type = "{kind}"', "[axes]"]
-    keys = ONE_OF_EACH[kind] | MARKET | axes
+    keys = ONE_OF_EACH[kind] | market_of(kind) | axes
     return "\n".join([*lines, *(f"{name} = {value}" for name, value in keys.items() if value)])
 
 
@@ -308,7 +323,7 @@ def typed(kind: str, **axes: str) -> str:
 def test_every_type_of_contract_is_read_and_rebuilt(kind: str) -> None:
     grid = Grid.parse(typed(kind))
     assert grid.type == kind
-    assert [axis.name for axis in grid.axes] == [*ONE_OF_EACH[kind], *MARKET]
+    assert [axis.name for axis in grid.axes] == [*ONE_OF_EACH[kind], *market_of(kind)]
     assert Grid.of_identity(grid.identity(), grid.name, grid.labels()) == grid
     assert Grid.parse(typed(kind).replace(f'"{kind}"', f'"{kind.title()}"')).type == kind
 
@@ -339,7 +354,7 @@ def test_what_is_given_as_its_default_is_the_same_grid() -> None:
         (
             typed("touch", strike="90"),
             "axes.strike: is not an input of a touch; vanilla, digital, barrier, double barrier"
-            " have it",
+            ", asian, lookback, basket have it",
         ),
         (
             typed("barrier", barrrier="90"),
@@ -356,11 +371,11 @@ def test_what_is_given_as_its_default_is_the_same_grid() -> None:
         ),
         (
             typed("vanilla", exercise='"bermudan"'),
-            "axes.exercise_dates: is missing; bermudan exercise needs them",
+            "axes.exercise_dates: is missing; exercise = bermudan needs it",
         ),
         (
             typed("vanilla", exercise='["european", "american"]', exercise_dates="[0.5]"),
-            'exercise_dates: need exercise = "bermudan", got european and american',
+            'exercise_dates: counts only with exercise = "bermudan", got european and american',
         ),
         (
             typed("vanilla", exercise='"bermudan"', exercise_dates="[0.5]")

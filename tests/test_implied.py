@@ -102,7 +102,7 @@ def test_published_prices_imply_their_vols(file: str) -> None:
     assert len(of) > 10
     given = columns(of)
     contract = Vanilla(*(given[n] for n in ("right", "strike", "expiry", "exercise")))
-    market = {n: given[n] for n in ("spot", "rate", "dividend_yield")}
+    market: dict[str, Any] = {n: given[n] for n in ("spot", "rate", "dividend_yield")}
     expected, precision = (np.array([getattr(c, n) for c in of]) for n in ("expected", "slack"))
     got = implied_volatility(contract, Market(**market), expected)
     assert (got.status == ImpliedStatus.ok).all()

@@ -187,7 +187,7 @@ def test_a_market_that_cannot_be_is_refused(change: dict[str, Any], message: str
         ({"expiry": -0.5}, "expiry: must not be negative, got -0.5"),
         (
             {"exercise_dates": Dates([0.5])},
-            'exercise_dates: need exercise = "bermudan", got european',
+            'exercise_dates: counts only with exercise = "bermudan", got european',
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_shapes_that_do_not_broadcast_are_named() -> None:
 
 
 def test_there_is_no_closed_form_of_an_american_option() -> None:
-    with pytest.raises(SpecError, match="analytic has no closed form for early exercise"):
+    with pytest.raises(SpecError, match="must be auto or finite_difference for american options"):
         pricer.price(PUT, MARKET, method="analytic")
 
 

@@ -114,7 +114,7 @@ def columns(of: Sequence[Case]) -> dict[str, NDArray[Any]]:
 
 
 def priced(of: Sequence[Case], **settings: Any) -> pricer.Prices:
-    c = columns(of)
+    c: dict[str, Any] = columns(of)
     return pricer.price(
         Vanilla(**{name: c[name] for name in ("right", "exercise", "strike", "expiry")}),
         Market(**{name: c[name] for name in ("spot", "vol", "rate", "dividend_yield")}),

@@ -28,7 +28,7 @@ from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
 from pricer.run import Run, default_store_url, list_runs, open_run, submit, submit_plan
-from pricer.settings import MEASURES
+from pricer.settings import MEASURES, Settings
 from pricer.stores.memory import MemoryStore
 from pricer.stores.sqlite import SqliteStore
 
@@ -52,7 +52,7 @@ GRID = Grid(
     ),
     fixed={"rate": 0.05},
     name="small",
-    measures=("price", "delta"),
+    settings=Settings(measures=("price", "delta")),
 )
 BOOK = """\
 symbol,right,strike,vol,spot,rate,expiry
@@ -310,7 +310,7 @@ def test_a_status_says_why_blocks_are_missing_until_none_is() -> None:
 
 def test_latest_is_the_run_submitted_last_even_when_it_was_complete() -> None:
     store = MemoryStore()
-    other = Grid(axes=GRID.axes, fixed={"rate": 0.06}, measures=("price", "delta"))
+    other = Grid(axes=GRID.axes, fixed={"rate": 0.06}, settings=GRID.settings)
     first, second = priced(store=store), priced(other, store)
     assert open_run("latest", store).id == second.id
     priced(store=store, price=refuse)

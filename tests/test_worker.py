@@ -21,6 +21,7 @@ from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.plan import GridPlan, Plan
 from pricer.run import submit_plan
+from pricer.settings import Settings
 from pricer.stores import StoredRun
 from pricer.stores.dynamodb import DynamoStore
 from pricer.stores.memory import MemoryStore
@@ -40,7 +41,7 @@ GRID = Grid(
         Axis("vol", (0.0, 0.2, 0.3)),
     ),
     fixed={"right": "put", "expiry": 1.0, "rate": 0.05, "dividend_yield": 0.0},
-    measures=("price", "delta"),
+    settings=Settings(measures=("price", "delta")),
 )
 
 
@@ -61,7 +62,7 @@ def book_of(family_sizes: list[int]) -> Book:
         "rate": np.full(count, 0.03),
         "dividend_yield": np.zeros(count),
     }
-    return Book(Cells(columns), measures=("price", "vega"))
+    return Book(Cells(columns), settings=Settings(measures=("price", "vega")))
 
 
 BOOK = book_of([3, 7000, 1, 2600, 500, 40, 9000])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from pricer.compiled import check_workers
 from pricer.engines import load
 from pricer.pricing import price_chunk
-from pricer.settings import Settings
 
 from . import price_blocks
 
@@ -63,7 +62,7 @@ class LocalExecutor:
             return
         # Here, where one thread runs: imports and compilers do not take turns.
         first = plan.family_range(0)
-        load(plan.families_at(*first), Settings(plan.method))
+        load(plan.families_at(*first), plan.settings)
         work = _Work(plan, run, todo, self.price)
         threads = [
             threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from pricer.book import Book
     from pricer.cells import Cells
     from pricer.families import Families
+    from pricer.settings import Settings
 
     Indices = NDArray[np.int64]
 
 # Reads a file that is kept beside a plan: its name, the first byte, the byte after the last.
 Read = Callable[[str, int, int], bytes]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Plan(ABC):
         from .grid import GridPlan
 
         run_id = _run_id(spec.identity(), kernel_version)
-        block_cells = BLOCK_BYTES // cell_bytes(spec.measures)
+        block_cells = BLOCK_BYTES // cell_bytes(spec.settings.measures)
         if isinstance(spec, Grid):
             return GridPlan(spec, kernel_version, run_id, block_cells)
         order, offsets = sort_by_family(spec.cells)
@@ -136,19 +137,14 @@ class Plan(ABC):
         return {}
 
     @property
-    def method(self) -> str:
+    def settings(self) -> Settings:
         """How cells are priced."""
-        return self.spec.method
-
-    @property
-    def tolerance(self) -> float:
-        """The largest error allowed per unit of strike."""
-        return self.spec.tolerance
+        return self.spec.settings
 
     @property
     def measures(self) -> tuple[str, ...]:
         """What is computed of each cell."""
-        return self.spec.measures
+        return self.settings.measures
 
     @property
     def cell_bytes(self) -> int:

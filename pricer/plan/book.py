@@ -12,9 +12,10 @@ import numpy as np
 from pricer.book import Book, pack_texts, table_of, unpack_texts
 from pricer.cells import CURVE_COLUMNS, Cells
 from pricer.claims import dated, paid_cash
-from pricer.contracts import INPUTS, NUMBERS, TABLES, WORDS
+from pricer.contracts import NUMBERS, TABLES, WORDS
 from pricer.errors import PlanError
 from pricer.families import Families, families_of
+from pricer.settings import Settings
 
 from .base import Plan, Window, part_cells
 
@@ -216,9 +217,8 @@ def window(document: Mapping[str, Any], read: Read, first_block: int, end_block:
 
 def _cells(document: Mapping[str, Any], column: Callable[[str], NDArray[Any]]) -> Cells:
     spec = document["spec"]
-    # A book that was stored when all were vanillas names neither.
-    names, tables = spec.get("inputs", INPUTS[:8]), spec.get("tables", ())
-    return Cells({name: column(name) for name in names}, tuple(map(table_of, tables)))
+    columns = {name: column(name) for name in spec["inputs"]}
+    return Cells(columns, tuple(map(table_of, spec["tables"])))
 
 
 def _book(document: Mapping[str, Any], cells: Cells, texts: Mapping[str, Texts]) -> Book:
@@ -230,9 +230,7 @@ def _book(document: Mapping[str, Any], cells: Cells, texts: Mapping[str, Texts])
         columns=tuple(spec["columns"]),
         name=document["name"],
         valuation_date=date.fromisoformat(day) if day else None,
-        method=spec["method"],
-        tolerance=float.fromhex(spec["tolerance"]),
-        measures=tuple(spec["measures"]),
+        settings=Settings.of_identity(spec),
     )
 
 

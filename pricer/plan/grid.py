@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pricer.cells import NO_TABLE, Cells
-from pricer.contracts import CURVES, NUMBERS, TABLES, TYPES, WORDS, inputs_of
+from pricer.contracts import CURVES, MODEL_OF, NUMBERS, SIMULATED, TABLES, TYPES, WORDS, inputs_of
 from pricer.dated import Curve, Table
 from pricer.families import Families, units
 from pricer.grid import Grid
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
+# What is paid on paths, which one simulation prices together whatever it is.
+_ON_PATHS = (
+    "spot", "spots", "strike", "right", "average", "strike_type", "basket_type", "running_average",
+    "running_extremum", "participation", "moneyness", "local_floor", "local_cap", "global_floor",
+    "global_cap", "notional", "weights", "greek_asset",
+)  # fmt: skip
 # What spots are measured in, by the type of contract: a solve knows their ratio alone.
 _UNITS = {
     "vanilla": "strike",
@@ -200,6 +206,10 @@ class GridPlan(Plan):
         count = end - first
         # The last of shared values, which increase: a strike above 0 where there is one.
         cells = self._at(_decode(self.key_axes, np.arange(first, end, dtype=np.int64)), count)
+        if self.spec.type in SIMULATED:
+            # Each cell is priced alone, or found to be invalid.
+            ones, none = np.ones(count), np.zeros(count + 1, np.int64)
+            return Families(cells, np.ones(count, dtype=bool), ones, ones, none, np.empty(0))
         priced = cells.valid()
         least_unit = most_unit = units(cells)
         for axis in self.shared_axes:
@@ -263,6 +273,8 @@ def _keys(spec: Grid) -> dict[str, str]:
     They are those by which cells' claims per unit differ (`claims.Claims.relative`), or what
     happens until expiry: `Families` says what the cells of one family have in common.
     """
+    if spec.type in SIMULATED:
+        return {name: "" for name in inputs_of(spec.type) if name not in _ON_PATHS}
     unit, payoffs = _UNITS[spec.type], spec.values("payoff")
     keys = dict.fromkeys((*WORDS, *CURVES, *TABLES), "")
     keys |= dict.fromkeys(_RATIOS[spec.type], "their ratios count")
@@ -272,6 +284,9 @@ def _keys(spec: Grid) -> dict[str, str]:
         keys["cash"] = "rebates do not scale with it"
     if 0.0 in spec.values("cash"):
         keys["cash"] = "one is 0"
+    keys |= dict.fromkeys(MODEL_OF, "")
+    if set(spec.values("model")) - {"black_scholes"}:
+        keys["expiry"] = "of this model"
     given = [name for name in TABLES if spec.values(name)]
     given += [name for name in CURVES if any(isinstance(v, Curve) for v in spec.values(name))]
     if given:

@@ -64,7 +64,7 @@ class Quotes:
 
     def market(self, vol: Floats | None = None) -> Market:
         """Return the world, with a vol or without."""
-        given = {"rate": self.rate, "dividend_yield": self.dividend_yield}
+        given: dict[str, Any] = {"rate": self.rate, "dividend_yield": self.dividend_yield}
         return Market(SPOT, **given) if vol is None else Market(SPOT, vol, **given)
 
     def prices(self, vol: Floats) -> Floats:

@@ -39,6 +39,7 @@ from pricer.fanout import (
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
 from pricer.screen import duration
+from pricer.settings import Settings
 from pricer.stores.table import WRITE_ITEMS
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def billion(vols: int, rates: int, spots: int = 1, strikes: int = 1, expiries: i
     grid = Grid(
         axes=tuple(Axis(name, tuple(np.linspace(*of).tolist())) for name, of in axes.items()),
         fixed={"right": "put", "exercise": "american"},
-        measures=("price", "delta", "gamma", "vega", "theta", "rho"),
+        settings=Settings(measures=("price", "delta", "gamma", "vega", "theta", "rho")),
     )
     plan = Plan.of(grid, kernel_version())
     assert plan.cells == 10**9
