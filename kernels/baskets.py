@@ -56,7 +56,7 @@ ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho")
 PATHS = 256  # of a block
 FAR = 40.0  # standard deviations
 MOST_STEPS = 60
-NEAR_ROOT = 1e-5  # a last step, whose square is the error: values do not feel it at all
+NEAR_ROOT = 1e-4  # a last step: its square is the root's error, and that one's the value's
 NO_LOGARITHM = -1e5  # stands for that of 0
 PARALLEL = 1e-12  # slopes that differ less are one
 MOST_CONTROLS = 12  # assets that are a control each; more of them are one
@@ -358,6 +358,8 @@ def _chosen(
                 else:
                     high_rate = choose(high, crossing, broadcast(rate), high_rate)
                     high = minimum(crossing, high)
+            if not any_greater(high, low):
+                continue
             high = maximum(high, low)
             grown = load(work, i)
             worth = b.S[c, i] * grown

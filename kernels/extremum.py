@@ -25,6 +25,7 @@ from .elementary import (
     exp,
     gaussian,
     log_ratio,
+    normal_cdf,
     polynomial,
 )
 from .jit import kernel
@@ -56,13 +57,6 @@ BEND = (
     0.3333333333333333,
 )
 FAR = 45.0  # standard deviations beyond which nothing is left
-
-
-@kernel
-def tail(z: float) -> float:
-    """Return N(z) within 8 ulp of itself."""
-    below = 0.5 * gaussian(z) * erfcx(abs(z) * INVERSE_SQRT_2)
-    return below if z < 0.0 else 1.0 - below
 
 
 @kernel
@@ -112,8 +106,8 @@ def beyond(side: float, S: float, K: float, T: float, r: float, q: float, sigma:
     d1 = -k + v + 0.5 * w
     d2 = d1 - w
     growth, strike = exp(carry), K / S
-    asset = growth * tail(side * d1)
-    cash = strike * tail(side * d2)
+    asset = growth * normal_cdf(side * d1)
+    cash = strike * normal_cdf(side * d2)
     bell = growth * gaussian(d1)
     density = INVERSE_SQRT_2PI * bell
     # e^(2vk) N(-n - x): who is reflected at the strike.

@@ -12,6 +12,7 @@ payoff is side (E - K), or side (participation E - S_T) where it floats.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,8 +27,9 @@ from .elementary import (
     gaussian,
     log,
     log_ratio,
+    normal_cdf,
 )
-from .extremum import beyond, tail
+from .extremum import beyond
 from .jit import kernel
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 LEAST_DEVIATION = 1e-100
 LEAST_SPOT = 1e-290  # stands for 0, of which there is no logarithm
-MOST_PANELS = 400
+MOST_PANELS = 400  # where they do not suffice there is no price
 REACH = 9.5  # standard deviations that integrals go
 MOST_DISTANCE = 700.0  # of logarithms
 # The positive nodes of 16 on [-1, 1], and their weights.
@@ -81,7 +83,7 @@ def _farther(side: float, a: float, b: float) -> float:
 @kernel
 def _room(z: float, center: float, width: float) -> float:
     """Return how wide a panel from z may be beside a bend of some width."""
-    return max(1.5 * width, 0.4 * abs(z - center))
+    return max(2.5 * width, 0.6 * abs(z - center))
 
 
 @kernel
@@ -137,13 +139,14 @@ def _waiting(
     d2 = (drift - away) / w
     d1 = d2 + w
     later = exp(-r * length)
-    asset = S * exp(-q * start) * tail(side * d1)
-    cash = K * exp(-r * start) * tail(side * d2)
+    asset = S * exp(-q * start) * normal_cdf(side * d1)
+    cash = K * exp(-r * start) * normal_cdf(side * d2)
     slack = 20.0 + 5.0 * min(d1 * d1 + d2 * d2, 400.0) + abs(r) * stop + abs(q) * start
     price = later * side * (asset - cash)
     once = later * side * asset
     twice = by_vol = 0.0
-    rounding = slack * later * (asset + cash)
+    # Beyond REACH there is less than 1e-20 of K.
+    rounding = slack * later * (asset + cash) + 1e-4 * K
     by_carry = start * once
     spread = sigma * np.sqrt(length)
     if not spread > LEAST_DEVIATION:
@@ -181,6 +184,8 @@ def _waiting(
                 rounding += weight * (there[5] + slack * there[0])
             z += h
             panels += 1
+        if z < last:
+            rounding = inf
     return price, once, twice, by_vol, by_carry, rounding
 
 
@@ -223,7 +228,7 @@ def _ended(
         value = max(side * (share - 1.0), 0.0)
         z = max(0.0, -side * log_share)
         bend = z
-    whole = 1.0 + share + value
+    size = 1.0 + share + value
     center = start - lean
     last = max(z, center + (w * w if side > 0.0 else 0.0)) + REACH * w
     edge = w * w / (w + 2.0 * (abs(lean) + start))
@@ -245,7 +250,7 @@ def _ended(
             reflected = 0.5 * (1.0 + shorter) * bell * erfcx(abs(v) * INVERSE_SQRT_2)
             if v > 0.0:
                 reflected = exp(-tilt * at) - reflected
-            chance = tail(u) + reflected
+            chance = normal_cdf(u) + reflected
             chance_slope = -shorter * density / w
             chance_curve = -(u * density + v * mirror) / (w * w)
             by_kappa = -stop / w * (density - mirror) - 2.0 * at / (sigma * sigma) * reflected
@@ -257,7 +262,7 @@ def _ended(
             exercised = 1.0
             if rest > LEAST_DEVIATION:
                 d2 = side * (bend - at) / rest
-                exercised = tail(-side * d2)
+                exercised = normal_cdf(-side * d2)
                 thin = INVERSE_SQRT_2PI * gaussian(d2)
                 by_carry -= weight * side * thin * left / rest * chance
                 by_vol += weight * side * thin * (d2 / sigma + np.sqrt(left)) * chance
@@ -269,7 +274,9 @@ def _ended(
         z += h
         panels += 1
     unit = S * exp(-q * stop)
-    rounding = unit * (100.0 + 10.0 * (abs(r) + abs(q)) * T) * (value + whole)
+    rounding = unit * (100.0 + 10.0 * (abs(r) + abs(q)) * T) * (value + size)
+    if z < last:
+        rounding = inf
     return (
         unit * value,
         unit * (value - side * slope),

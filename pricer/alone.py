@@ -59,13 +59,19 @@ def price_alone(cells: Cells, settings: Settings) -> Prices:
 
 def load_alone(cells: Cells, settings: Settings) -> None:
     """Load, and compile where that is not done, what pricing these cells takes."""
-    closed = np.zeros(len(cells), dtype=bool)
+    rest = np.ones(len(cells), dtype=bool)
     if settings.method != "monte_carlo":
-        closed = exact(cells) | has_series(cells)
-        if closed.any():
-            kernels("lognormal", "lookback", "fourier")
-    if not closed.all():
-        kernels("simulation", "baskets", "least_squares")
+        formulas, with_series = exact(cells), has_series(cells)
+        if formulas.any():
+            kernels("lognormal", "lookback")
+        if with_series.any():
+            kernels("fourier")
+        rest &= ~(formulas | with_series)
+    for module, (where, _) in zip(
+        ("least_squares", "baskets", "simulation"), _engines(cells, rest), strict=True
+    ):
+        if where.any():
+            kernels(module)
 
 
 def _engines(

@@ -110,10 +110,13 @@ def _simulate(cells: Cells, weights: Floats, settings: Settings) -> Estimates:
     pilot = sums_of(np.arange(count), RANDOMISATIONS, 0, FIRST_PATHS) / FIRST_PATHS
     kernel.fit(pilot, coefficients)
     unit = claims_of(cells).unit
-    scale = np.sum(np.abs(weights) * vectors["spots"], axis=1) + np.abs(cells.strike)
-    return staged(
+    # Added one by one: NumPy's own sum has other bits on other machines.
+    scale = sum((np.abs(weights) * vectors["spots"]).T, start=np.abs(cells.strike))
+    found = staged(
         count, sample, combine, settings.tolerance * unit, ROUNDING * scale, settings.paths
     )
+    found.control[:] = "assets" if n > 1 else ""
+    return found
 
 
 def _vector(cells: Cells, place: int) -> tuple[float, ...]:

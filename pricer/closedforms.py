@@ -92,6 +92,7 @@ def _asians(cells: Cells) -> Floats:
     return _means(
         cells,
         floating=cells.strike_type == WORDS["strike_type"]["floating"],
+        scale=np.ones(len(cells)),
         dates=cells.fixing_dates,
         start=cells.averaging_start,
         stop=cells.expiry,
@@ -100,10 +101,10 @@ def _asians(cells: Cells) -> Floats:
 
 
 def _forward_starts(cells: Cells) -> Floats:
-    always = np.ones(len(cells), dtype=bool)
     return _means(
         cells,
-        floating=always,
+        floating=np.ones(len(cells), dtype=bool),
+        scale=cells.moneyness,
         dates=np.full(len(cells), NO_TABLE),
         start=cells.start,
         stop=cells.start,
@@ -115,6 +116,7 @@ def _means(
     cells: Cells,
     *,
     floating: Booleans,
+    scale: Floats,
     dates: NDArray[Any],
     start: Floats,
     stop: Floats,
@@ -122,7 +124,7 @@ def _means(
 ) -> Floats:
     """Price claims on geometric means, as `kernels.lognormal.Means` describes them."""
     (lognormal,) = kernels("lognormal")
-    offsets = np.concatenate(([0], np.cumsum([_count(table) for table in cells.tables])))
+    offsets = np.cumsum([0, *map(_count, cells.tables)])
     times, values = np.zeros(int(offsets[-1])), np.zeros(int(offsets[-1]))
     for table, at, end in zip(cells.tables, offsets[:-1], offsets[1:], strict=True):
         if isinstance(table, Curve | Fixings):
@@ -133,7 +135,7 @@ def _means(
         theta=_numbers(cells.right, np.int8),
         floating=_numbers(floating, np.int8),
         strike=_numbers(cells.strike),
-        scale=_numbers(cells.moneyness),
+        scale=_numbers(scale),
         expiry=_numbers(cells.expiry),
         dates=_numbers(dates, np.int64),
         start=_numbers(start),

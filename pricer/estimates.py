@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RANDOMISATIONS = 32
 T_QUANTILE = 2.7440419192942698  # Student's t, 31 degrees of freedom, two-sided 99 %
+CONTROL = "U16"  # the type of a control variate's name
 FIRST_PATHS = 64  # of a randomisation: the first stage; each next one doubles them
 
 
@@ -41,8 +42,8 @@ class Estimates:
     `values` and `standard_errors` have shape (7, n), in the order of `MEASURES`, NaN where one
     was not asked for; the others have shape (n,). `error` is the 99 % half-width of the price, with
     bounds of bias where there are any; `low` and `high` are bounds of what is exercised early, else
-    NaN; `paths` counts the paths of all randomisations, `control` names what reduced their variance,
-    if anything did; `status` is a `Status`.
+    NaN; `paths` counts the paths of all randomisations; `control` names the control variate, if
+    any; `status` is a `Status`.
     """
 
     values: Floats
@@ -51,8 +52,8 @@ class Estimates:
     low: Floats
     high: Floats
     paths: Indices
-    status: Codes
     control: NDArray[np.str_]
+    status: Codes
 
     @classmethod
     def none(cls, count: int, status: Status) -> Estimates:
@@ -65,15 +66,15 @@ class Estimates:
             low=np.full(count, np.nan),
             high=np.full(count, np.nan),
             paths=np.zeros(count, np.int64),
+            control=np.full(count, "", CONTROL),
             status=np.full(count, status, np.uint8),
-            control=np.full(count, "", "U16"),
         )
 
     def put(self, where: Indices, part: Estimates) -> None:
         """Write the estimates of some cells to their places."""
         for name in ("values", "standard_errors"):
             getattr(self, name)[:, where] = getattr(part, name)
-        for name in ("error", "low", "high", "paths", "status", "control"):
+        for name in ("error", "low", "high", "paths", "control", "status"):
             getattr(self, name)[where] = getattr(part, name)
 
 
@@ -92,6 +93,24 @@ def mean_and_error(estimates: Floats) -> tuple[Floats, Floats]:
     for r in range(count):
         square += (estimates[..., r, :] - mean) ** 2
     return mean, np.sqrt(square / (count * (count - 1)))
+
+
+def regression(values: Floats, controls: Floats) -> Floats:
+    """Return the coefficients of controls that leave the least variance, shape (..., n).
+
+    Both are means of the randomisations of a pilot, shape (..., R, n). Where a control does not
+    vary, or is not a number, its coefficient is 0.
+    """
+    count = values.shape[-2]
+    value_mean, _ = mean_and_error(values)
+    control_mean, _ = mean_and_error(controls)
+    covariance, variance = np.zeros_like(value_mean), np.zeros_like(value_mean)
+    for r in range(count):
+        away = controls[..., r, :] - control_mean
+        covariance += away * (values[..., r, :] - value_mean)
+        variance += away * away
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(variance > 0.0, covariance / variance, 0.0)
 
 
 def staged(

@@ -275,10 +275,10 @@ def check_possible(
                 rule = f"must be auto or finite_difference for {exercise} options"
                 raise SpecError(f"method: {rule}, got 'analytic'")
     if method == "finite_difference":
-        beyond = [spaced(kind) for kind in kinds if kind in SIMULATED]
-        beyond += [f"{model} model" for model in models if model != "black_scholes"]
+        beyond = [f"{spaced(kind)} contracts" for kind in kinds if kind in SIMULATED]
+        beyond += [f"the {model} model" for model in models if model != "black_scholes"]
         for what in beyond:
-            raise SpecError(f"method: must be auto or monte_carlo for a {what}, got {method!r}")
+            raise SpecError(f"method: must be auto or monte_carlo for {what}, got {method!r}")
 
 
 def spaced(kind: str) -> str:

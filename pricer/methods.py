@@ -9,7 +9,7 @@ import numpy as np
 
 from .cells import NO_TABLE
 from .claims import Claims, bermudan, beyond, claims_of, curved, dated
-from .contracts import CURVES, TABLES
+from .contracts import CURVES, TABLES, TYPES
 from .families import taken
 from .schedules import Events, Segments, events_of, segments_of
 
@@ -174,6 +174,7 @@ UNSUPPORTED_REASONS = (
     "has no vol, and dates or barriers that need one",
     "can be exercised early only with a vanilla payoff",
     "has escrowed dividends, which go neither with barriers nor with proportional ones",
+    "has no closed form, and no simulation here knows what happens between its dates",
 )
 
 
@@ -185,4 +186,5 @@ def why_unsupported(cells: Cells) -> NDArray[np.int64]:
     )
     odd = (cells.exercise > 0) & ~_is_vanilla(claims)
     still = ~curved(cells) & (cells.vol < LEAST_VOL)
-    return np.select([escrowed, odd, still], [3, 2, 1], 0)
+    odd &= cells.type != TYPES["basket"]
+    return np.select([escrowed, odd, beyond(cells), still], [3, 2, 4, 1], 0)

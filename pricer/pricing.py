@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SOLVE_SLICES = 2048  # expiries, over all families, that one call of the solver keeps in memory
 EVALUATE_CELLS = 32_768  # cells read off the solved surfaces, or simulated, at a time
-PIECES_A_THREAD = 4
+PIECES_A_THREAD, LEAST_PIECE = 4, 64
 
 
 def price(
@@ -129,8 +129,9 @@ def price_cells(
             where = in_order[first:last]
             prices.put(where, price_alone(cells[where], settings))
 
-        # Enough pieces for every thread; each simulates its own paths.
-        size = min(EVALUATE_CELLS, -(-len(several) // (PIECES_A_THREAD * threads)))
+        # Enough pieces for every thread, but each simulates its own paths.
+        size = max(LEAST_PIECE, -(-len(several) // (PIECES_A_THREAD * threads)))
+        size = min(size, EVALUATE_CELLS)
         jobs += [partial(price_simulated, *ends) for ends in _pieces(0, len(several), size)]
     if not (exact | simulated).all():
         rest = np.flatnonzero(~(exact | simulated))
