@@ -58,6 +58,7 @@ FAR = 40.0  # standard deviations
 MOST_STEPS = 60
 NEAR_ROOT = 1e-4  # a last step: its square is the root's error, and that one's the value's
 NO_LOGARITHM = -1e5  # stands for that of 0
+CLOSE = 1e-9  # a last step of Newton's: the next would be far less
 PARALLEL = 1e-12  # slopes that differ less are one
 MOST_CONTROLS = 12  # assets that are a control each; more of them are one
 INDEPENDENT = 1e-7  # of a control's deviation that the others before it must leave
@@ -389,12 +390,42 @@ def _chosen(
 
 
 @kernel
-def _total(terms: Floats, slopes: Floats, first: int, z: float) -> float:
-    """Return the sum of terms * exp(slopes * z), scaled by a positive number."""
-    total = 0.0
+def _total(terms: Floats, slopes: Floats, first: int, z: float) -> tuple[float, float]:
+    """Return the sum of terms * exp(slopes * z), and its derivative.
+
+    From the term `first` on, scaled so that this one's exponential is 1.
+    """
+    total = change = 0.0
     for i in range(first, len(terms)):
-        total += terms[i] * elementary.exp((slopes[i] - slopes[first]) * z)
-    return total
+        slope = slopes[i] - slopes[first]
+        term = terms[i] * elementary.exp(slope * z)
+        total += term
+        change += slope * term
+    return total, change
+
+
+@kernel
+def _root(terms: Floats, slopes: Floats, first: int, low: float, high: float, below: bool) -> float:
+    """Find where `_total` changes its sign; `below` says whether it is negative at `low`.
+
+    By Newton's method, by halves where that leads outside.
+    """
+    z = 0.5 * (low + high)
+    for _ in range(MOST_STEPS):
+        value, change = _total(terms, slopes, first, z)
+        if (value < 0.0) == below:
+            low = z
+        else:
+            high = z
+        following = z - value / change
+        # What is not a number is not in between either.
+        if not low <= following <= high:
+            following = 0.5 * (low + high)
+        moved = abs(following - z)
+        z = following
+        if moved < CLOSE:
+            break
+    return z
 
 
 @kernel
@@ -413,24 +444,16 @@ def roots(terms: Floats, slopes: Floats, derived: Floats, found: Floats) -> int:
             for i in range(first):
                 derived[j] *= slopes[j] - slopes[i]
         left = -FAR
-        value = _total(derived, slopes, first, left)
+        value, _ = _total(derived, slopes, first, left)
         kept = 0
         for k in range(count + 1):
             right = found[k] if k < count else FAR
-            end = _total(derived, slopes, first, right)
-            following = right
+            end, _ = _total(derived, slopes, first, right)
             if (value < 0.0) != (end < 0.0):
-                low, high = left, right
-                while high - low > 1e-13 * FAR:
-                    middle = 0.5 * (low + high)
-                    if (_total(derived, slopes, first, middle) < 0.0) == (value < 0.0):
-                        low = middle
-                    else:
-                        high = middle
                 # Places found are never more than those that have been read.
-                found[kept] = 0.5 * (low + high)
+                found[kept] = _root(derived, slopes, first, left, right, value < 0.0)
                 kept += 1
-            left, value = following, end
+            left, value = right, end
         count = kept
     return count
 
@@ -463,11 +486,11 @@ def _folded(
                     terms[j], slopes[j] = terms[j - 1], slopes[j - 1]
                 terms[k], slopes[k] = term, load_i
                 m += 1
-            count = roots(terms[:m], slopes[:m], derived, found)
+            count = roots(terms[:m], slopes[:m], derived[:m], found)
             left = -FAR
             for k in range(count + 1):
                 right = found[k] if k < count else FAR
-                inside = _total(terms[:m], slopes[:m], 0, 0.5 * (left + right))
+                inside, _ = _total(terms[:m], slopes[:m], 0, 0.5 * (left + right))
                 if side * inside > 0.0:
                     _between(b, t, c, left, right, greeks, lane, work, sums)
                 left = right
