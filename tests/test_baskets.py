@@ -21,7 +21,7 @@ from pricer.settings import MEASURES, Settings
 
 (kernel,) = kernels("baskets")
 
-from pricer.kernels import directions  # noqa: E402
+from pricer.kernels import directions, folded  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -430,6 +430,6 @@ def test_every_change_of_sign_of_a_sum_of_exponentials_is_found() -> None:
         powers = np.exp(np.outer(places, slopes))
         terms = np.append(np.linalg.solve(powers[:, :3], -powers[:, 3]), 1.0)
         found = np.empty(5)
-        count = kernel.roots(terms, slopes, np.empty(4), found)
+        count = folded.roots(terms, slopes, np.empty(4), found)
         assert found[:count] == pytest.approx(places, abs=1e-8)
-    assert kernel.roots(np.ones(4), slopes, np.empty(4), np.empty(5)) == 0
+    assert folded.roots(np.ones(4), slopes, np.empty(4), np.empty(5)) == 0
