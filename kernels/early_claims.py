@@ -66,6 +66,19 @@ class Claim(NamedTuple):
     exercise: Codes  # (n + 1,)
 
 
+class Meshes(NamedTuple):
+    """Of one asset: what the next date's value is worth, on a uniform mesh after each date.
+
+    That after date i has points ``low[i] + k step[i]`` and values, in money of date i, from
+    ``offsets[i]`` up to ``offsets[i + 1]``. There are none of states of several rows.
+    """
+
+    low: Floats
+    step: Floats
+    offsets: Indices
+    values: Floats
+
+
 class Rule(NamedTuple):
     """The fitted value of continuing after each date, as a sum of functions of the state.
 
@@ -74,6 +87,8 @@ class Rule(NamedTuple):
     rows). The others are prices of European options or near them: `growth`, shape (n + 1, d), is
     what a unit of spot, or of what it will be after the jumps numbered along, has in present value
     at expiry, `bond` what is paid against it, `spread` standard deviations, or what makes them.
+    With one asset the only other function is the expectation of the next date's value, taken as it
+    is: from `meshes`, or right before expiry the European option.
     """
 
     powers: Indices
@@ -86,6 +101,7 @@ class Rule(NamedTuple):
     spread: Floats
     odds: Floats
     coefficients: Floats  # (n + 1, p)
+    meshes: Meshes
 
 
 @kernel
@@ -93,7 +109,7 @@ def functions_of(kind: int, choice: int, assets: int) -> int:
     """Return how many functions beside polynomials the fit has."""
     if kind != HESTON and assets == 1:
         return 1
-    return 4 if choice != SUM else 2
+    return assets + 4 if choice != SUM else 2
 
 
 @kernel
@@ -145,6 +161,27 @@ def pay(world: World, claim: Claim, i: int, x: Floats, out: Floats) -> None:
 
 
 @kernel
+def interpolate(meshes: Meshes, i: int, y: Floats, out: Floats) -> None:
+    """Interpolate by cubics from the mesh after date i; beyond its ends go on with the last."""
+    first = meshes.offsets[i]
+    count = meshes.offsets[i + 1] - first
+    if count == 1:
+        out[:] = meshes.values[first]
+        return
+    for p in range(y.shape[1]):
+        place = (y[0, p] - meshes.low[i]) / meshes.step[i]
+        place = min(max(place, 1.0), count - 2.000001)
+        k = int(place)
+        t = place - k
+        k += first
+        a, b = meshes.values[k - 1], meshes.values[k]
+        c, e = meshes.values[k + 1], meshes.values[k + 2]
+        outer = e * (t + 1.0) + a * (2.0 - t)
+        inner = b * (2.0 - t) * 0.5 * (1.0 + t) * (1.0 - t) + c * 0.5 * t * (t + 1.0) * (2.0 - t)
+        out[p] = inner - outer * t * (1.0 - t) / 6.0
+
+
+@kernel
 def basis(world: World, claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
     """Write the functions of the state after date i's dividend to out, shape (p, P)."""
     rows, groups = y.shape[0], y.shape[1] // WIDTH
@@ -174,7 +211,10 @@ def basis(world: World, claim: Claim, rule: Rule, i: int, y: Floats, out: Floats
                     product = product * load(hermite, r * (top + 1) + rule.powers[t, r])
             store(out, t * groups + g, product)
     if world.kind != HESTON and len(claim.weights) == 1:
-        _european(claim, rule, i, y, out)
+        if i == len(claim.exercise) - 2:
+            european(claim, rule, i, y, out[out.shape[0] - 1])
+        else:
+            interpolate(rule.meshes, i, y, out[out.shape[0] - 1])
     else:
         if claim.choice == SUM:
             _sum_options(world, claim, rule, i, inside, out)
@@ -184,10 +224,9 @@ def basis(world: World, claim: Claim, rule: Rule, i: int, y: Floats, out: Floats
 
 
 @kernel
-def _european(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
-    """Write the European option on one asset: a mean over numbers of jumps."""
+def european(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
+    """Write the European option on one asset to out, shape (P,): a mean over numbers of jumps."""
     groups = y.shape[1] // WIDTH
-    row = len(rule.powers)
     bond = broadcast(max(rule.bond[i], 1e-300))
     for g in range(groups):
         spot = claim.weights[0] * exp(load(y, g))
@@ -197,7 +236,7 @@ def _european(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
                 total = total + rule.odds[i, j] * _exchange(
                     claim.theta, spot * rule.growth[i, j], bond, broadcast(rule.spread[i, j])
                 )
-        store(out, row * groups + g, total)
+        store(out, g, total)
 
 
 @kernel
@@ -228,7 +267,7 @@ def _sum_options(
 
 @kernel
 def _choice_options(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
-    """Write options on the best asset and the second best, or worst, and to exchange these."""
+    """Write options on each asset, on the best and the second best, or worst, and to exchange these."""
     assets, groups = len(claim.weights), y.shape[1] // WIDTH
     row = len(rule.powers)
     bond = broadcast(max(rule.bond[i], 1e-300))
@@ -237,9 +276,12 @@ def _choice_options(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) ->
         best = rule.growth[i, 0] * claim.weights[0] * exp(load(y, g))
         best_spread = broadcast(rule.spread[i, 0])
         second, second_spread = sign * broadcast(-1e300), broadcast(1.0)
+        store(out, row * groups + g, _exchange(claim.theta, best, bond, best_spread))
         for a in range(1, assets):
             worth = rule.growth[i, a] * claim.weights[a] * exp(load(y, a * groups + g))
             spread = broadcast(rule.spread[i, a])
+            alone = _exchange(claim.theta, worth, bond, spread)
+            store(out, (row + a) * groups + g, alone)
             beats, follows = sign * (worth - best), sign * (worth - second)
             zero = broadcast(0.0)
             second = choose(beats, zero, best, choose(follows, zero, worth, second))
@@ -247,10 +289,11 @@ def _choice_options(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) ->
             second_spread = choose(beats, zero, best_spread, other)
             best = choose(beats, zero, worth, best)
             best_spread = choose(beats, zero, spread, best_spread)
-        store(out, row * groups + g, _exchange(claim.theta, best, bond, best_spread))
-        store(out, (row + 1) * groups + g, _exchange(claim.theta, second, bond, second_spread))
+        last = row + assets
+        store(out, last * groups + g, _exchange(claim.theta, best, bond, best_spread))
+        store(out, (last + 1) * groups + g, _exchange(claim.theta, second, bond, second_spread))
         both = broadcast(rule.spread[i, assets])
-        store(out, (row + 2) * groups + g, _exchange(-sign, best, second, both))
+        store(out, (last + 2) * groups + g, _exchange(-sign, best, second, both))
 
 
 @kernel

@@ -13,19 +13,30 @@ import numpy as np
 from . import elementary
 from .bridge import Bridge, walk
 from .draws import Draws, normals, uniforms
-from .early_claims import HESTON, JUMPS, Claim, Rule, World, after_dividend, basis, value
+from .early_claims import (
+    HESTON,
+    JUMPS,
+    Claim,
+    Rule,
+    World,
+    after_dividend,
+    european,
+    interpolate,
+    value,
+)
 from .heston import LEAST_PSI, LEAST_XI, SWITCH, TINY, HestonSteps, deal
 from .heston import fill as fill_heston
 from .jit import kernel
 from .jumps import Jumps
 from .jumps import fill as fill_jumps
 from .lane_elementary import log
-from .lanes import WIDTH, broadcast, choose, load, maximum, square_root, store
+from .lanes import WIDTH, any_greater, broadcast, choose, load, maximum, square_root, store
 
 if TYPE_CHECKING:
     from .jit import Floats, Indices
 
-FINENESS = 4.0  # mesh steps a standard deviation of the shortest move
+FINENESS = 64.0  # mesh steps a standard deviation of all moves, about
+LEAST_FINENESS = 5.0  # and of each
 REACH = 6.5  # standard deviations that a sum extends over
 UNLIKELY = 1e-13
 
@@ -45,25 +56,15 @@ class Cubature(NamedTuple):
     """Gauss rules: points, shape (m, d), of independent normals; and one of the exponential law.
 
     Under Heston's model those of the variance come second; `tail`, shape (2, m'), are points and
-    weights of the exponential.
+    weights of the exponential. `fine_points` and `fine_weights` are for the step to expiry, where
+    the payoff has a kink.
     """
 
     points: Floats
     weights: Floats
+    fine_points: Floats
+    fine_weights: Floats
     tail: Floats
-
-
-class Meshes(NamedTuple):
-    """Of one asset: what the next date's value is worth, on a uniform mesh after each date.
-
-    That after date i has points ``low[i] + k step[i]``, ``offsets[i] <= k + offsets[i] <
-    offsets[i + 1]``; values are in money of date i.
-    """
-
-    low: Floats
-    step: Floats
-    offsets: Indices
-    values: Floats
 
 
 @kernel
@@ -176,7 +177,6 @@ def expected(
     world: World,
     claim: Claim,
     rule: Rule,
-    meshes: Meshes,
     cubature: Cubature,
     i: int,
     y: Floats,
@@ -188,7 +188,7 @@ def expected(
     `work` has shape (p + 2 rows + 2, P), out (P,).
     """
     if y.shape[0] == 1:
-        _interpolate(meshes, i, y, out)
+        interpolate(rule.meshes, i, y, out)
         return
     rows = y.shape[0]
     there, behind = work[:rows], work[rows : 2 * rows]
@@ -198,17 +198,20 @@ def expected(
         _expected_heston(world, claim, rule, cubature, i, y, there, behind, rest, worth, out)
     else:
         groups = y.shape[1] // WIDTH
-        for j in range(len(cubature.weights)):
+        points, weights = cubature.points, cubature.weights
+        if i == len(claim.exercise) - 2:
+            points, weights = cubature.fine_points, cubature.fine_weights
+        for j in range(len(weights)):
             for a in range(rows):
                 shift = 0.0
                 for b in range(a + 1):
-                    shift += world.factor[a, b] * cubature.points[j, b]
+                    shift += world.factor[a, b] * points[j, b]
                 shift = world.drift[i, a] + world.deviation[i, a] * shift
                 for g in range(groups):
                     store(there, a * groups + g, load(y, a * groups + g) + shift)
             value(world, claim, rule, i + 1, there, behind, rest, worth)
             for g in range(groups):
-                store(out, g, load(out, g) + cubature.weights[j] * load(worth, g))
+                store(out, g, load(out, g) + weights[j] * load(worth, g))
     ratio = world.discount[i + 1] / world.discount[i]
     for g in range(y.shape[1] // WIDTH):
         store(out, g, ratio * load(out, g))
@@ -240,13 +243,22 @@ def _expected_heston(
     tilt = rho / xi * (1.0 + 0.5 * kappa * dt) - 0.25 * rho * rho * dt
     half = 0.5 * dt * (1.0 - rho * rho)
     zero, one, limit = broadcast(0.0), broadcast(1.0), broadcast(1.0 / SWITCH)
-    normal, exponential = len(cubature.weights), cubature.tail.shape[1]
+    points, weights = cubature.points, cubature.weights
+    if i == len(claim.exercise) - 2:
+        points, weights = cubature.fine_points, cubature.fine_weights
+    normal, exponential = len(weights), cubature.tail.shape[1]
     side = 0
-    while cubature.points[side, 1] == cubature.points[0, 1]:
+    while points[side, 1] == points[0, 1]:
         side += 1
     # One normal of the asset for each point of the variance, and a mass at 0 with the exponential.
     share = np.empty(y.shape[1])
-    for m in range(normal + (exponential + 1) * side):
+    count = normal
+    for g in range(groups):
+        v0 = load(y, groups + g)
+        mean = v0 * (1.0 - lost) + theta * lost
+        if any_greater(v0 * by_v + by_theta, SWITCH * mean * mean):
+            count = normal + (exponential + 1) * side
+    for m in range(count):
         for g in range(groups):
             v0 = load(y, groups + g)
             mean = v0 * (1.0 - lost) + theta * lost
@@ -258,20 +270,20 @@ def _expected_heston(
                 more = maximum(twice - 1.0, zero)
                 b2 = more + square_root(twice * more)
                 scale = mean / (1.0 + b2)
-                shifted = square_root(b2) + cubature.points[m, 1]
+                shifted = square_root(b2) + points[m, 1]
                 v1 = scale * shifted * shifted
                 moment = maximum(1.0 - 2.0 * tilt * scale, broadcast(TINY))
                 taken = tilt * b2 * scale / moment - 0.5 * log(moment)
-                weight = choose(limit, ratio, zero, broadcast(cubature.weights[m]))
-                z = cubature.points[m, 0]
+                weight = choose(limit, ratio, zero, broadcast(weights[m]))
+                z = points[m, 0]
             else:
                 k, own = (m - normal) // side, (m - normal) % side
                 half_scale = 0.5 * (mean + spread / maximum(mean, broadcast(TINY)))
                 alive = twice / (1.0 + ratio)
                 moment = one + alive * (tilt * half_scale / (1.0 - tilt * half_scale))
                 taken = log(maximum(moment, broadcast(TINY)))
-                z = cubature.points[own, 0]
-                by_asset = cubature.weights[own] / cubature.weights[:side].sum()
+                z = points[own, 0]
+                by_asset = weights[own] / weights[:side].sum()
                 if k < exponential:
                     v1 = half_scale * cubature.tail[0, k]
                     part = by_asset * cubature.tail[1, k] * alive
@@ -290,31 +302,10 @@ def _expected_heston(
 
 
 @kernel
-def _interpolate(meshes: Meshes, i: int, y: Floats, out: Floats) -> None:
-    """Interpolate by cubics from the mesh after date i; beyond its ends go on with the last."""
-    first = meshes.offsets[i]
-    count = meshes.offsets[i + 1] - first
-    if count == 1:
-        out[:] = meshes.values[first]
-        return
-    for p in range(y.shape[1]):
-        place = (y[0, p] - meshes.low[i]) / meshes.step[i]
-        place = min(max(place, 1.0), count - 2.000001)
-        k = int(place)
-        t = place - k
-        k += first
-        a, b = meshes.values[k - 1], meshes.values[k]
-        c, e = meshes.values[k + 1], meshes.values[k + 2]
-        outer = e * (t + 1.0) + a * (2.0 - t)
-        inner = b * (2.0 - t) * 0.5 * (1.0 + t) * (1.0 - t) + c * 0.5 * t * (t + 1.0) * (2.0 - t)
-        out[p] = inner - outer * t * (1.0 - t) / 6.0
-
-
-@kernel
 def transition(world: World, i: int) -> tuple[float, Floats]:
     """Return a mesh step and the chances of moving by -m, ..., m of them, after the drift."""
     s = world.deviation[i, 0]
-    h = s / FINENESS
+    h = s / max(FINENESS / np.sqrt(float(len(world.drift))), LEAST_FINENESS)
     expected_jumps, reach = 0.0, 0.0
     most = 0
     if world.kind == JUMPS:
@@ -326,7 +317,6 @@ def transition(world: World, i: int) -> tuple[float, Floats]:
             odds *= expected_jumps / most
             left -= odds
         reach = most * abs(world.model[1]) + REACH * np.sqrt(float(most)) * world.model[2]
-        h = min(h, s)
     m = int(np.ceil((REACH * s + reach) / h))
     chances = np.zeros(2 * m + 1)
     odds = elementary.exp(-expected_jumps)
@@ -341,41 +331,32 @@ def transition(world: World, i: int) -> tuple[float, Floats]:
 
 
 @kernel
-def mesh_date(
-    world: World,
-    claim: Claim,
-    rule: Rule,
-    meshes: Meshes,
-    i: int,
-    step: float,
-    chances: Floats,
-) -> None:
+def mesh_date(world: World, claim: Claim, rule: Rule, i: int, chances: Floats) -> None:
     """Fill the mesh after date i with expectations of the value on date i + 1.
 
-    Right before expiry the fitted value is exact, and taken as it is.
+    Right before expiry they are European options. `chances` are those of moving by mesh steps.
     """
+    meshes, step = rule.meshes, rule.meshes.step[i]
     first = meshes.offsets[i]
     count = meshes.offsets[i + 1] - first
-    last = len(claim.exercise) - 1
-    beyond = len(chances) // 2 if i < last - 1 else 0
+    exact = i == len(claim.exercise) - 2
+    beyond = 0 if exact else len(chances) // 2
     size = -(-(count + 2 * beyond) // WIDTH) * WIDTH
-    x, y = np.empty((1, size)), np.empty((1, size))
-    work, out = np.empty((rule.coefficients.shape[1] + 1, size)), np.empty(size)
+    x, y, out = np.empty((1, size)), np.empty((1, size)), np.empty(size)
     start = meshes.low[i] - beyond * step
-    if i == last - 1:
-        for k in range(size):
-            x[0, k] = start + k * step
-        functions = work[: rule.coefficients.shape[1]]
-        basis(world, claim, rule, i, x, functions)
-        for k in range(count):
-            meshes.values[first + k] = functions[functions.shape[0] - 1, k]
-        return
+    if not exact:
+        start += world.drift[i, 0]
     for k in range(size):
-        x[0, k] = start + k * step + world.drift[i, 0]
-    value(world, claim, rule, i + 1, x, y, work, out)
+        x[0, k] = start + k * step
+    if exact:
+        european(claim, rule, i, x, out)
+        meshes.values[first : first + count] = out[:count]
+        return
+    value(world, claim, rule, i + 1, x, y, np.empty((rule.coefficients.shape[1] + 1, size)), out)
+    total = np.zeros(count)
+    for j in range(len(chances)):
+        for k in range(count):
+            total[k] += chances[j] * out[k + j]
     ratio = world.discount[i + 1] / world.discount[i]
     for k in range(count):
-        total = 0.0
-        for j in range(len(chances)):
-            total += chances[j] * out[k + j]
-        meshes.values[first + k] = ratio * total
+        meshes.values[first + k] = ratio * total[k]

@@ -24,6 +24,7 @@ from .early_claims import (
     SUM,
     WORST,
     Claim,
+    Meshes,
     Rule,
     World,
     after_dividend,
@@ -32,7 +33,7 @@ from .early_claims import (
     pay,
     value,
 )
-from .early_steps import Cubature, Meshes, Paths, block, expected, mesh_date, transition
+from .early_steps import Cubature, Paths, block, expected, mesh_date, transition
 from .heston import heston_steps
 from .jit import kernel
 from .jumps import jumps
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
 
 P = 64  # paths of a block
 RIDGE = 1e-11  # of each function's square
-STENCIL = 5  # points about the spot now, half a deviation of the first step apart
+LOW_SHARE = 0.75  # of the low bound in the price: it errs less
+STENCIL = 5  # points about the spot now, a fifth of the first step's deviation apart
+ABOUT = 64  # mesh steps to either side of the spot now
 MARGIN = 0.3  # of the range of the calibration's paths that meshes reach beyond it, on either side
 
 
@@ -141,8 +144,8 @@ def _meshes(world: World, rule: Rule) -> Meshes:
         h, _ = transition(world, i)
         step[i] = h
         if i == 0:
-            count = 2 * STENCIL - 1
-            low[0] = world.start[0] - (STENCIL - 1) * h
+            low[0] = world.start[0] - ABOUT * h
+            count = 2 * ABOUT + 1
         else:
             margin = MARGIN * (rule.most[i, 0] - rule.least[i, 0]) + 4.0 * h
             low[i] = rule.least[i, 0] - margin
@@ -160,8 +163,8 @@ def calibrate(
     paths: Paths,
     randomisation: int,
     count: int,
-) -> Meshes:
-    """Fit the rule on `count` paths, a multiple of P; return the expectations it goes with."""
+) -> Rule:
+    """Return the rule, fitted on `count` paths, a multiple of P."""
     n = world.drift.shape[0]
     rows, width = rule.centre.shape[1], rule.coefficients.shape[1]
     blocks = count // P
@@ -173,11 +176,14 @@ def calibrate(
         for b in range(blocks):
             after_dividend(world, i, x[b, (i - 1) * rows : i * rows], y[b])
         _standardise(rule, i, y)
-    meshes = _meshes(world, rule)
+    rule = Rule(
+        rule.powers, rule.centre, rule.width, rule.least, rule.most, rule.growth, rule.bond,
+        rule.spread, rule.odds, rule.coefficients, _meshes(world, rule),
+    )  # fmt: skip
     work = np.empty((width + 2 * rows + 2, P))
     worth, behind = np.empty((blocks, P)), np.empty(P)
     response, functions = np.empty((blocks, P)), np.empty((width, P))
-    # With one asset the European option is taken as it is, and the rest fitted.
+    # With one asset the expectation is taken as it is, and what it misses fitted.
     fitted = width - 1 if rows == 1 else width
     gram, moments, target = np.empty((fitted, fitted)), np.empty(fitted), np.empty(P)
     for b in range(blocks):
@@ -186,13 +192,13 @@ def calibrate(
     groups = P // WIDTH
     for i in range(n - 1, 0, -1):
         if rows == 1:
-            step, chances = transition(world, i)
-            mesh_date(world, claim, rule, meshes, i, step, chances)
+            _, chances = transition(world, i)
+            mesh_date(world, claim, rule, i, chances)
         ratio = world.discount[i + 1] / world.discount[i]
         gram[:], moments[:] = 0.0, 0.0
         for b in range(blocks):
             after_dividend(world, i, x[b, (i - 1) * rows : i * rows], y[b])
-            expected(world, claim, rule, meshes, cubature, i, y[b], work, behind)
+            expected(world, claim, rule, cubature, i, y[b], work, behind)
             for g in range(groups):
                 missed = load(response, b * groups + g) - load(worth, b * groups + g)
                 store(response, b * groups + g, ratio * missed + load(behind, g))
@@ -203,7 +209,6 @@ def calibrate(
                     target[p] -= functions[fitted, p]
             _accumulate(functions[:fitted], target, gram, moments)
         rule.coefficients[i] = 1.0
-        # One date before expiry the European option of one asset is the value itself.
         if rows == 1 and i == n - 1:
             rule.coefficients[i, :fitted] = 0.0
         else:
@@ -217,24 +222,31 @@ def calibrate(
                     if behind[p] > 0.0 and behind[p] >= worth[b, p]:
                         response[b, p] = behind[p]
     if rows == 1:
-        step, chances = transition(world, 0)
-        mesh_date(world, claim, rule, meshes, 0, step, chances)
-    return meshes
+        _, chances = transition(world, 0)
+        mesh_date(world, claim, rule, 0, chances)
+    return rule
 
 
 @kernel
-def remeshed(world: World, claim: Claim, rule: Rule, meshes: Meshes) -> Meshes:
-    """Return the expectations of a fitted rule's values in another world."""
-    n = world.drift.shape[0]
+def moved(world: World, claim: Claim, rule: Rule, blank: Rule) -> Rule:
+    """Return a fitted rule for a world that differs a little: `blank` has its European options.
+
+    The expectations on meshes are those of that world; what is fitted stays.
+    """
+    n, meshes = world.drift.shape[0], rule.meshes
     again = Meshes(meshes.low.copy(), meshes.step.copy(), meshes.offsets, meshes.values.copy())
-    if rule.centre.shape[1] == 1:
-        for i in range(n):
-            step, chances = transition(world, i)
-            again.step[i] = step
-            if i == 0:
-                again.low[0] = world.start[0] - (STENCIL - 1) * step
-            mesh_date(world, claim, rule, again, i, step, chances)
-    return again
+    if rule.centre.shape[1] > 1:
+        return rule
+    other = Rule(
+        rule.powers, rule.centre, rule.width, rule.least, rule.most, blank.growth, blank.bond,
+        blank.spread, blank.odds, rule.coefficients, again,
+    )  # fmt: skip
+    for i in range(n - 1, -1, -1):
+        again.step[i], chances = transition(world, i)
+        if i == 0:
+            again.low[0] = world.start[0] - ABOUT * again.step[0]
+        mesh_date(world, claim, other, i, chances)
+    return other
 
 
 @kernel
@@ -242,7 +254,6 @@ def now(
     world: World,
     claim: Claim,
     rule: Rule,
-    meshes: Meshes,
     cubature: Cubature,
     asset: int,
     out: Floats,
@@ -253,7 +264,7 @@ def now(
     """
     rows = rule.centre.shape[1]
     y, worth = np.empty((rows, WIDTH)), np.empty(WIDTH)
-    h = 0.5 * world.deviation[0, asset]
+    h = (0.2 if rows == 1 else 0.5) * world.deviation[0, asset]
     for p in range(WIDTH):
         for a in range(len(world.start)):
             y[a, p] = world.start[a]
@@ -261,7 +272,7 @@ def now(
             y[1, p] = world.model[0]
         y[asset, p] += (min(p, STENCIL - 1) - 2) * h
     work = np.empty((rule.coefficients.shape[1] + 2 * rows + 2, WIDTH))
-    expected(world, claim, rule, meshes, cubature, 0, y, work, worth)
+    expected(world, claim, rule, cubature, 0, y, work, worth)
     out[0] = worth[2]
     out[1] = (worth[0] - 8.0 * worth[1] + 8.0 * worth[3] - worth[4]) / (12.0 * h)
     second = -worth[0] + 16.0 * worth[1] - 30.0 * worth[2] + 16.0 * worth[3] - worth[4]
@@ -273,7 +284,6 @@ def bounds(
     world: World,
     claim: Claim,
     rule: Rule,
-    meshes: Meshes,
     cubature: Cubature,
     paths: Paths,
     randomisation: int,
@@ -314,9 +324,9 @@ def bounds(
                     stops[p] = i
                     low[p] = hedged
         if i < n:
-            expected(world, claim, rule, meshes, cubature, i, y, work, behind)
+            expected(world, claim, rule, cubature, i, y, work, behind)
     for p in range(P):
-        middle = 0.5 * (low[p] + high[p])
+        middle = LOW_SHARE * low[p] + (1.0 - LOW_SHARE) * high[p]
         sums[0] += low[p]
         sums[1] += high[p]
         sums[2] += middle * score[0, p]
@@ -328,7 +338,6 @@ def stopped(
     world: World,
     claim: Claim,
     rule: Rule,
-    meshes: Meshes,
     cubature: Cubature,
     paths: Paths,
     randomisation: int,
@@ -355,7 +364,7 @@ def stopped(
             if stops[p] == i:
                 total += world.discount[i] * paid[p] - martingale[p] - start
         if i < n:
-            expected(world, claim, rule, meshes, cubature, i, y, work, behind)
+            expected(world, claim, rule, cubature, i, y, work, behind)
     return total
 
 
@@ -386,7 +395,7 @@ def warm_up() -> None:
     rule = Rule(
         np.zeros((1, 1), np.int64), np.zeros(shape), np.ones(shape), np.zeros(shape),
         np.zeros(shape), np.ones(shape), np.ones(n + 1), np.ones(shape), np.ones(shape),
-        np.zeros((n + 1, 2)),
+        np.zeros((n + 1, 2)), Meshes(np.zeros(n), np.ones(n), np.zeros(n + 1, np.int64), one),
     )  # fmt: skip
     times = world.times[1:]
     paths = Paths(
@@ -397,12 +406,12 @@ def warm_up() -> None:
         0,
         one,
     )
-    cubature = Cubature(np.zeros((1, 2)), one, np.ones((2, 1)))
-    meshes = calibrate(world, claim, rule, cubature, paths, 0, P)
-    meshes = remeshed(world, claim, rule, meshes)
-    now(world, claim, rule, meshes, cubature, 0, np.empty(3))
+    cubature = Cubature(np.zeros((1, 2)), one, np.zeros((1, 2)), one, np.ones((2, 1)))
+    rule = calibrate(world, claim, rule, cubature, paths, 0, P)
+    rule = moved(world, claim, rule, rule)
+    now(world, claim, rule, cubature, 0, np.empty(3))
     stops = np.zeros(P, np.int64)
-    bounds(world, claim, rule, meshes, cubature, paths, 0, 0, 0.0, np.zeros(4), stops)
-    stopped(world, claim, rule, meshes, cubature, paths, 0, 0, 0.0, stops)
+    bounds(world, claim, rule, cubature, paths, 0, 0, 0.0, np.zeros(4), stops)
+    stopped(world, claim, rule, cubature, paths, 0, 0, 0.0, stops)
     exps(one, np.empty(1))
     logs(one, np.empty(1))

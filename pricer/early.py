@@ -13,7 +13,7 @@ import numpy as np
 
 from .compiled import kernels
 from .contracts import Status
-from .estimates import RANDOMISATIONS, T_QUANTILE, Estimates
+from .estimates import RANDOMISATIONS, T_QUANTILE, Estimates, mean_and_error
 from .exercised import (
     Option,
     claim_of,
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 
 CALIBRATION = 64  # the randomisation that rules are fitted on
 CALIBRATION_PATHS = 4096
-STEPS = {1: 48, 2: 24}  # of American exercise, by the number of assets; 16 beyond
+STEPS = {1: 48, 2: 32, 3: 32, 4: 24, 5: 16}  # of American exercise, by the number of assets
 HESTON_STEPS = 40
 FIRST_PATHS = 64  # of each randomisation
-ENOUGH = 0.1  # of the bounds' distance: paths do not narrow the rest
-MOVES = {"vega": 1e-3, "rho": 1e-4, "dividend_rho": 1e-4, "theta": 1e-3}
+UNSEEN = 0.7, 1.4  # what exercise between dates adds at least and at most, in estimates of it
+ENOUGH = 0.2  # of the bounds' distance: paths do not narrow the rest
+MOVES = {"vega": 2e-3, "rho": 1e-3, "dividend_rho": 1e-3, "theta": 0.04}  # theta: of a step
+NUMERICAL = 5e-6  # of the unit: what meshes and Gauss rules may be off by
 
 
 class _Fit(NamedTuple):
@@ -49,17 +51,15 @@ class _Fit(NamedTuple):
     world: Any
     claim: Any
     rule: Any
-    meshes: Any
     cubature: Any
     paths: Any
     now: Floats
-    weight: float
     moved: dict[str, tuple[float, list[_Moved]]]
 
 
 class _Moved(NamedTuple):
     world: Any
-    meshes: Any
+    rule: Any
     paths: Any
     start: float
 
@@ -76,11 +76,11 @@ def early(cells: Cells, settings: Settings) -> Estimates:
 
 def _price(option: Option, settings: Settings, found: Estimates, i: int) -> None:
     (kernel,) = kernels("least_squares")
-    steps = HESTON_STEPS if option.model == "heston" else STEPS.get(option.assets, 16)
+    steps = HESTON_STEPS if option.model == "heston" else STEPS[option.assets]
     asked = [name for name in MEASURES if name == "price" or name in settings.measures]
-    fits = [_fit(option, settings, steps, 1.0, asked)]
+    fits = [_fit(option, settings, steps, asked)]
     if option.american:
-        fits = [fits[0]._replace(weight=2.0), _fit(option, settings, steps // 2, -1.0, asked)]
+        fits.append(_fit(option, settings, steps // 2, asked))
     unit = option.strike if option.strike > 0.0 else max(option.spots)
     done, wanted = 0, FIRST_PATHS
     sums = [{r: _Sums(asked) for r in range(RANDOMISATIONS)} for _ in fits]
@@ -91,6 +91,7 @@ def _price(option: Option, settings: Settings, found: Estimates, i: int) -> None
         result = _combine(option, fits, sums, wanted, asked)
         done = wanted
         values, errors, low, high = result
+        low, high = low - NUMERICAL * unit, high + NUMERICAL * unit
         half = T_QUANTILE * errors[0]
         gap = max(high - values[0], values[0] - low)
         if half <= max(settings.tolerance * unit - gap, ENOUGH * gap):
@@ -114,7 +115,7 @@ class _Sums:
         self.moved = {name: np.zeros(2) for name in MOVES if name in asked}
 
 
-def _fit(option: Option, settings: Settings, steps: int, weight: float, asked: list[str]) -> _Fit:
+def _fit(option: Option, settings: Settings, steps: int, asked: list[str]) -> _Fit:
     (kernel,) = kernels("least_squares")
     times, exercise = dates_of(option, steps)
     world, claim = world_of(option, times), claim_of(option, exercise)
@@ -122,36 +123,36 @@ def _fit(option: Option, settings: Settings, steps: int, weight: float, asked: l
     sobol = settings.sampling == "sobol"
     paths = paths_of(option, times, settings.seed, sobol)
     cubature = cubature_of(option.assets, option.model == "heston")
-    meshes = kernel.calibrate(
+    rule = kernel.calibrate(
         world, claim, rule, cubature, paths, CALIBRATION, CALIBRATION_PATHS
     )
-    start = _now(kernel, option, world, claim, rule, meshes, cubature)
+    start = _now(kernel, option, world, claim, rule, cubature)
     moved = {}
     for name, by in MOVES.items():
         if name not in asked:
             continue
         sides = []
         if name == "theta":
-            by = min(by, 0.1 * times[1])
+            by *= times[1]
         for sign in (-1.0, 1.0):
             if name == "theta":
                 there, other = option, world_of(option, times, sign * by)
             else:
                 there = option.moved(name, sign * by)
                 other = world_of(there, times)
-            again = kernel.remeshed(other, claim, rule, meshes)
+            again = kernel.moved(other, claim, rule, rule_of(there, other, claim))
             drawn = paths_of(there, other.times, settings.seed, sobol)
-            value = _now(kernel, there, other, claim, rule, again, cubature)[0]
+            value = _now(kernel, there, other, claim, again, cubature)[0]
             sides.append(_Moved(other, again, drawn, float(value)))
         moved[name] = (by, sides)
-    return _Fit(world, claim, rule, meshes, cubature, paths, start, weight, moved)
+    return _Fit(world, claim, rule, cubature, paths, start, moved)
 
 
 def _now(
-    kernel: Any, option: Option, world: Any, claim: Any, rule: Any, meshes: Any, cubature: Any
+    kernel: Any, option: Option, world: Any, claim: Any, rule: Any, cubature: Any
 ) -> Floats:
     out = np.empty(3)
-    kernel.now(world, claim, rule, meshes, cubature, option.asset, out)
+    kernel.now(world, claim, rule, cubature, option.asset, out)
     return out
 
 
@@ -159,13 +160,13 @@ def _simulate(kernel: Any, fit: _Fit, r: int, first: int, last: int, sums: _Sums
     stops = np.empty(kernel.P, np.int64)
     for path in range(first, last, kernel.P):
         kernel.bounds(
-            fit.world, fit.claim, fit.rule, fit.meshes, fit.cubature, fit.paths, r, path,
+            fit.world, fit.claim, fit.rule, fit.cubature, fit.paths, r, path,
             float(fit.now[0]), sums.bounds, stops,
         )  # fmt: skip
         for name, total in sums.moved.items():
             for side, moved in enumerate(fit.moved[name][1]):
                 total[side] += kernel.stopped(
-                    moved.world, fit.claim, fit.rule, moved.meshes, fit.cubature, moved.paths, r,
+                    moved.world, fit.claim, moved.rule, fit.cubature, moved.paths, r,
                     path, moved.start, stops,
                 )  # fmt: skip
 
@@ -178,26 +179,30 @@ def _combine(
     asked: list[str],
 ) -> tuple[Floats, Floats, float, float]:
     """Return values and standard errors, shape (7,) each, and the bounds."""
-    rows = np.zeros((len(MEASURES), RANDOMISATIONS))
-    lows, highs = [], []
-    spot = option.spots[option.asset]
+    each, lows, highs = [], [], []
+    spot = option.spots[option.asset] - fits[0].world.held[0]
     for fit, part in zip(fits, sums, strict=True):
+        row = np.zeros((len(MEASURES), RANDOMISATIONS))
         means = np.array([part[r].bounds / count for r in range(RANDOMISATIONS)]).T
         lows.append(fit.now[0] + means[0])
         highs.append(fit.now[0] + means[1])
-        rows[0] += fit.weight * 0.5 * (lows[-1] + highs[-1])
+        share = kernels("least_squares")[0].LOW_SHARE
+        row[0] = share * lows[-1] + (1.0 - share) * highs[-1]
         first, second = fit.now[1] + means[2], fit.now[2] + means[3]
-        rows[1] += fit.weight * first / spot
-        rows[2] += fit.weight * (second - first) / (spot * spot)
+        row[1] = first / spot
+        row[2] = (second - first) / (spot * spot)
         for name, (by, (down, up)) in fit.moved.items():
             ends = np.array([part[r].moved[name] / count for r in range(RANDOMISATIONS)]).T
             slope = (up.start + ends[1] - down.start - ends[0]) / (2.0 * by)
-            rows[MEASURES.index(name)] += fit.weight * slope
-    values = rows.mean(axis=1)
-    errors = rows.std(axis=1, ddof=1) / np.sqrt(RANDOMISATIONS)
-    low, high = float(lows[0].mean()), float(highs[0].mean())
+            row[MEASURES.index(name)] = slope
+        each.append(row)
+    added = float(mean_and_error((each[0] - each[-1])[0][:, None])[0][0])
+    rows = each[0] if added <= 0.0 else 2.0 * each[0] - each[-1]
+    values, errors = (of[:, 0] for of in mean_and_error(rows[:, :, None]))
+    bounds, _ = mean_and_error(np.array([lows[0], highs[0]])[:, :, None])
+    low, high = bounds[:, 0].tolist()
     if len(fits) > 1:
-        high += 2.0 * max(float(values[0]) - 0.5 * (low + high), 0.0)
+        low, high = (b + u * max(added, 0.0) for b, u in zip((low, high), UNSEEN, strict=True))
         values, errors, low, high = _exercised_now(option, values, errors, low, high)
     wanted = np.isin(MEASURES, asked)
     values[~wanted] = errors[~wanted] = np.nan

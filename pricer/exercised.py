@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     Steps = tuple[tuple[float, ...], tuple[float, ...]]
 
 _BASKETS, _MODELS, _EXERCISE = WORDS["basket_type"], WORDS["model"], WORDS["exercise"]
-MOST_POWERS = {1: 8, 2: 6, 3: 4, 4: 3, 5: 3}  # degrees by the rows of a state; 2 beyond
-POINTS = {2: 10, 3: 5, 4: 4, 5: 3}  # of a Gauss rule for each of so many assets
-HESTON_POINTS = 8
+MOST_POWERS = {1: 4, 2: 6, 3: 5, 4: 4, 5: 3}  # degrees by the rows of a state; 2 beyond
+POINTS = {2: 10, 3: 4, 4: 3, 5: 3}  # of a Gauss rule for each of so many assets
+FINE_POINTS = {2: 20, 3: 10, 4: 6}  # for the step to expiry, where there are more
+HESTON_POINTS = 7
 MOST_ASSETS = 5
 MOST_JUMPS = 40
 UNLIKELY = 1e-10
@@ -352,6 +353,7 @@ def rule_of(option: Option, world: Any, claim: Any) -> Any:
     return kernel.Rule(
         np.array(powers, np.int64), np.zeros(shape), np.ones(shape), np.zeros(shape),
         np.zeros(shape), growth, bond, spread, odds, np.zeros((n + 1, terms)),
+        kernel.Meshes(np.zeros(n), np.ones(n), np.zeros(n + 1, np.int64), np.empty(0)),
     )  # fmt: skip
 
 
@@ -437,17 +439,23 @@ def paths_of(option: Option, times: Floats, seed: int, sobol: bool) -> Any:
 def cubature_of(assets: int, heston: bool) -> Any:
     """Return the rules that take expectations over one step."""
     (kernel,) = kernels("least_squares")
-    count = HESTON_POINTS if heston else POINTS.get(assets, 1)
     dimensions = 2 if heston else assets
-    x, w = _gauss(count, lambda k: (0.0, math.sqrt(k), math.sqrt(k + 1.0)), -4.0 * math.sqrt(count))
+    count = HESTON_POINTS if heston else POINTS.get(assets, 1)
+    fine = FINE_POINTS.get(dimensions, count)
+    tail = np.stack(_gauss(count, lambda k: (2.0 * k + 1.0, -k, -(k + 1.0)), 0.0))
+    return kernel.Cubature(*_product(count, dimensions), *_product(fine, dimensions), tail)
+
+
+def _product(count: int, dimensions: int) -> tuple[Floats, Floats]:
+    """Return points and weights of the normal law in several dimensions, the first fastest."""
+    reach = -4.0 * math.sqrt(count)
+    x, w = _gauss(count, lambda k: (0.0, math.sqrt(k), math.sqrt(k + 1.0)), reach)
     grids = np.meshgrid(*[x] * dimensions, indexing="ij")
-    # The first coordinate changes fastest.
     points = np.stack([g.T.reshape(-1) for g in grids], axis=1)
     weights = np.ones(1)
     for _ in range(dimensions):
         weights = np.outer(w, weights).reshape(-1)
-    tail = np.stack(_gauss(count, lambda k: (2.0 * k + 1.0, -k, -(k + 1.0)), 0.0))
-    return kernel.Cubature(np.ascontiguousarray(points), weights, tail)
+    return np.ascontiguousarray(points), weights
 
 
 def _gauss(
