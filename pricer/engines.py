@@ -245,7 +245,7 @@ def price_beyond(cells: Cells, settings: Settings) -> Prices:
     all_measures = replace(settings, measures=MEASURES)
     found = evaluate(solve(families_of(vanillas, each), all_measures), vanillas, each)
     rows = of_assets(some, np.array([getattr(found, name) for name in MEASURES]))
-    asked = {
+    asked: dict[str, Any] = {
         name: row if name in settings.measures else None
         for name, row in zip(MEASURES, rows, strict=True)
     }
