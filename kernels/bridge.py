@@ -34,47 +34,46 @@ def bridge(clock: Floats, sobol: bool = True) -> Bridge:
     """
     count = len(clock)
     places, weights = np.full((3, count), -1), np.zeros((3, count))
-    if not sobol:
+    if sobol:
+        _fill(np.append(clock, 0.0), places, weights)
+    else:
         places[0], places[1] = np.arange(count), np.arange(count) - 1
         weights[0, 1:] = 1.0
         weights[2] = np.sqrt(np.diff(clock, prepend=0.0))
-        return Bridge(places, weights)
-    places[0, 0], weights[2, 0] = count - 1, np.sqrt(clock[-1])
-    times = np.append(clock, 0.0)
-    gaps = [_widest(times, -1, count - 1)]
-    for k in range(1, count):
-        gap = max(gaps)
-        gaps.remove(gap)
-        variance, left, place, right = gap
-        span = times[right] - times[left]
-        places[:, k] = place, left, right
-        weights[0, k] = (times[right] - times[place]) / span if left >= 0 else 0.0
-        weights[1, k] = (times[place] - times[left]) / span
-        weights[2, k] = np.sqrt(variance)
-        gaps += [_widest(times, left, place), _widest(times, place, right)]
     return Bridge(places, weights)
 
 
-def _widest(times: Floats, left: int, right: int) -> tuple[float, int, int, int]:
-    """Return the time between two of which least is known: its variance and the three places."""
-    if right - left < 2:
-        return -1.0, left, -1, right
-    middle = 0.5 * (times[left] + times[right])
-    after = left + 1 + int(np.searchsorted(times[left + 1 : right], middle))
-    candidates = [place for place in (after - 1, after) if left < place < right]
-    return max(
-        (
-            float(
-                (times[place] - times[left])
-                * (times[right] - times[place])
-                / (times[right] - times[left])
-            ),
-            left,
-            place,
-            right,
-        )
-        for place in candidates
-    )
+@kernel
+def _least_known(times: Floats, left: int, right: int) -> tuple[float, int]:
+    """Return the variance of the time between two of which least is known, and its number."""
+    most, place = -1.0, -1
+    for i in range(left + 1, right):
+        variance = (times[i] - times[left]) * (times[right] - times[i])
+        if variance > most:
+            most, place = variance, i
+    return most / (times[right] - times[left]), place
+
+
+@kernel
+def _fill(times: Floats, places: Indices, weights: Floats) -> None:
+    """Write the fields of `Bridge`; the last of the D + 1 times is the start, also number -1."""
+    count = len(times) - 1
+    gaps, ends = np.empty(count + 1), np.empty((3, count + 1), np.int64)
+    places[0, 0], weights[2, 0] = count - 1, np.sqrt(times[count - 1])
+    gaps[0], ends[0, 0] = _least_known(times, -1, count - 1)
+    ends[1, 0], ends[2, 0] = -1, count - 1
+    for k in range(1, count):
+        widest = np.argmax(gaps[:k])
+        place, left, right = ends[:, widest]
+        span = times[right] - times[left]
+        places[0, k], places[1, k], places[2, k] = place, left, right
+        weights[0, k] = (times[right] - times[place]) / span if left >= 0 else 0.0
+        weights[1, k] = (times[place] - times[left]) / span
+        weights[2, k] = np.sqrt(gaps[widest])
+        gaps[widest], ends[0, widest] = _least_known(times, left, place)
+        ends[2, widest] = place
+        gaps[k], ends[0, k] = _least_known(times, place, right)
+        ends[1, k], ends[2, k] = place, right
 
 
 @kernel

@@ -29,7 +29,7 @@ IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.
 """
 
 # A dimension each, from the second on: the coefficients a of its primitive polynomial between the
-# leading one and the last, as one number, and its s initial direction numbers m, s being the degree.
+# leading one and the last, as one number, and as many initial direction numbers as its degree.
 INITIAL = """\
 0 1
 1 1 3

@@ -12,7 +12,6 @@ from .jit import kernel
 from .lanes import (
     Lane,
     absolute,
-    any_greater,
     bits,
     broadcast,
     choose,
@@ -23,68 +22,65 @@ from .lanes import (
 )
 
 NARROW = 0.1  # the widest gap between arguments of erfcx whose difference takes the series
+LN2 = 0.6931471805599453
 LEAST_NORMAL = 2.2250738585072014e-308
 TWO_52 = 4503599627370496.0  # adding it puts a whole number into the last bits
+WHOLE_AND_BIAS = 1.5 * TWO_52 + 1023.0
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 ONE_BITS = 0x3FF0000000000000
 TWO_52_BITS = 0x4330000000000000
 
-# The inverse normal distribution function: its centre ends where a tail of 1/32 begins.
-CENTRE = 0.46875
+# The inverse of the normal distribution: within this distance of the median 3 + a quotient, and in
+# its tails sqrt(-2 ln u) less a quotient in what that is beyond `TAIL_START`.
+CENTRE = 0.4375
+TAIL_START = 2.34375
 CENTRE_TOP = (
-    28796671.24122996,
-    991142546.8139253,
-    5232396053.009948,
-    9625755711.192598,
-    8148807567.350714,
-    3648644410.871852,
-    935990436.2970377,
-    144139013.00878745,
-    13629154.623253528,
-    790705.1086825465,
-    27261.563651771765,
-    510.09826673599434,
-    3.9738279838328565,
+    -155465.26274473313,
+    -1109819.8587634019,
+    -1962699.2075178532,
+    -1343416.7246658325,
+    -418886.61994540767,
+    -60812.84765698037,
+    -3180.3486960724704,
+    121.39199711063985,
+    18.493956560597198,
+    0.5065612442343915,
 )
 CENTRE_BOTTOM = (
-    88865434.44994482,
-    1207855587.317357,
-    4169821416.536678,
-    5841696206.364944,
-    4059435169.5005083,
-    1560935210.374076,
-    354507766.4088664,
-    49408170.253742285,
-    4299218.555599993,
-    232534.06577655883,
-    7552.0771690164875,
-    134.22505685617375,
+    59469.6260814906,
+    543569.6339125969,
+    1257839.4424825883,
+    1175722.1622212387,
+    539499.927990966,
+    133917.9521290391,
+    18753.935969424838,
+    1473.5990691178847,
+    60.35695776865834,
     1.0,
 )
 TAIL_TOP = (
-    6.851632266826658e-08,
-    7.65057386782699e-06,
-    0.00028916427796220134,
-    0.005299403537672262,
-    0.0549184254872539,
-    0.3447008489969684,
-    1.3288832831911204,
-    3.04184149768213,
-    3.7347494527066676,
-    1.8536476432613758,
+    4.7028076409228276e-09,
+    1.2305550600294905e-06,
+    7.558734581834295e-05,
+    0.001827511029465319,
+    0.02179060249895679,
+    0.14354969705408915,
+    0.5350062832837986,
+    1.0456111911404247,
+    0.822884036916834,
 )
 TAIL_BOTTOM = (
-    6.851546233060585e-08,
-    7.4710904924628715e-06,
-    0.0002699921188045557,
-    0.0046268134630963065,
-    0.04380483096389567,
-    0.2436911192727343,
-    0.7917664136367155,
-    1.3838072643385906,
+    5.8548194719739e-10,
+    2.1068875711798614e-07,
+    1.6425180508625465e-05,
+    0.0004972751981395183,
+    0.007467920292474683,
+    0.0632287149151029,
+    0.31855563174295326,
+    0.9444779107220866,
+    1.5112426712848823,
     1.0,
 )
-TAIL_START = 2.625
 
 
 @kernel
@@ -94,6 +90,14 @@ def polynomial(coefficients: tuple[float, ...], x: Lane) -> Lane:
     for c in coefficients[1:]:
         total = total * x + c
     return total
+
+
+@kernel
+def halved_polynomial(coefficients: tuple[float, ...], x: Lane) -> Lane:
+    """Evaluate odd and even powers apart, which takes half the time where nothing else is to do."""
+    square = x * x
+    highest, others = polynomial(coefficients[::2], square), polynomial(coefficients[1::2], square)
+    return highest * x + others if len(coefficients) % 2 == 0 else others * x + highest
 
 
 @kernel
@@ -119,6 +123,19 @@ def _exp_sum(high: Lane, low: Lane) -> Lane:
 def exp(x: Lane) -> Lane:
     """Return e**x within 1 ulp; 0 below -745.2, infinity above 709.8."""
     return _exp_sum(x, broadcast(0.0))
+
+
+@kernel
+def exp_normal(x: Lane) -> Lane:
+    """Return e**x within 1 ulp, in two thirds of the time: beyond 708 of either sign x is 708."""
+    # The comparisons keep what is not a number.
+    x = choose(x, broadcast(708.0), broadcast(708.0), x)
+    x = choose(broadcast(-708.0), x, broadcast(-708.0), x)
+    shifted = x * LOG2_E + WHOLE_AND_BIAS
+    n = shifted - WHOLE_AND_BIAS
+    r = (x - n * LN2_HIGH) - n * LN2_LOW
+    scale = doubles(bits(shifted) << 52)
+    return scale + scale * (r + r * r * polynomial(EXP, r))
 
 
 @kernel
@@ -148,15 +165,21 @@ def _log_of_parts(n: Lane, f: Lane) -> Lane:
 
 
 @kernel
-def _exponent_and_fraction(x: Lane) -> tuple[Lane, Lane]:
-    """Return n and f such that x = 2**n (1 + f) for positive x."""
-    least_normal = broadcast(LEAST_NORMAL)
-    normal = choose(least_normal, x, x * 18014398509481984.0, x)
-    shift = choose(least_normal, x, broadcast(54.0), broadcast(0.0))
-    whole = bits(normal)
+def _parts_of_normal(x: Lane) -> tuple[Lane, Lane]:
+    """Return n and f such that x = 2**n (1 + f) for a positive x that is no subnormal."""
+    whole = bits(x)
     biased = (whole - (SQRT_HALF_BITS - ONE_BITS)) >> 52
     n = doubles(biased + TWO_52_BITS) - (TWO_52 + 1023.0)
     f = doubles(whole - ((biased << 52) - ONE_BITS)) - 1.0
+    return n, f
+
+
+@kernel
+def _exponent_and_fraction(x: Lane) -> tuple[Lane, Lane]:
+    """Return n and f such that x = 2**n (1 + f) for positive x."""
+    least_normal = broadcast(LEAST_NORMAL)
+    shift = choose(least_normal, x, broadcast(54.0), broadcast(0.0))
+    n, f = _parts_of_normal(choose(least_normal, x, x * 18014398509481984.0, x))
     return n - shift, f
 
 
@@ -185,30 +208,32 @@ def log_ratio(x: Lane, y: Lane) -> Lane:
 
 
 @kernel
-def _central_normal(q: Lane) -> Lane:
-    """Return the inverse normal of 1/2 + q for |q| <= `CENTRE`."""
+def central_normal(q: Lane) -> Lane:
+    """Return the z below which a standard normal is with chance 1/2 + q, |q| <= `CENTRE`.
+
+    A quotient of polynomials in the distance from the range's end, so that no term cancels another
+    (after Wichura 1988). Within 2.1 ulp.
+    """
     r = CENTRE * CENTRE - q * q
-    return q * (polynomial(CENTRE_TOP, r) / polynomial(CENTRE_BOTTOM, r))
+    return q * (3.0 + polynomial(CENTRE_TOP, r) / polynomial(CENTRE_BOTTOM, r))
 
 
 @kernel
-def _tail_normal(tail: Lane) -> Lane:
-    """Return minus the inverse normal of 2**-54 <= tail <= 1/32."""
-    n, f = _exponent_and_fraction(tail)
-    t = square_root(-2.0 * _log_of_parts(n, f)) - TAIL_START
-    return polynomial(TAIL_TOP, t) / polynomial(TAIL_BOTTOM, t)
+def outer_normal(u: Lane) -> Lane:
+    """Return the z below which a standard normal is with chance u <= 1/16 or u >= 15/16.
 
-
-@kernel
-def inverse_normal(u: Lane) -> Lane:
-    """Return the z below which a standard normal is with chance u, 2**-54 <= u <= 1 - 2**-53."""
-    q = u - 0.5
-    z = _central_normal(q)
-    centre = broadcast(CENTRE)
-    if any_greater(absolute(q), centre):
-        z = choose(q, centre, _tail_normal(1.0 - u), z)
-        z = choose(-centre, q, -_tail_normal(u), z)
-    return z
+    A quotient of polynomials in sqrt(-2 ln u), for u >= 2**-54. Within 3.5 ulp.
+    """
+    zero = broadcast(0.0)
+    upper = u - 0.5
+    n, f = _parts_of_normal(choose(upper, zero, 1.0 - u, u))
+    s = f / (2.0 + f)
+    square = s * s
+    logarithm = n * LN2 + (2.0 * s + s * square * halved_polynomial(LOG, square))
+    root = square_root(-2.0 * logarithm)
+    t = root - TAIL_START
+    z = root - halved_polynomial(TAIL_TOP, t) / halved_polynomial(TAIL_BOTTOM, t)
+    return choose(upper, zero, z, -z)
 
 
 @kernel

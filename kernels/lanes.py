@@ -18,7 +18,7 @@ from numba.extending import intrinsic, models, overload, register_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .jit import Codes, Floats
+    from .jit import Codes, Floats, Indices
 
 WIDTH = 8
 VECTOR = ir.VectorType(ir.DoubleType(), WIDTH)
@@ -228,7 +228,7 @@ class Bits:
 
     if TYPE_CHECKING:
 
-        def __add__(self, other: int) -> Bits: ...
+        def __add__(self, other: Bits | int) -> Bits: ...
         def __sub__(self, other: Bits | int) -> Bits: ...
         def __lshift__(self, other: int) -> Bits: ...
         def __rshift__(self, other: int) -> Bits: ...
@@ -341,6 +341,35 @@ def _reversed(typing_context: Any, whole: Any) -> Any:
 
 
 @intrinsic
+def _load_whole(typing_context: Any, array: Any, row: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *args)
+        return builder.load(builder.bitcast(address, _WHOLE.as_pointer()), align=8)
+
+    return _whole(array, types.intp), emit
+
+
+@intrinsic
+def _store_whole(typing_context: Any, array: Any, start: Any, whole: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, start, whole = args
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        address = builder.bitcast(builder.gep(data, [start]), _WHOLE.as_pointer())
+        builder.store(whole, address, align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, _whole), emit
+
+
+@intrinsic
+def _count_ones(typing_context: Any, number: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.int64), emit
+
+
+@intrinsic
 def _trailing_zeros(typing_context: Any, number: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -384,6 +413,16 @@ def _first(typing_context: Any, lane: Any) -> Any:
 
 
 @intrinsic
+def _where_greater(typing_context: Any, a: Any, b: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        flags = builder.fcmp_ordered(">", *args)
+        together = builder.bitcast(flags, ir.IntType(WIDTH))
+        return builder.zext(together, ir.IntType(64))
+
+    return types.int64(LANE, LANE), emit
+
+
+@intrinsic
 def _any_greater(typing_context: Any, a: Any, b: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         flags = builder.fcmp_ordered(">", *args)
@@ -411,6 +450,12 @@ numbered = cast("Callable[[], Bits]", _numbered)
 # The 64-bit product of the low 32 bits of both; the order of all 64 bits reversed.
 product = cast("Callable[[Bits, Bits], Bits]", _product)
 reversed_bits = cast("Callable[[Bits], Bits]", _reversed)
+# Row of a C-contiguous int64 array of shape (n, WIDTH), and a write to an array of shape (n,) from
+# an index on.
+load_whole = cast("Callable[[Indices, int], Bits]", _load_whole)
+store_whole = cast("Callable[[Indices, int, Bits], None]", _store_whole)
+# How many bits of a number are 1.
+count_ones = cast("Callable[[int], int]", _count_ones)
 # How many of the lowest bits of a number other than 0 are 0.
 trailing_zeros = cast("Callable[[int], int]", _trailing_zeros)
 # Row of a C-contiguous int8 array of shape (n, WIDTH), as doubles, and a write to such a row.
@@ -418,6 +463,8 @@ load_codes = cast("Callable[[Codes, int], Lane]", _load_codes)
 store_codes = cast("Callable[[Codes, int, Lane], None]", _store_codes)
 # The double in the first lane.
 first = cast("Callable[[Lane], float]", _first)
+# A number whose bit i is 1 where a > b in lane i.
+where_greater = cast("Callable[[Lane, Lane], int]", _where_greater)
 # Whether a > b in any lane.
 any_greater = cast("Callable[[Lane, Lane], bool]", _any_greater)
 

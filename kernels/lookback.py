@@ -81,7 +81,7 @@ def _farther(side: float, a: float, b: float) -> float:
 @kernel
 def _room(z: float, center: float, width: float) -> float:
     """Return how wide a panel from z may be beside a bend of some width."""
-    return max(1.5 * width, 0.4 * abs(z - center))
+    return max(2.5 * width, 0.6 * abs(z - center))
 
 
 @kernel
@@ -143,7 +143,8 @@ def _waiting(
     price = later * side * (asset - cash)
     once = later * side * asset
     twice = by_vol = 0.0
-    rounding = slack * later * (asset + cash)
+    # Beyond REACH there is less than 1e-20 of K.
+    rounding = slack * later * (asset + cash) + 1e-4 * K
     by_carry = start * once
     spread = sigma * np.sqrt(length)
     if not spread > LEAST_DEVIATION:

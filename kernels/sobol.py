@@ -27,16 +27,17 @@ DIGITS = 32
 
 
 @cache
-def directions() -> Indices:
-    """Return the direction numbers of every dimension there is, shape (dimensions, 32).
+def steps() -> Indices:
+    """Return how points follow each other in every dimension there is, shape (dimensions, 32).
 
-    The point of index i is the exclusive or of those of the bits of i, digits reversed.
+    Where i + 1 ends with k zeros, its point is that of i, exclusive or number k of the dimension.
+    Digits are reversed.
     """
     table = [[1 << digit for digit in range(DIGITS)]]
     for line in INITIAL.splitlines():
         a, *m = (int(word) for word in line.split())
         table.append(_dimension(a, m))
-    return np.array(table)
+    return np.bitwise_xor.accumulate(table, axis=1)
 
 
 def _dimension(a: int, m: list[int]) -> list[int]:
@@ -53,22 +54,24 @@ def _dimension(a: int, m: list[int]) -> list[int]:
 
 
 @kernel
-def corner(directions: Indices, dimension: int, index: int) -> int:
+def point(steps: Indices, dimension: int, index: int) -> int:
     """Return the point of an index in one dimension, digits reversed."""
     word = 0
-    for bit in range(DIGITS):
-        if (index >> bit) & 1:
-            word ^= directions[dimension, bit]
+    for k in range(DIGITS):
+        # Number k enters where the bits k and k + 1 of the index differ.
+        if ((index ^ (index >> 1)) >> k) & 1:
+            word ^= steps[dimension, k]
     return word
 
 
 @kernel
-def octet(directions: Indices, dimension: int) -> Bits:
+def first_points(steps: Indices, dimension: int) -> Bits:
     """Return the points of the indices 0 to 7 in one dimension, digits reversed."""
-    one, lane = repeat(1), numbered()
-    word = product(lane & one, repeat(directions[dimension, 0]))
-    word = word ^ product((lane >> 1) & one, repeat(directions[dimension, 1]))
-    return word ^ product((lane >> 2) & one, repeat(directions[dimension, 2]))
+    gray = numbered() ^ (numbered() >> 1)
+    word = repeat(0)
+    for k in range(3):
+        word = word ^ product((gray >> k) & 1, repeat(steps[dimension, k]))
+    return word
 
 
 @kernel

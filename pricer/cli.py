@@ -205,6 +205,9 @@ def plan(
         "method": planned.settings.method,
         "tolerance": planned.settings.tolerance,
         "measures": list(planned.measures),
+        "seed": planned.settings.seed,
+        "sampling": planned.settings.sampling,
+        "paths": planned.settings.paths,
         "workers": threads,
         "estimated_seconds": cost.seconds,
     }

@@ -1,4 +1,4 @@
-"""How fast the error of American prices falls: with what they cost, and with mesh nodes."""
+"""How fast errors fall: with what prices cost, with mesh nodes, and with simulated paths."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .compiled import kernels
-from .contracts import Market, Vanilla
+from .contracts import Barrier, Market, Vanilla
 from .pricing import price
-from .validation import known
+from .settings import SAMPLINGS
+from .validation import evenly, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ LEVELS = 8
 COPIES = 25  # of each option, so that the time of a call is that of its solves
 MESHES = ((50, 100), (100, 200), (200, 400), (400, 800))  # time steps and nodes of the peer
 REPEATS = 3
+PATHS = tuple(2**n for n in range(11, 21, 2))
+UNREACHABLE = 1e-12  # a tolerance for which a simulation takes all its paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +55,32 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """Errors of `options` American puts and calls against what they cost and against the mesh."""
+    """Errors of `options` American puts and calls against what they cost and against the mesh.
+
+    `watched_costs` are of `watched` barrier options that finite differences and simulations price.
+    """
 
     source: str
     options: int
     costs: tuple[Cost, ...]
     orders: tuple[Order, ...]
+    watched_source: str
+    watched: int
+    watched_costs: tuple[Cost, ...]
 
 
 def converge() -> Convergence:
     """Price options of known values at several settings, also by QuantLib where it is installed."""
     source, options = known("convergence")
+    watched_source, watched = known("watched")
     return Convergence(
-        source, len(options["value"]), (*_costs(options), *_peer_costs(options)), _orders(options)
+        source,
+        len(options["value"]),
+        (*_costs(options), *_peer_costs(options)),
+        _orders(options),
+        watched_source,
+        len(watched["value"]),
+        _watched_costs(watched),
     )
 
 
@@ -87,6 +103,44 @@ def _costs(options: Options) -> list[Cost]:
         setting = f"{tolerance:.0e}".replace("e-0", "e-")
         costs.append(_cost("pricer, tolerance", setting, seconds / errors.size, errors))
     return costs
+
+
+def _watched_costs(options: Options) -> tuple[Cost, ...]:
+    """Price knock-outs watched on dates, one after the other, by both engines and samplings."""
+    ways: list[tuple[str, str, dict[str, Any]]] = []
+    for tolerance in TOLERANCES[:-1]:
+        setting = f"{tolerance:.0e}".replace("e-0", "e-")
+        given = {"method": "finite_difference", "tolerance": tolerance}
+        ways.append(("finite differences, tolerance", setting, given))
+    for sampling in SAMPLINGS:
+        for paths in PATHS:
+            given = {"method": "monte_carlo", "tolerance": UNREACHABLE}
+            given |= {"sampling": sampling, "paths": paths}
+            ways.append((f"{sampling}, paths", f"{paths:,}", given))
+    costs = []
+    for engine, setting, given in ways:
+        seconds, values = _best_of(partial(_watched_prices, options, given))
+        errors = (np.array(values) - options["value"]) / options["strike"]
+        costs.append(_cost(engine, setting, seconds / errors.size, errors))
+    return tuple(costs)
+
+
+def _watched_prices(options: Options, settings: dict[str, Any]) -> list[float]:
+    values = []
+    for row in zip(*(column.tolist() for column in options.values()), strict=True):
+        o: dict[str, Any] = dict(zip(options, row, strict=True))
+        contract = Barrier(
+            o["right"],
+            o["strike"],
+            o["expiry"],
+            o["barrier"],
+            o["barrier_type"],
+            monitoring_dates=evenly(o["expiry"], o["monitoring_dates"]),
+        )
+        market = Market(o["spot"], o["vol"], o["rate"], o["dividend_yield"])
+        prices = price(contract, market, measures=("price",), workers=1, **settings)
+        values.append(float(np.asarray(prices.price)))
+    return values
 
 
 def _best_of(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from .errors import MissingDependencyError, SpecError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from .convergence import Convergence
+    from .convergence import Convergence, Cost
 
 FORMATS = ("png", "svg", "pdf")
 MARKS = ("o", "s", "^", "D")
@@ -30,28 +31,19 @@ def check_drawable(path: Path) -> None:
 
 
 def draw_convergence(found: Convergence, path: Path) -> None:
-    """Draw error against cost and against mesh intervals, side by side, both logarithmic."""
-    figure = _require_matplotlib().Figure(figsize=(12, 5.4), layout="constrained")
-    figure.suptitle(f"{found.options} American puts and calls; errors per 100 of strike")
-    by_cost, by_mesh = figure.subplots(1, 2)
-    for mark, (engine, costs) in zip(
-        MARKS, groupby(found.costs, key=lambda cost: cost.engine), strict=False
-    ):
-        points = list(costs)
-        across, up = [1e6 * c.seconds for c in points], [c.rms_error for c in points]
-        by_cost.plot(across, up, f"{mark}-", label=engine)
-        # Settings that come to the same values share a label.
-        for error, same in groupby(points, key=lambda cost: cost.rms_error):
-            alike = list(same)
-            place = (1e6 * alike[0].seconds, error)
-            words = ", ".join(cost.setting for cost in alike)
-            by_cost.annotate(words, place, (7, 4), textcoords="offset points", fontsize="small")
-    by_cost.set(title="Error against cost, one core", xlabel="µs an option, set-up included")
+    """Draw errors against cost and against mesh intervals, side by side, all logarithmic."""
+    figure = _require_matplotlib().Figure(figsize=(18, 5.4), layout="constrained")
+    figure.suptitle("Errors per 100 of strike, one core")
+    by_cost, by_mesh, by_paths = figure.subplots(1, 3)
+    _draw_costs(by_cost, found.costs)
+    by_cost.set(title=f"{found.options} American puts and calls")
+    _draw_costs(by_paths, found.watched_costs)
+    by_paths.set(title=f"{found.watched} knock-outs watched on dates")
     for mark, order in zip(MARKS, found.orders, strict=False):
         label = f"{order.values}, order {order.order:.2f}"
         by_mesh.plot(order.intervals, order.rms_errors, f"{mark}-", label=label)
-    by_mesh.set(title="Error against mesh, at the money", xlabel="mesh intervals")
-    for axes in (by_cost, by_mesh):
+    by_mesh.set(title="American at the money, by mesh", xlabel="mesh intervals")
+    for axes in (by_cost, by_mesh, by_paths):
         axes.set(xscale="log", yscale="log", ylabel="rms error")
         axes.grid(visible=True, which="major", alpha=0.3)
         axes.margins(x=0.15)
@@ -63,6 +55,22 @@ def draw_convergence(found: Convergence, path: Path) -> None:
         path.write_bytes(picture.getvalue())
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _draw_costs(axes: Any, found: Sequence[Cost]) -> None:
+    """Draw the errors of engines against what they take, with their settings."""
+    engines = groupby(found, key=lambda cost: cost.engine)
+    for mark, (engine, costs) in zip(MARKS, engines, strict=False):
+        points = list(costs)
+        across, up = [1e6 * c.seconds for c in points], [c.rms_error for c in points]
+        axes.plot(across, up, f"{mark}-", label=engine)
+        # Settings that come to the same values share a label.
+        for error, same in groupby(points, key=lambda cost: cost.rms_error):
+            alike = list(same)
+            place = (1e6 * alike[0].seconds, error)
+            words = ", ".join(cost.setting for cost in alike)
+            axes.annotate(words, place, (7, 4), textcoords="offset points", fontsize="small")
+    axes.set(xlabel="µs an option, set-up included")
 
 
 def _require_matplotlib() -> Any:

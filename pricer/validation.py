@@ -6,7 +6,7 @@ Errors and bounds are per unit of strike, so that they compare with a tolerance.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,19 @@ import numpy as np
 from .contracts import (
     CONTRACTS,
     TABLES,
+    AnyMarket,
+    Asian,
     Barrier,
+    Basket,
+    BasketMarket,
     Contract,
     Digital,
     DoubleBarrier,
     DoubleTouch,
+    Heston,
+    Lookback,
     Market,
+    Merton,
     Touch,
     Vanilla,
 )
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
     Options = dict[str, NDArray[Any]]
 
 LAW = "a law, whatever the values"
+COSINES = "F. Fang, C. Oosterlee, SIAM J. Sci. Comput. 31(2) (2008)"
 UNITS = ("strike", "barrier", "lower_barrier")  # errors are per unit of the first that there is
 # Every mix of these, for contracts of strike 100.
 RIGHTS = np.array(["call", "put"])[:, None, None]
@@ -49,6 +57,7 @@ CURVES = {
     "rate": Curve((0.5, 1.0), (0.02, 0.09)),
     "dividend_yield": Curve((0.2, 1.0), (0.05, 0.0)),
 }
+SIMULATED_TO = 1e-4  # the tolerance of simulations, which are to be quick here
 FRACTIONS = Dividends((0.1, 0.6), (0.02, 0.03))
 
 
@@ -87,6 +96,7 @@ def validate() -> tuple[Case, ...]:
         _bermudan(),
         _flat_curves(),
         *_schedules(),
+        *_simulations(),
     )
 
 
@@ -98,8 +108,13 @@ def _values(options: Options, method: str = "auto") -> Floats:
     return _price(contract, Market(**of(("spot", "vol", "rate", "dividend_yield"))), method)
 
 
-def _price(contract: Contract, market: Market, method: str = "auto") -> Floats:
-    prices = price(contract, market, method=method, measures=("price",))
+def _price(
+    contract: Contract,
+    market: AnyMarket,
+    method: str = "auto",
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> Floats:
+    prices = price(contract, market, method=method, tolerance=tolerance, measures=("price",))
     return np.asarray(prices.price, np.float64)
 
 
@@ -135,9 +150,10 @@ def _document() -> dict[str, Any]:
 def known(section: str) -> tuple[str, Options]:
     """Return the source and the columns, inputs and `value`, of a section of what is shipped."""
     document = _document()
-    rows = zip(*document[section]["rows"], strict=True)
-    columns = zip(document["columns"], map(np.array, rows), strict=True)
-    return document[section]["source"], dict(columns)
+    part = document[section]
+    columns = zip(*part["rows"], strict=True)
+    names = part.get("columns", document["columns"])
+    return part["source"], dict(zip(names, map(np.array, columns), strict=True))
 
 
 def _published() -> list[Case]:
@@ -149,7 +165,7 @@ def _published() -> list[Case]:
         given: dict[str, Any] = {name: np.array(column) for name, column in columns.items()}
         for name in set(given) & set(TABLES):
             given[name] = [
-                _evenly(expiry, count)
+                evenly(expiry, count)
                 for expiry, count in zip(columns["expiry"], columns[name], strict=True)
             ]
         kind = CONTRACTS[table.get("type", "vanilla")]
@@ -170,7 +186,7 @@ def _published() -> list[Case]:
     return cases
 
 
-def _evenly(expiry: float, count: int) -> Dates:
+def evenly(expiry: float, count: int) -> Dates:
     """Return `count` dates as far from each other as from now, the last at expiry."""
     return Dates([expiry * k / count for k in range(1, count + 1)])
 
@@ -290,7 +306,7 @@ def _bermudan() -> Case:
     market = Market(**MARKET)
     ladder = [_price(Vanilla(RIGHTS, 100.0, 1.0), market)]
     ladder += [
-        _price(Vanilla(RIGHTS, 100.0, 1.0, "bermudan", _evenly(1.0, count)), market)
+        _price(Vanilla(RIGHTS, 100.0, 1.0, "bermudan", evenly(1.0, count)), market)
         for count in (2, 4, 12)
     ]
     ladder.append(_price(Vanilla(RIGHTS, 100.0, 1.0, "american"), market))
@@ -307,8 +323,8 @@ def _flat_curves() -> Case:
     error = []
     for contract in (
         Vanilla(RIGHTS, 100.0, EXPIRIES),
-        Vanilla(RIGHTS, 100.0, 1.0, "bermudan", _evenly(1.0, 4)),
-        Barrier(RIGHTS, 100.0, 1.0, 80.0, "down_out", monitoring_dates=_evenly(1.0, 4)),
+        Vanilla(RIGHTS, 100.0, 1.0, "bermudan", evenly(1.0, 4)),
+        Barrier(RIGHTS, 100.0, 1.0, 80.0, "down_out", monitoring_dates=evenly(1.0, 4)),
     ):
         curved, constant = (Market(**MARKET | given) for given in (flat, {}))
         error.append((_price(contract, curved) - _price(contract, constant)).reshape(-1))
@@ -337,3 +353,69 @@ def _schedules() -> list[Case]:
         what = f"{name}: finite differences against the closed form"
         cases.append(_difference(what, source, error, DEFAULT_TOLERANCE))
     return cases
+
+
+def _simulations() -> list[Case]:
+    """Compare simulations with closed forms, Fourier series and finite differences."""
+    rights, strikes = np.array(["call", "put"])[:, None], np.array([90.0, 100.0, 115.0])
+    market = Market(100.0, 0.25, 0.06, 0.02)
+    jumps = replace(market, model=Merton(0.7, -0.1, 0.2))
+    variance = Market(
+        100.0, rate=0.06, dividend_yield=0.02, model=Heston(0.05, 1.5, 0.06, 0.4, -0.6)
+    )
+    assets = BasketMarket((100.0, 95.0), (0.2, 0.3), 0.06, 0.4, (0.01, 0.03))
+    dates = evenly(1.0, 4)
+    fixed = Asian(rights, 1.0, strikes, "geometric", fixing_dates=dates)
+    down = Barrier(rights, strikes, 1.0, 85.0, "down_out", monitoring_dates=dates)
+    lookback, vanilla = Lookback(rights, 1.0, strikes), Vanilla(rights, strikes, 1.0)
+    against: list[tuple[str, str, AnyMarket, list[Contract]]] = [
+        (
+            "geometric averages: simulation against the closed form",
+            "A. Kemna, A. Vorst, J. Banking Fin. 14(1) (1990)",
+            market,
+            [fixed, replace(fixed, strike=None, strike_type="floating")],
+        ),
+        (
+            "lookbacks: simulation against the closed form",
+            "M. Goldman, H. Sosin, M. Gatto (1979); A. Conze, R. Viswanathan (1991)",
+            market,
+            [lookback, replace(lookback, strike=None, strike_type="floating")],
+        ),
+        (
+            "exchange options: simulation against the closed form",
+            "W. Margrabe, J. Finance 33(1) (1978)",
+            assets,
+            [Basket("call", 0.0, 1.0, "spread")],
+        ),
+        (
+            "barriers watched on dates: simulation against finite differences",
+            LAW,
+            market,
+            [down, replace(down, barrier=120.0, barrier_type="up_in")],
+        ),
+        ("jumps: simulation against the Fourier series", COSINES, jumps, [vanilla]),
+        ("random variance: simulation against the Fourier series", COSINES, variance, [vanilla]),
+    ]
+    cases = []
+    for name, source, world, contracts in against:
+        errors = [
+            _price(contract, world, "monte_carlo", SIMULATED_TO) - _price(contract, world)
+            for contract in contracts
+        ]
+        together = np.concatenate([error.reshape(-1) for error in errors])
+        cases.append(_difference(name, source, together, 2 * SIMULATED_TO))
+    return [*cases, _bracket()]
+
+
+def _bracket() -> Case:
+    """Place Bermudan puts by finite differences between the bounds of a simulation."""
+    contract = Vanilla("put", np.array([90.0, 100.0, 110.0]), 1.0, "bermudan", evenly(1.0, 10))
+    market = Market(100.0, 0.25, 0.06, 0.02)
+    exact = _price(contract, market)
+    found = price(contract, market, method="monte_carlo", tolerance=SIMULATED_TO)
+    assert found.low is not None
+    assert found.high is not None
+    outside = np.maximum(np.maximum(found.low - exact, exact - found.high), 0.0)
+    source = "F. Longstaff, E. Schwartz (2001); L. Rogers, Math. Finance 12(3) (2002)"
+    name = "Bermudan puts: between the bounds of a simulation"
+    return _difference(name, source, outside, SIMULATED_TO)

@@ -28,7 +28,7 @@ from .screen import (
 from .settings import MEASURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -395,17 +395,7 @@ def validated(document: Document) -> View:
 
 def _converged(document: Document) -> View:
     """Show errors against cost and against the mesh."""
-    numeric = ("µs an option", "rms error", "largest error")
-    table = plain_table("engine, one core", "setting", *numeric, right=numeric)
-    for cost in document["costs"]:
-        table.add_row(
-            Text(cost["engine"]),
-            Text(cost["setting"]),
-            f"{1e6 * cost['seconds']:,.1f}",
-            error_bar(cost["rms_error"]),
-            error_bar(cost["largest_error"]),
-        )
-    yield table
+    yield _costs(document["costs"])
     yield ""
     orders = document["orders"]
     names = [f"{order['values']}, order {order['order']:.2f}" for order in orders]
@@ -418,6 +408,24 @@ def _converged(document: Document) -> View:
     yield ""
     what = f"{document['options']} American puts and calls, each by a solve of its own"
     yield Text(f"{what}; errors per 100 of strike, by mesh for those at the money", "dim")
+    yield ""
+    yield _costs(document["watched_costs"])
+    yield ""
+    yield Text(f"{document['watched']} knock-outs watched on dates, one after the other", "dim")
+
+
+def _costs(costs: Sequence[Document]) -> RenderableType:
+    numeric = ("µs an option", "rms error", "largest error")
+    table = plain_table("engine, one core", "setting", *numeric, right=numeric)
+    for cost in costs:
+        table.add_row(
+            Text(cost["engine"]),
+            Text(cost["setting"]),
+            f"{1e6 * cost['seconds']:,.1f}",
+            error_bar(cost["rms_error"]),
+            error_bar(cost["largest_error"]),
+        )
+    return table
 
 
 def cells(document: Document, table: Table, width: int) -> View:

@@ -34,3 +34,16 @@ def exact_gaussian(x: Any) -> Any:
 
 def exact_erfcx(x: Any) -> Any:
     return mpmath.exp(x * x) * mpmath.erfc(x)
+
+
+def exact_inverse_normal(u: Any) -> Any:
+    """Invert the normal distribution by Newton's method on the logarithm of the smaller tail."""
+    tail = min(u, 1 - u)
+    z = -mpmath.sqrt(-2 * mpmath.log(tail)) + 0.5
+    for _ in range(30):
+        chance = mpmath.ncdf(z)
+        step = mpmath.log(chance / tail) * chance / mpmath.npdf(z)
+        z -= step
+        if abs(step) < 1e-25:
+            break
+    return -z if u > tail else z

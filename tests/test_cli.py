@@ -557,7 +557,7 @@ def test_a_plan_says_what_a_submit_would_take(grid: Path) -> None:
     assert list(found) == [
         *("run", "name", "file", "kind", "cells", "axes", "families", "why", "solves", "chunks"),
         *("chunk_blocks", "blocks", "block_cells", "stored_bytes", "method", "tolerance"),
-        *("measures", "workers", "estimated_seconds"),
+        *("measures", "seed", "sampling", "paths", "workers", "estimated_seconds"),
     ]
     assert found["cells"] == 80
     assert found["families"] == 4

@@ -35,6 +35,13 @@ FOUND = Convergence(
         Order("plain", (50, 100, 200), (4e-3, 1e-3, 2.5e-4), 2.0),
         Order("extrapolated", (100, 200), (1e-4, 1e-5), 3.3),
     ),
+    "a table",
+    12,
+    (
+        Cost("finite differences, tolerance", "1e-3", 1e-3, 2e-3, 4e-3),
+        Cost("sobol, paths", "2,048", 7e-4, 8e-3, 2e-2),
+        Cost("pseudo, paths", "2,048", 7e-4, 3e-1, 5e-1),
+    ),
 )
 
 
@@ -53,6 +60,20 @@ def test_a_tighter_tolerance_costs_more_and_errs_less(alone: Convergence) -> Non
     assert tightest.rms_error < loosest.rms_error / 3
     for cost in alone.costs:
         assert cost.rms_error <= cost.largest_error <= 100 * float(cost.setting)
+
+
+def test_sobol_points_converge_faster_than_pseudo_random_numbers(alone: Convergence) -> None:
+    by_engine: dict[str, list[Cost]] = {}
+    for cost in alone.watched_costs:
+        by_engine.setdefault(cost.engine, []).append(cost)
+    meshed, sobol, pseudo = by_engine.values()
+    fall = [costs[0].rms_error / costs[-1].rms_error for costs in (sobol, pseudo)]
+    # Paths grow 256 times: errors fall 16 times, and more with Sobol's points.
+    assert fall[1] == pytest.approx(16, rel=0.8)
+    assert fall[0] > 2 * fall[1]
+    assert sobol[-1].rms_error < pseudo[-1].rms_error / 4
+    assert meshed[-1].rms_error < 1e-4
+    assert pseudo[-1].seconds > 20 * pseudo[0].seconds
 
 
 def test_the_mesh_converges_to_second_order_and_extrapolation_raises_it(alone: Convergence) -> None:
@@ -149,7 +170,7 @@ def test_validate_draws_and_shows_the_figures(
     target = tmp_path / "a.png"
     shown = CliRunner().invoke(cli, ["validate", "--plot", str(target)])
     assert shown.exit_code == 0
-    for words in ("50 x 100", "plain, order 2.00", "10.0", "500.0", "a.png"):
+    for words in ("50 x 100", "plain, order 2.00", "10.0", "500.0", "sobol, paths", "a.png"):
         assert words in shown.stdout
     assert target.exists()
     found = json.loads(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from exact import LIMITS, exact_erfcx, exact_gaussian
+from exact import LIMITS, exact_erfcx, exact_gaussian, exact_inverse_normal
 from pricer.compiled import kernels
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 kernels("black_scholes")  # sets up numba before the modules below import it
 
 from pricer.kernels import lane_elementary  # noqa: E402
+from pricer.kernels.lane_elementary import CENTRE  # noqa: E402
 from pricer.kernels.lanes import WIDTH, load, store  # noqa: E402
 
 SEED = 20140606
@@ -67,11 +68,14 @@ def padded(x: Floats) -> Floats:
 
 
 exp = on_lanes(lane_elementary.exp)
+exp_normal = on_lanes(lane_elementary.exp_normal)
 expm1_small = on_lanes(lane_elementary.expm1_small)
 log = on_lanes(lane_elementary.log)
 log_ratio = on_two_lanes(lane_elementary.log_ratio)
 gaussian = on_lanes(lane_elementary.gaussian)
 erfcx = on_lanes(lane_elementary.erfcx)
+central_normal = on_lanes(lane_elementary.central_normal)
+outer_normal = on_lanes(lane_elementary.outer_normal)
 erfcx_difference = on_two_lanes(lane_elementary.erfcx_difference)
 
 
@@ -96,8 +100,34 @@ def test_exp_is_within_1_ulp() -> None:
     assert ulps(exp, mpmath.exp, spread(-708, 709), spread(-1, 1), spread(-1e-8, 1e-8, 100)) <= 1
 
 
+def test_exp_of_normal_numbers_is_within_1_ulp_and_clipped() -> None:
+    assert ulps(exp_normal, mpmath.exp, spread(-708, 708), spread(-1, 1)) <= 1
+    for sign in (-1.0, 1.0):
+        beyond = exp_normal(sign * np.array([708.0, 709.0, 1e4, 1e300, math.inf]))
+        assert len(np.unique(beyond)) == 1
+
+
 def test_exp_minus_one_is_within_1_ulp_of_small_arguments() -> None:
     assert ulps(expm1_small, mpmath.expm1, spread(-0.34, 0.34), spread(-1e-3, 1e-3)) <= 1
+
+
+def test_the_inverse_normal_is_within_2_ulps_of_its_centre() -> None:
+    size = 2.0 ** spread(-53, -2, 500)
+    points = (spread(-CENTRE, CENTRE, 1000), size, -size)
+    assert ulps(central_normal, lambda q: exact_inverse_normal(q + 0.5), *points) <= 2.1
+
+
+def test_the_inverse_normal_is_within_3_5_ulps_of_its_tails() -> None:
+    tails = (2.0 ** spread(-54, -4, 600), spread(0.03, 0.0625, 600))
+    assert ulps(outer_normal, exact_inverse_normal, *tails) <= 3.5
+    upper = (1.0 - tail[tail > 1e-16] for tail in tails)
+    assert ulps(outer_normal, exact_inverse_normal, *upper) <= 3.5
+
+
+def test_the_inverse_normal_joins_where_its_tails_begin() -> None:
+    below = outer_normal(np.array([0.0625, 0.9375]))
+    np.testing.assert_allclose(below, central_normal(np.array([-CENTRE, CENTRE])), rtol=6e-16)
+    assert np.array_equal(-below, below[::-1])
 
 
 def test_log_is_within_1_ulp() -> None:
@@ -148,7 +178,7 @@ def test_limits_are_exact(name: str, x: float, value: float) -> None:
     assert functions[name](np.array([x]))[0] == value
 
 
-@pytest.mark.parametrize("function", [exp, expm1_small, log, gaussian, erfcx])
+@pytest.mark.parametrize("function", [exp, exp_normal, expm1_small, log, gaussian, erfcx])
 def test_nan_stays_nan(function: Function) -> None:
     assert math.isnan(function(np.array([math.nan]))[0])
 
@@ -157,7 +187,9 @@ def test_the_logarithm_of_a_negative_number_is_nan() -> None:
     assert np.isnan(log(np.array([-1.0, -5e-324, -math.inf]))).all()
 
 
-@pytest.mark.parametrize("function", [exp, expm1_small, log, gaussian, erfcx])
+@pytest.mark.parametrize(
+    "function", [exp, exp_normal, expm1_small, log, gaussian, erfcx, central_normal]
+)
 def test_lanes_do_not_see_each_other(function: Function) -> None:
     x = spread(0.01, 0.3, 61)
     together = function(x)
