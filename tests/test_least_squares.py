@@ -24,7 +24,7 @@ from pricer.exercised import (
 (kernel,) = kernels("least_squares")
 QUARTERS = Dates((0.25, 0.5, 0.75, 1.0))
 PUT = Vanilla("put", 100.0, 1.0, "bermudan", QUARTERS)
-MARKETS = {
+MARKETS: dict[str, tuple[Any, Any]] = {
     "black_scholes": (PUT, Market(95.0, 0.3, 0.06)),
     "merton": (PUT, Market(95.0, 0.2, 0.06, model=Merton(2.0, -0.1, 0.2))),
     "heston": (PUT, Market(95.0, rate=0.06, model=Heston(0.09, 2.0, 0.09, 0.6, -0.6))),
