@@ -102,7 +102,7 @@ def test_bounds_hold_the_best_of_two_on_nine_dates() -> None:
 def test_bounds_hold_american_exchanges(
     vol: float, correlation: float, expiry: float, value: float
 ) -> None:
-    # Cases of QuantLib's margrabeoption.cpp, of which the published values are approximations; these
+    # Cases of QuantLib's margrabeoption.cpp. Published values of these are approximations; here
     # are the high-precision values given with them.
     market = BasketMarket(
         [22.0, 20.0], [0.2, vol], 0.1, dividend_yields=[0.06, 0.04], correlation=correlation
