@@ -60,8 +60,8 @@ class Worlds(NamedTuple):
 def log_paths(worlds: Worlds, k: int, w: Floats, jumps: Floats, x: Floats) -> None:
     """Write the paths of market k to `x`, shape (D, P).
 
-    `w`, shape (steps, P), is the Brownian motion; `jumps`, shape (D, P), what jumps have added to
-    the logarithm by each date, or shape (0, P) without jumps.
+    `w`, shape (steps, P), is the Brownian motion; `jumps`, of the same shape, what jumps have added
+    to the logarithm by each of its times, or shape (0, P) without jumps.
     """
     dates = len(worlds.step)
     groups = x.shape[1] // WIDTH
@@ -78,8 +78,8 @@ def log_paths(worlds: Worlds, k: int, w: Floats, jumps: Floats, x: Floats) -> No
                 moved = moved + (at - before) * worlds.stretch[k, d]
                 before = at
             level = moved + worlds.forward[k, d]
-            if jumping:
-                level = level + load(jumps, d * groups + g)
+            if jumping and step >= 0:
+                level = level + load(jumps, step * groups + g)
             store(x, d * groups + g, level)
     if worlds.dividends == SPOT_DIVIDENDS:
         _drop(worlds, k, x)

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from . import bridge, draws, elementary, paths, payoffs
+from . import bridge, draws, elementary, heston, jumps, paths, payoffs
 from .bridge import Bridge, walk
 from .draws import Draws, normals, uniforms
+from .heston import HestonSteps, deal
+from .heston import fill as fill_heston
 from .jit import kernel
+from .jumps import Jumps
+from .jumps import fill as fill_jumps
 from .lanes import WIDTH, load, store
 from .paths import Worlds, log_paths
 from .payoffs import (
@@ -44,12 +48,28 @@ if TYPE_CHECKING:
 FORMS, CLIQUETS, WATCHED, CROSSED, CONDITIONAL = range(5)
 
 
+class Substeps(NamedTuple):
+    """Heston's model in K markets: as `heston.HestonSteps`, `v0` of shape (K,), `dt` (K, M).
+
+    M is 0 in other models.
+    """
+
+    v0: Floats
+    kappa: float
+    theta: float
+    xi: float
+    rho: float
+    dt: Floats
+    row: Indices
+
+
 class Simulation(NamedTuple):
     """Contracts of one kind that share their paths, in K markets on D dates.
 
     `market_of`, shape (E,), is the market of each evaluation. `interest` and `deviation`, shape
     (K, D), are what 1 on a date has become by the last, and how far one standard deviation of the
-    last date's logarithm takes each date's. `masks`, shape (M, D), are sets of dates.
+    last date's logarithm takes each date's. `masks`, shape (M, D), are sets of dates. `jumps` has
+    as many intervals as the motion has times, or none where there are no jumps.
     """
 
     kind: int
@@ -62,6 +82,8 @@ class Simulation(NamedTuple):
     masks: Codes
     interest: Floats
     deviation: Floats
+    jumps: Jumps
+    substeps: Substeps
 
 
 @kernel
@@ -90,41 +112,125 @@ def _without_last(
             store(u, d * groups + g, load(x, d * groups + g) / deviation[d] - normal)
 
 
+class Block(NamedTuple):
+    """Arrays that the blocks of a simulation are made in, one column a path.
+
+    `z` holds normals, `w` what the paths move by at the motion's times and `jumps` what jumps add,
+    `x` the paths, `u` these without their last normal, `rows` functionals, `extra` and `between`
+    normals and uniforms for what happens between dates; `asset`, `variance`, `moved` and `v` are
+    those of Heston's substeps.
+    """
+
+    z: Floats
+    w: Floats
+    jumps: Floats
+    x: Floats
+    u: Floats
+    rows: Floats
+    extra: Floats
+    between: Floats
+    asset: Floats
+    variance: Floats
+    moved: Floats
+    v: Floats
+    own: Floats
+    scratch: Floats
+
+
 @kernel
-def add_block(
+def _draw(
     simulation: Simulation,
     numbers: Draws,
     motion: Bridge,
     randomisation: int,
     first: int,
-    z: Floats,
-    w: Floats,
-    x: Floats,
-    extra: Floats,
-    between: Floats,
-    u: Floats,
-    rows: Floats,
-    scratch: Floats,
+    block: Block,
+) -> None:
+    """Fill a block with the random numbers of its paths, the most important ones first."""
+    count = len(block.z)
+    normals(numbers, randomisation, first, 0, count, block.z)
+    substeps = len(block.asset)
+    if substeps > 0:
+        deal(block.z, block.asset, block.variance)
+        walk(motion, block.asset, block.moved)
+        block.asset[:] = block.moved
+        walk(motion, block.variance, block.moved)
+        block.variance[:] = block.moved
+    else:
+        walk(motion, block.z, block.w)
+    if len(block.extra) > 0:
+        normals(numbers, randomisation, first, count, 1, block.extra)
+    count += 1
+    if len(block.between) > 0:
+        uniforms(numbers, randomisation, first, count, len(block.between), block.between)
+    count += len(block.x)
+    steps = len(block.jumps)
+    if steps > 0:
+        # Both arrays are filled anew for every market.
+        block.jumps[:] = 0.0
+        uniforms(numbers, randomisation, first, count, steps, block.u)
+        normals(numbers, randomisation, first, count + steps, steps, block.x)
+        fill_jumps(simulation.jumps, block.u[:steps], block.x[:steps], block.jumps)
+
+
+@kernel
+def _stretch_first(motion: Floats, by: float, out: Floats) -> None:
+    """Write to `out` a motion, shape (M, P), whose first increment is `by` times as large."""
+    groups = motion.shape[1] // WIDTH
+    for g in range(groups):
+        off = (by - 1.0) * load(motion, g)
+        for m in range(len(motion)):
+            store(out, m * groups + g, load(motion, m * groups + g) + off)
+
+
+@kernel
+def _fill_heston(substeps: Substeps, k: int, block: Block) -> None:
+    """Write to `block.w` how the logarithms of market k move in Heston's model, without drift."""
+    steps = HestonSteps(
+        substeps.v0[k],
+        substeps.kappa,
+        substeps.theta,
+        substeps.xi,
+        substeps.rho,
+        substeps.dt[k],
+        np.zeros(substeps.dt.shape[1]),
+        substeps.row,
+    )
+    ratio = substeps.dt[k, 0] / substeps.dt[0, 0]
+    if ratio == 1.0:
+        fill_heston(steps, block.asset, block.variance, block.w, block.v, block.own)
+        return
+    # The motions are those of the first market: this one's first substep has another length.
+    root = np.sqrt(ratio)
+    _stretch_first(block.asset, root, block.moved)
+    asset = block.moved.copy()
+    _stretch_first(block.variance, root, block.moved)
+    fill_heston(steps, asset, block.moved, block.w, block.v, block.own)
+
+
+@kernel
+def _add_block(
+    simulation: Simulation,
+    numbers: Draws,
+    motion: Bridge,
+    randomisation: int,
+    first: int,
+    block: Block,
     out: Floats,
 ) -> None:
-    """Add a block of paths of one randomisation to `out`, shape (C, columns)."""
-    steps = len(z)
+    """Add a block of paths of one randomisation to `out`, shape (C, E)."""
     worlds, functionals = simulation.worlds, simulation.functionals
-    evaluations = len(simulation.market_of)
-    jumps = np.empty((0, z.shape[1]))
-    normals(numbers, randomisation, first, 0, steps, z)
-    walk(motion, z, w)
-    if len(extra) > 0:
-        normals(numbers, randomisation, first, steps, 1, extra)
-    if len(between) > 0:
-        uniforms(numbers, randomisation, first, steps + 1, len(between), between)
+    x, rows, scratch = block.x, block.rows, block.scratch
+    _draw(simulation, numbers, motion, randomisation, first, block)
     for k in range(len(worlds.bare)):
-        log_paths(worlds, k, w, jumps, x)
+        if len(block.asset) > 0:
+            _fill_heston(simulation.substeps, k, block)
+        log_paths(worlds, k, block.w, block.jumps, x)
         if simulation.kind == FORMS:
-            reduce_paths(functionals, k, worlds.variance[k], x, extra, between, rows)
+            reduce_paths(functionals, k, worlds.variance[k], x, block.extra, block.between, rows)
         elif simulation.kind == CONDITIONAL:
-            _without_last(worlds, k, simulation.deviation[k], w, x, u)
-        for e in range(evaluations):
+            _without_last(worlds, k, simulation.deviation[k], block.w, x, block.u)
+        for e in range(len(simulation.market_of)):
             if simulation.market_of[e] != k:
                 continue
             if simulation.kind == FORMS:
@@ -146,7 +252,7 @@ def add_block(
                     simulation.masks,
                     simulation.interest[k],
                     simulation.deviation[k],
-                    u,
+                    block.u,
                     scratch,
                     out,
                 )
@@ -163,7 +269,7 @@ def simulate(
     block: int,
     out: Floats,
 ) -> None:
-    """Write sums over the paths `first` to `last` - 1 to `out`, shape (R, C, columns).
+    """Write sums over the paths `first` to `last` - 1 to `out`, shape (R, C, E).
 
     Of R randomisations; column e is evaluation e. The paths are a multiple of `block`, which is
     one of 8.
@@ -176,18 +282,28 @@ def simulate(
         elif operation[f] in (HIGHEST, LOWEST):
             extremes = len(simulation.worlds.step)
     dates = len(simulation.worlds.step)
-    z, w = np.empty((steps, block)), np.empty((steps, block))
-    x, u = np.empty((dates, block)), np.empty((dates, block))
-    rows = np.empty((len(operation), block))
-    extra, between = np.empty((integrals, block)), np.empty((extremes, block))
-    scratch = np.empty(8)
+    substeps = simulation.substeps.dt.shape[1]
+    jumping = steps if len(simulation.jumps.drift) > 0 else 0
+    arrays = Block(
+        z=np.empty((2 * substeps if substeps > 0 else steps, block)),
+        w=np.empty((steps, block)),
+        jumps=np.empty((jumping, block)),
+        x=np.empty((dates, block)),
+        u=np.empty((dates, block)),
+        rows=np.empty((len(operation), block)),
+        extra=np.empty((integrals, block)),
+        between=np.empty((extremes, block)),
+        asset=np.empty((substeps, block)),
+        variance=np.empty((substeps, block)),
+        moved=np.empty((substeps, block)),
+        v=np.empty((steps, block)),
+        own=np.empty((2, block)),
+        scratch=np.empty(8),
+    )
     out[:] = 0.0
     for r in range(len(out)):
         for path in range(first, last, block):
-            add_block(
-                simulation, numbers, motion, r, path,
-                z, w, x, extra, between, u, rows, scratch, out[r],
-            )  # fmt: skip
+            _add_block(simulation, numbers, motion, r, path, arrays, out[r])
 
 
 @kernel

@@ -264,7 +264,7 @@ def forms_of(
             parts |= {"a": right * level, "k": right * (cells.strike[:, None] - before)}
         else:
             parts |= {"second": both, "b": -right * level, "k": right * before + zeros}
-        if not (geometric or cash):
+        if not (geometric or cash or int(cells.model[0])):
             weights = world_weights(functionals, passed, market_of, len(market.discount))
             control = _Control.of(functionals, market, weights, fixed)
             parts |= control.slopes(right, parts, level)

@@ -23,7 +23,7 @@ from .onpaths import (
     world_weights,
 )
 from .settings import MEASURES
-from .worlds import Shift, for_kernels, has_cash, market_of
+from .worlds import HESTON, MERTON, Shift, for_kernels, has_cash, market_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,7 +211,8 @@ def _kind(cells: Cells) -> int:
         return int(simulation.FORMS)
     if claims_of(cells[:1]).knock[0] and looks_between(cells):
         return int(simulation.CROSSED)
-    if has_cash(cells) or code == TYPES["vanilla"]:
+    plain = code == TYPES["vanilla"] and int(cells.model[0]) != MERTON
+    if has_cash(cells) or plain or int(cells.model[0]) == HESTON:
         return int(simulation.WATCHED)
     return int(simulation.CONDITIONAL)
 
@@ -220,7 +221,10 @@ def _supported(cells: Cells, kind: int) -> Booleans:
     """Tell which of the cells that share their paths can be simulated, shape (n,)."""
     (simulation,) = kernels("simulation")
     able = np.ones(len(cells), dtype=bool)
-    able &= cells.model == 0
+    if cells.model[0] != 0:
+        # What happens between dates is known of a Brownian bridge, not of other models.
+        average = cells.model[0] == HESTON and cells.type[0] == TYPES["asian"]
+        able &= not looks_between(cells) or average
     if kind == simulation.CROSSED:
         claims = claims_of(cells)
         able &= (claims.lower == 0.0) | np.isinf(claims.upper)
@@ -293,15 +297,17 @@ class _Paths:
             "masks": masks,
             "interest": for_kernels(market.interest),
             "deviation": for_kernels(deviation),
+            "jumps": market.jumps,
+            "substeps": market.substeps,
         }
-        steps = len(market.clock)
-        self._steps = steps
+        self._steps = market.steps
+        numbers = len(market.clock) * (2 if len(market.substeps.row) else 1)
         self._draws = simulation.draws.draws(
-            settings.seed, settings.sampling == "sobol", steps + 1 + dates
+            settings.seed, settings.sampling == "sobol", numbers + 1 + 3 * dates
         )
         self._motion = simulation.bridge.bridge(market.clock, settings.sampling == "sobol")
         self._block = BLOCK_PATHS
-        while self._block > 32 and self._block * max(steps, dates) > BLOCK_NUMBERS:
+        while self._block > 32 and self._block * max(numbers, dates) > BLOCK_NUMBERS:
             self._block //= 2
 
     def sample(self, active: Indices, first: int, last: int) -> Floats:

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
 
+MERTON, HESTON = WORDS["model"]["merton"], WORDS["model"]["heston"]
+_MERTON = ("jump_intensity", "jump_mean", "jump_vol")
+_HESTON = (
+    "initial_variance", "mean_reversion", "long_variance", "vol_of_variance",
+    "variance_correlation",
+)  # fmt: skip
+SUBSTEPS_PER_YEAR = 32.0  # of Heston's paths, at least
 SAME = 1e-9  # relative difference of times that are one
 
 
@@ -164,7 +171,11 @@ class Market:
         is cash.
     covariance
         Of the logarithm on each date with the one on the last, shape (K, D): the variance until
-        then.
+        then, in Heston's model the mean of it.
+    steps
+        The number of times of the motion at which paths are kept.
+    jumps, substeps
+        What kernels take for Merton's jumps and for Heston's model; empty in other models.
     """
 
     worlds: Any
@@ -173,29 +184,43 @@ class Market:
     interest: Floats
     expected: Floats
     covariance: Floats
+    steps: int
+    jumps: Any
+    substeps: Any
 
 
 def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Market:
     """Describe the market of the first of `cells` under shifts, of which the first is none."""
     (simulation,) = kernels("simulation")
-    paths = simulation.paths
+    paths, model = simulation.paths, int(cells.model[0])
     times, expiry = timeline.times, float(cells.expiry[0])
     rate, dividend_yield, vol = (steps_of(cells, n) for n in ("rate", "dividend_yield", "vol"))
     rates = np.array([rate.moved(s.rate).integral(times, s.time) for s in shifts])
     yields = np.array(
         [dividend_yield.moved(s.dividend_yield).integral(times, s.time) for s in shifts]
     )
-    variances = np.array([vol.moved(s.vol).squared().integral(times, s.time) for s in shifts])
+    if model == HESTON:
+        variances = np.array([_mean_variance(cells, times, s) for s in shifts])
+    else:
+        variances = np.array([vol.moved(s.vol).squared().integral(times, s.time) for s in shifts])
     steps = np.maximum(np.diff(variances, axis=1, prepend=0.0), 0.0)
 
     distinct = np.unique(times[times > 0.0])
     step = np.searchsorted(distinct, times, side="right") - 1
     moving = np.diff(times, prepend=0.0) > 0.0
     clock = distinct if len(distinct) else np.ones(1)
-    if len(distinct) and (steps[0, moving] > 0.0).all():
+    jumps, substeps = _no_jumps(simulation), _no_substeps(simulation)
+    if model == MERTON:
+        parameters = (float(getattr(cells, name)[0]) for name in _MERTON)
+        jumps = simulation.jumps.jumps(*parameters, clock)
+    if model == HESTON:
+        substeps = _substeps(simulation, cells, clock, shifts)
+    elif len(distinct) and (steps[0, moving] > 0.0).all():
         clock = variances[0, np.searchsorted(times, distinct)]
     spans = np.diff(np.concatenate(([0.0], clock)))[np.maximum(step, 0)]
     stretch = np.sqrt(np.where(moving, steps, spans) / spans)
+    if model == HESTON:
+        stretch[:] = 1.0
 
     left = np.ones(len(times))
     for time, fraction in dividends_of(cells, "proportional_dividends", expiry):
@@ -218,7 +243,8 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         spot = spot - amount * exponentials(-rates[:, paid_at])
     worlds = paths.Worlds(
         step=step.astype(np.int64),
-        forward=carried - 0.5 * variances,
+        # Heston's paths come with what convexity takes off.
+        forward=carried if model == HESTON else carried - 0.5 * variances,
         stretch=stretch,
         variance=steps,
         bare=(stretch == 1.0).all(axis=1).astype(np.int8),
@@ -229,8 +255,49 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         ),
     )
     return Market(
-        worlds, clock, exponentials(-rates[:, -1]), interest, exponentials(carried), variances
+        worlds=worlds,
+        clock=np.cumsum(substeps.dt[0]) if model == HESTON else clock,
+        discount=exponentials(-rates[:, -1]),
+        interest=interest,
+        expected=exponentials(carried),
+        covariance=variances,
+        steps=len(clock),
+        jumps=jumps,
+        substeps=substeps,
     )
+
+
+def _no_jumps(simulation: Any) -> Any:
+    none, places = np.empty(0), np.empty(0, np.int64)
+    return simulation.jumps.Jumps(0.0, 0.0, none, places, places, none)
+
+
+def _no_substeps(simulation: Any) -> Any:
+    none, places = np.empty((0, 0)), np.empty(0, np.int64)
+    return simulation.Substeps(np.empty(0), 0.0, 0.0, 0.0, 0.0, none, places)
+
+
+def _substeps(simulation: Any, cells: Cells, times: Floats, shifts: Sequence[Shift]) -> Any:
+    """Return Heston's model on substeps of the intervals between `times`, for every shift."""
+    v0, kappa, theta, xi, rho = (float(getattr(cells, name)[0]) for name in _HESTON)
+    per_year = max(SUBSTEPS_PER_YEAR, 4.0 * xi, 4.0 * kappa)
+    steps = simulation.heston.heston_steps(
+        v0, kappa, theta, xi, rho, times, np.zeros(len(times)), per_year
+    )
+    dt = np.repeat(steps.dt[None], len(shifts), axis=0)
+    dt[:, 0] -= [s.time for s in shifts]
+    roots = np.maximum(np.sqrt(v0) + np.array([s.vol for s in shifts]), 0.0)
+    return simulation.Substeps(roots * roots, kappa, theta, xi, rho, dt, steps.row)
+
+
+def _mean_variance(cells: Cells, times: Floats, shift: Shift) -> Floats:
+    """Return the mean of the variance that Heston's model gathers until `times`."""
+    v0, kappa, theta = (float(getattr(cells, name)[0]) for name in _HESTON[:3])
+    root = max(np.sqrt(v0) + shift.vol, 0.0)
+    spans = np.maximum(times - shift.time, 0.0)
+    decay = spans if kappa == 0.0 else (1.0 - exponentials(-kappa * spans)) / kappa
+    mean: Floats = theta * spans + (root * root - theta) * decay
+    return mean
 
 
 def has_cash(cells: Cells) -> bool:
