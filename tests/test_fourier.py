@@ -68,7 +68,8 @@ def rows(of: list[Option]) -> Floats:
     ]
     out = np.empty((8, len(of)))
     five = np.ascontiguousarray(np.array([o.five for o in of], np.float64).T)
-    fourier.closed_form(*codes, *given, five, out)
+    columns: list[Any] = [*codes, *given, five, out]
+    fourier.closed_form(*columns)
     return out
 
 
