@@ -91,7 +91,8 @@ def series(five: Five, T: float, strikes: Floats) -> Floats:
         code, code, code - np.int8(1), one, strikes, T * one, 0.0 * one, 0.0 * one, parameters, out
     )
     assert (out[7] < 1e-10).all()
-    return out[0]
+    puts: Floats = out[0]
+    return puts
 
 
 @pytest.mark.parametrize("name", SETS)
