@@ -37,6 +37,12 @@ SWITCH = 1.5  # the ratio of variance to squared mean above which the exponentia
 LEAST_PSI = 1e-24
 TINY = 1e-300
 LEAST_XI = 1e-6  # a vol of variance below this one is this one; prices move by less than 1e-8
+LEAST_SUBSTEPS = 8.0
+# Of European prices, relative to the forward, at `substeps_per_year`: measured against the cosine
+# series at the forward and a deviation off, for ten sets of xi 0.3 to 1.5 and kappa 1.5 to 20. It
+# falls with the square of the substep. Far from Feller's condition (xi * xi > 10 kappa theta) noise
+# hid all below 1e-4.
+BIAS = 2e-5
 
 
 class HestonSteps(NamedTuple):
@@ -50,6 +56,11 @@ class HestonSteps(NamedTuple):
     dt: Floats  # (M,) years
     drift: Floats  # (M,) ln of the forward's growth over the substep
     row: Indices  # (M,) the date that the substep ends at, or -1
+
+
+def substeps_per_year(kappa: float, xi: float, expiry: float) -> float:
+    """Return how many substeps a year keep the bias of prices until `expiry` within `BIAS`."""
+    return max(32.0, 8.0 * kappa, 32.0 * xi, LEAST_SUBSTEPS / expiry)
 
 
 def heston_steps(
@@ -129,8 +140,12 @@ def fill(
         pull = theta * lost
         by_v = xi * xi * (1.0 - lost) * span
         by_theta = 0.5 * xi * xi * theta * lost * span
-        tilt = rho / xi * (1.0 + 0.5 * kappa * dt) - 0.25 * rho * rho * dt
-        half = 0.5 * dt * (1.0 - rho * rho)
+        # Of the integral of v: what v at each end adds to its mean given both, were v Gaussian
+        # (half of dt where kappa dt is small), and the rest, so that its mean given v0 is exact.
+        end = span / (2.0 - lost)
+        tilt = rho / xi * (1.0 + kappa * end) - 0.5 * rho * rho * end
+        half = end * (1.0 - rho * rho)
+        level = theta * (dt - 2.0 * end) * (1.0 - rho * rho)
         row = steps.row[m]
         for g in range(groups):
             here = m * groups + g
@@ -166,7 +181,7 @@ def fill(
                 rest = choose(limit, ratio, moment, rest)
                 power = choose(limit, ratio, zero, power)
                 weight = choose(limit, ratio, broadcast(1.0), weight)
-            total = half * (v0 + v1)
+            total = half * (v0 + v1) + level
             move = square_root(total) * (w * per_root)
             x1 = load(now_x, g) + (
                 steps.drift[m] + (tilt * v1 - power - weight * log(rest)) - 0.5 * total + move
