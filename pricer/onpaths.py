@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,9 @@ FORWARD_START, CLIQUET = TYPES["forward_start"], TYPES["cliquet"]
 FLOATING = WORDS["strike_type"]["floating"]
 GEOMETRIC = WORDS["average"]["geometric"]
 CONTINUOUS_STEPS = 64  # of an average that is taken at all times
-LEAST_WIDTH = 1e-4  # of the normal that softens a control
+LEAST_WIDTH = 1e-4  # of the logarithms over which a control is faded in, to either side
+MOST_EVEN = 4096  # dates, of which the mean of an extreme is computed
+SAME_STEP = 1e-9  # relative difference of steps that are one
 _NODES = (0.1127016653792583, 0.5, 0.8872983346207417)  # of Gauss and Legendre, in a step
 _NODE_WEIGHTS = (5.0 / 18.0, 8.0 / 18.0, 5.0 / 18.0)
 
@@ -52,12 +54,17 @@ class Contracts:
     """Contracts that share paths, ready for kernels.
 
     `parts` are the fields of the kernels' tuple for this `kind`, each of shape (C,) or (C, E);
-    `added`, shape (C, E), is the mean of what is paid beside what paths pay.
+    `added`, shape (C, E), is the mean of what is paid beside what paths pay. `known`, shape (E,),
+    are the means of what the one contract more pays that `parts` then have: nothing is owed it,
+    its mean is known, and others vary with it. `control` names what reduces the variance, if
+    anything does, shape (C,).
     """
 
     kind: int
     parts: dict[str, Any]
     added: Floats
+    control: NDArray[np.str_]
+    known: Floats | None = None
 
 
 def noted_times(cells: Cells) -> list[float]:
@@ -126,21 +133,21 @@ def functionals_of(cells: Cells, timeline: Timeline) -> Functionals:
     last = np.zeros(count)
     last[-1] = 1.0
     if code == FORWARD_START:
-        start = np.zeros(count)
-        start[timeline.at(float(cells.start[0]))] = 1.0
-        return _functionals((payoffs.SUM, last), (payoffs.SUM, start))
+        struck = np.zeros(count)
+        struck[timeline.at(float(cells.start[0]))] = 1.0
+        return _functionals((payoffs.SUM, last), (payoffs.SUM, struck))
     if code == LOOKBACK:
         high = (int(cells.right[0]) > 0) == (int(cells.strike_type[0]) != FLOATING)
         if looks_between(cells):
             operation = payoffs.HIGHEST if high else payoffs.LOWEST
             start, end = _window(cells)
             before = np.concatenate(([0.0], timeline.times[:-1]))
-            weights = (before >= start) & (timeline.times <= end) & (timeline.times > before)
+            seen = (before >= start) & (timeline.times <= end) & (timeline.times > before)
         else:
             operation = payoffs.LARGEST if high else payoffs.SMALLEST
-            weights = np.isin(timeline.times, noted_times(cells))
-            weights[timeline.closing + 1 :] = False
-        extreme = (operation, weights.astype(np.float64))
+            seen = np.isin(timeline.times, noted_times(cells))
+            seen[timeline.closing + 1 :] = False
+        extreme = (operation, seen.astype(np.float64))
         if int(cells.strike_type[0]) == FLOATING:
             return _functionals((payoffs.SUM, last), extreme)
         return _functionals(extreme, (payoffs.SUM, last))
@@ -152,13 +159,31 @@ def functionals_of(cells: Cells, timeline: Timeline) -> Functionals:
     if int(cells.average[0]) == GEOMETRIC:
         share = _future_share(cells)
         own = (geometric[0], weights * share, running * share)
-        rows = [own, (payoffs.SUM, last)] if _is_fixed(cells) else [(payoffs.SUM, last), own]
-    elif _is_fixed(cells):
-        rows = [(*arithmetic, running), (logs, weights, running)]
-    else:
-        above = (payoffs.LOG_ABOVE, weights) if between else (payoffs.LOG_SUM, last - weights)
-        rows = [(payoffs.SUM, last), (*arithmetic, running), (*above, running)]
-    return _functionals(*rows)
+        end = (payoffs.SUM, last)
+        return _functionals(own, end) if _is_fixed(cells) else _functionals(end, own)
+    if _is_fixed(cells):
+        return _functionals((*arithmetic, running), (logs, weights, running))
+    above = (payoffs.LOG_ABOVE, weights) if between else (payoffs.LOG_SUM, last - weights)
+    return _functionals((payoffs.SUM, last), (*arithmetic, running), (*above, running))
+
+
+def direction_of(cells: Cells, timeline: Timeline, market: Market) -> Floats | None:
+    """Return how what averages are mostly made of weighs the motion's values, shape (steps,).
+
+    It is what contracts like the first of `cells` are on, to first order; nothing of other types.
+    """
+    if int(cells.type[0]) != ASIAN:
+        return None
+    weights, _ = _average_weights(cells, timeline)
+    if looks_between(cells):
+        weights = 0.5 * (weights + np.append(weights[1:], 0.0))
+    if not _is_fixed(cells):
+        weights = -weights
+        weights[-1] += 1.0
+    out = np.zeros(market.steps)
+    later = market.worlds.step >= 0
+    np.add.at(out, market.worlds.step[later], weights[later])
+    return out
 
 
 def _is_fixed(cells: Cells) -> bool:
@@ -269,7 +294,48 @@ def forms_of(
             control = _Control.of(functionals, market, weights, fixed)
             parts |= control.slopes(right, parts, level)
             added = control.means(simulation, parts, market_of)
-    return Contracts(simulation.FORMS, parts, added)
+    name = np.where(parts["control"] < 0, "", "geometric")
+    contracts = Contracts(simulation.FORMS, parts, added, name)
+    if code == LOOKBACK and not (cash or int(cells.model[0]) or looks_between(cells)):
+        return _beside_extreme(contracts, functionals, market, factor, market_of)
+    return contracts
+
+
+def _beside_extreme(
+    contracts: Contracts, functionals: Functionals, market: Market,
+    factor: Floats, market_of: Indices,
+) -> Contracts:  # fmt: skip
+    """Add a contract on the extreme itself where its mean is known: on evenly spread dates.
+
+    The largest of 0 and the sums of independent and identical steps is known in distribution from
+    that of each sum alone (Spitzer 1956, A combinatorial lemma and its application to probability
+    theory); so is the mean of its exponential.
+    """
+    (simulation,) = kernels("simulation")
+    payoffs = simulation.payoffs
+    place = int(
+        np.flatnonzero(np.isin(functionals.operation, (payoffs.LARGEST, payoffs.SMALLEST)))[0]
+    )
+    noted = functionals.weights[place] != 0.0
+    level, until = market.worlds.forward[:, noted], market.covariance[:, noted]
+    steps, spreads = np.diff(level, axis=1), np.diff(until, axis=1)
+    uneven = [
+        np.ptp(s, axis=1).max() > SAME_STEP * abs(s).max() for s in (steps, spreads) if s.size
+    ]
+    if any(uneven) or len(noted) > MOST_EVEN:
+        return contracts
+    side = 1.0 if functionals.operation[place] == payoffs.LARGEST else -1.0
+    out = np.empty(len(level))
+    simulation.extreme_means(side, for_kernels(level), for_kernels(until), out)
+    one = {"first": place, "second": -1, "control": -1, "c": -np.inf}
+    parts = {}
+    for name, array in contracts.parts.items():
+        row = np.full((1, *array.shape[1:]), one.get(name, 0), array.dtype)
+        if name == "a":
+            row[0] = factor
+        parts[name] = np.concatenate((array, row))
+    control = np.full(len(contracts.control), "extreme", contracts.control.dtype)
+    return replace(contracts, parts=parts, known=factor * out[market_of], control=control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +344,7 @@ class _Control:
 
     A normal z of `mean` and `variance`, shape (K,); the contract sums the spots at N times by the
     weights `first` and `second`, shape (K, N), with `expected` values and `covariances` with z.
-    Above `centre` the option usually ends in the money, up to a normal of deviation `width`.
+    Above `centre` the option usually ends in the money, give or take `width`.
     """
 
     mean: Floats
@@ -333,11 +399,11 @@ class _Control:
         else:
             edge = np.zeros_like(level)
             row = np.where((parts["k"] == 0.0).all(axis=1), 2, -1)
-        slope = right / self.width
+        slope = right / (2.0 * self.width)
         return {
             "control": row,
             "ca": slope + np.zeros_like(level),
-            "ck": slope * (edge + self.centre),
+            "ck": slope * (edge + self.centre) - 0.5,
         }
 
     def means(self, simulation: Any, parts: dict[str, Any], market_of: Indices) -> Floats:
@@ -460,7 +526,7 @@ def watched_of(
         mask[timeline.closing + 1 :] = False
         if not knocked.any():
             mask[:] = False
-    return Contracts(kind, parts, np.zeros(shape)), mask.astype(np.int8)[None]
+    return Contracts(kind, parts, np.zeros(shape), np.full(count, "")), mask.astype(np.int8)[None]
 
 
 def cliquets_of(cells: Cells, timeline: Timeline, evaluations: int) -> tuple[Contracts, Codes]:
@@ -483,5 +549,5 @@ def cliquets_of(cells: Cells, timeline: Timeline, evaluations: int) -> tuple[Con
     mask = np.isin(timeline.times, noted_times(cells))
     mask[timeline.closing :] = False
     mask[-1] = True
-    added = np.zeros((len(cells), evaluations))
-    return Contracts(simulation.CLIQUETS, parts, added), mask.astype(np.int8)[None]
+    added, none = np.zeros((len(cells), evaluations)), np.full(len(cells), "")
+    return Contracts(simulation.CLIQUETS, parts, added, none), mask.astype(np.int8)[None]
