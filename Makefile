@@ -53,6 +53,7 @@ coverage: $(VENV)/dev.stamp
 bench: $(VENV)/bench.stamp $(VENV)/dev.stamp
 	@$(BIN)/python tests/benchmarks/bench.py
 	@$(BIN)/python tests/benchmarks/contracts.py
+	@$(BIN)/python tests/benchmarks/monte_carlo.py
 	@$(BIN)/python tests/benchmarks/implied.py
 	@$(BIN)/python tests/benchmarks/accuracy.py
 

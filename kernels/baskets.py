@@ -19,30 +19,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import elementary
+from .conditional import MOST_CONTROLS, ROWS, chosen, weighted
 from .directions import basket_direction, parting_direction, turned, unit_rows
 from .draws import Draws, draws, normals
-from .elementary import INVERSE_SQRT_2, INVERSE_SQRT_2PI, normal_cdf, normal_pdf
+from .folded import folded
 from .jit import kernel
-from .lane_elementary import erfcx, exp, gaussian, log
-from .lanes import (
-    WIDTH,
-    Lane,
-    absolute,
-    any_greater,
-    broadcast,
-    choose,
-    load,
-    maximum,
-    minimum,
-    store,
-)
+from .lanes import WIDTH
 
 if TYPE_CHECKING:
     from .jit import Codes, Floats, Indices
 
 __all__ = [
+    "MOST_CONTROLS",
     "Baskets",
     "Draws",
+    "Turned",
     "add_paths",
     "draws",
     "factors_of",
@@ -52,14 +43,7 @@ __all__ = [
     "warm_up",
 ]
 
-ROWS = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho")
 PATHS = 256  # of a block
-FAR = 40.0  # standard deviations
-MOST_STEPS = 60
-NEAR_ROOT = 1e-4  # a last step: its square is the root's error, and that one's the value's
-NO_LOGARITHM = -1e5  # stands for that of 0
-PARALLEL = 1e-12  # slopes that differ less are one
-MOST_CONTROLS = 12  # assets that are a control each; more of them are one
 INDEPENDENT = 1e-7  # of a control's deviation that the others before it must leave
 
 
@@ -177,351 +161,6 @@ def known(b: Baskets, t: Turned, out: Floats) -> None:
 
 
 @kernel
-def _normal(x: Lane) -> Lane:
-    """Return the standard normal distribution."""
-    tail = 0.5 * gaussian(x) * erfcx(absolute(x) * INVERSE_SQRT_2)
-    return choose(x, broadcast(0.0), 1.0 - tail, tail)
-
-
-@kernel
-def _density(x: Lane) -> Lane:
-    return INVERSE_SQRT_2PI * gaussian(x)
-
-
-@kernel
-def _grown(b: Baskets, t: Turned, c: int, z: Floats, group: int, i: int) -> tuple[Lane, Lane]:
-    """Return the exponent of asset i by the simulated factors, and its derivative by vol."""
-    groups = z.shape[1] // WIDTH
-    moved = broadcast(0.0)
-    square = 0.0
-    for k in range(t.dims[c]):
-        factor = t.loads[c, i, k + 1]
-        moved = moved + factor * load(z, k * groups + group)
-        square += factor * factor
-    sigma = b.sigma[c, i]
-    return sigma * moved - 0.5 * sigma * sigma * square, moved - sigma * square
-
-
-@kernel
-def _grow(b: Baskets, t: Turned, c: int, z: Floats, group: int, work: Floats, sums: Floats) -> None:
-    """Write what the simulated factors make of each asset to rows of `work`, shape (3 n, 8).
-
-    First what is held, per unit of spot; then the derivative of its logarithm by vol; then that
-    logarithm, less what is held. The controls are added to `sums`.
-    """
-    n = b.S.shape[1]
-    for i in range(n):
-        exponent, slope = _grown(b, t, c, z, group, i)
-        grown = t.holds[c, i] * exp(exponent)
-        store(work, i, grown)
-        store(work, n + i, slope)
-        store(work, 2 * n + i, exponent)
-        row = len(ROWS) + (i if n <= MOST_CONTROLS else 0)
-        store(sums, row, load(sums, row) + b.S[c, i] * grown)
-
-
-@kernel
-def _weighted(
-    b: Baskets, t: Turned, c: int, z: Floats, greeks: bool, work: Floats, sums: Floats
-) -> None:
-    """Add the values of a weighted basket with one boundary to `sums`, shape (7 + m, 8).
-
-    They are those of a block `z` of normals, shape (dims, P), eight paths abreast; then come its m
-    controls. `work` has shape (3 n, 8).
-    """
-    n = b.S.shape[1]
-    side, cash, T, asset = t.side[c], t.cash[c], b.T[c], b.asset[c]
-    long_cash, short_cash = max(-cash, 0.0), max(cash, 0.0)
-    longs, shorts = long_cash, short_cash
-    for i in range(n):
-        held = b.S[c, i] * t.holds[c, i]
-        longs += max(held, 0.0)
-        shorts += max(-held, 0.0)
-    decided = longs == 0.0 or shorts == 0.0
-    zero = broadcast(0.0)
-    for group in range(z.shape[1] // WIDTH):
-        _grow(b, t, c, z, group, work, sums)
-        root = broadcast(FAR if longs == 0.0 else -FAR)
-        if not decided:
-            root = zero
-            low, high = broadcast(-FAR), broadcast(FAR)
-            for _ in range(MOST_STEPS):
-                long, short = broadcast(long_cash), broadcast(short_cash)
-                long_slope, short_slope = zero, zero
-                for i in range(n):
-                    load_i = b.sigma[c, i] * t.loads[c, i, 0]
-                    term = b.S[c, i] * load(work, i)
-                    term = term * exp(load_i * root - 0.5 * load_i * load_i)
-                    if t.holds[c, i] > 0.0:
-                        long = long + term
-                        long_slope = long_slope + load_i * term
-                    else:
-                        short = short - term
-                        short_slope = short_slope - load_i * term
-                # The logarithm of what is long over what is short is nearly straight.
-                gap = log(long) - log(short)
-                step = gap / (long_slope / long - short_slope / short)
-                high = choose(gap, zero, root, high)
-                low = choose(gap, zero, low, root)
-                middle = 0.5 * (low + high)
-                # What is not a number is not in between either.
-                following = choose(root - step, low - 1e-9, root - step, middle)
-                following = choose(high + 1e-9, following, following, middle)
-                moved = absolute(following - root)
-                root = following
-                if not any_greater(moved, broadcast(NEAR_ROOT)):
-                    break
-        likely = _normal(-side * root)
-        paid = (side * cash) * likely
-        price = -paid
-        theta = (-b.rate_now[c]) * paid
-        slope_at_root = zero
-        for i in range(n):
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
-            grown = load(work, i)
-            worth = b.S[c, i] * grown
-            share = _normal(side * (load_i - root))
-            price = price + side * worth * share
-            if greeks:
-                density = _density(load_i - root)
-                vega = worth * (side * load(work, n + i) * share + t.loads[c, i, 0] * density)
-                theta = theta + side * b.q[c, i] * worth * share
-                if T > 0.0:
-                    theta = theta - (0.5 * b.sigma[c, i] / T) * vega
-                slope_at_root = slope_at_root + load_i * worth * density
-                if i == asset:
-                    delta = side * grown * share
-                    store(sums, 1, load(sums, 1) + delta)
-                    store(sums, 3, load(sums, 3) + vega)
-                    store(sums, 6, load(sums, 6) - (T * b.S[c, i]) * delta)
-        store(sums, 0, load(sums, 0) + price)
-        if greeks:
-            load_i = b.sigma[c, asset] * t.loads[c, asset, 0]
-            pull = load(work, asset) * _density(load_i - root)
-            gamma = choose(slope_at_root, zero, pull * pull / slope_at_root, zero)
-            store(sums, 2, load(sums, 2) + gamma)
-            store(sums, 4, load(sums, 4) + theta)
-            store(sums, 5, load(sums, 5) + T * paid)
-
-
-@kernel
-def _chosen(
-    b: Baskets, t: Turned, c: int, z: Floats, greeks: bool, work: Floats, sums: Floats
-) -> None:
-    """Add the values of a best-of or worst-of, as `_weighted`.
-
-    The logarithms of the assets are straight lines in the first factor. Each asset is the best, or
-    the worst, between its crossings with the others; there the option is in the money on one
-    side of the crossing with the strike.
-    """
-    n = b.S.shape[1]
-    theta_sign, best = float(b.theta[c]), float(b.choice[c])
-    cash, T, asset = t.cash[c], b.T[c], b.asset[c]
-    log_cash = elementary.log(cash) if cash > 0.0 else 2.0 * NO_LOGARITHM
-    zero = broadcast(0.0)
-    for group in range(z.shape[1] // WIDTH):
-        _grow(b, t, c, z, group, work, sums)
-        for i in range(n):
-            held = b.S[c, i] * t.holds[c, i]
-            level = elementary.log(held) if held > 0.0 else NO_LOGARITHM
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
-            store(work, 2 * n + i, load(work, 2 * n + i) + (level - 0.5 * load_i * load_i))
-        price = theta = rho = zero
-        for i in range(n):
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
-            line = load(work, 2 * n + i)
-            low, high = broadcast(-FAR), broadcast(FAR)
-            # How fast the ends move with the asset's logarithm, outwards.
-            low_rate, high_rate = zero, zero
-            for j in range(n + 1):
-                if j == i:
-                    continue
-                # The asset counts above another one or below it, or on one side of the strike.
-                if j < n:
-                    other = load(work, 2 * n + j)
-                    tilt = load_i - b.sigma[c, j] * t.loads[c, j, 0]
-                    above = best
-                else:
-                    other = broadcast(log_cash)
-                    tilt = load_i
-                    above = theta_sign
-                if abs(tilt) < PARALLEL:
-                    # Of equals the first.
-                    tie = broadcast(0.0 if j > i else 5e-324)
-                    high = choose(tie, above * (line - other), broadcast(-FAR), high)
-                    continue
-                crossing = (other - line) * (1.0 / tilt)
-                rate = theta_sign * above / abs(tilt)
-                if (tilt > 0.0) == (above > 0.0):
-                    low_rate = choose(crossing, low, broadcast(rate), low_rate)
-                    low = maximum(crossing, low)
-                else:
-                    high_rate = choose(high, crossing, broadcast(rate), high_rate)
-                    high = minimum(crossing, high)
-            if not any_greater(high, low):
-                continue
-            high = maximum(high, low)
-            grown = load(work, i)
-            worth = b.S[c, i] * grown
-            share = _normal(load_i - low) - _normal(load_i - high)
-            paid = (theta_sign * cash) * (_normal(-low) - _normal(-high))
-            price = price + (theta_sign * worth * share - paid)
-            if greeks:
-                low_density = _density(load_i - low)
-                high_density = _density(load_i - high)
-                bent = load(work, n + i) * share + t.loads[c, i, 0] * (low_density - high_density)
-                vega = theta_sign * worth * bent
-                theta = theta + (theta_sign * b.q[c, i]) * worth * share - b.rate_now[c] * paid
-                if T > 0.0:
-                    theta = theta - (0.5 * b.sigma[c, i] / T) * vega
-                rho = rho + T * paid
-                if i == asset:
-                    delta = theta_sign * grown * share
-                    gamma = grown * (low_density * low_rate + high_density * high_rate)
-                    gamma = choose(high, low, gamma, zero) * (1.0 / max(b.S[c, i], 1e-300))
-                    store(sums, 1, load(sums, 1) + delta)
-                    store(sums, 2, load(sums, 2) + gamma)
-                    store(sums, 3, load(sums, 3) + vega)
-                    store(sums, 6, load(sums, 6) - (T * b.S[c, i]) * delta)
-        store(sums, 0, load(sums, 0) + price)
-        store(sums, 4, load(sums, 4) + theta)
-        store(sums, 5, load(sums, 5) + rho)
-
-
-@kernel
-def _total(terms: Floats, slopes: Floats, first: int, z: float) -> float:
-    """Return the sum of terms * exp(slopes * z), scaled by a positive number."""
-    total = 0.0
-    for i in range(first, len(terms)):
-        total += terms[i] * elementary.exp((slopes[i] - slopes[first]) * z)
-    return total
-
-
-@kernel
-def roots(terms: Floats, slopes: Floats, derived: Floats, found: Floats) -> int:
-    """Find where a sum of m exponentials changes its sign; return how many such places there are.
-
-    The sum is of terms * exp(slopes * z), `slopes` increasing, |z| <= FAR; places, increasing, go
-    to `found`, shape (m,). Divided by its first exponential its derivative has a term less, and
-    between two of that one's roots it has one root or none (Rolle). `derived` is work, shape (m,).
-    """
-    m = len(terms)
-    count = 0
-    for first in range(m - 2, -1, -1):
-        for j in range(first, m):
-            derived[j] = terms[j]
-            for i in range(first):
-                derived[j] *= slopes[j] - slopes[i]
-        left = -FAR
-        value = _total(derived, slopes, first, left)
-        kept = 0
-        for k in range(count + 1):
-            right = found[k] if k < count else FAR
-            end = _total(derived, slopes, first, right)
-            following = right
-            if (value < 0.0) != (end < 0.0):
-                low, high = left, right
-                while high - low > 1e-13 * FAR:
-                    middle = 0.5 * (low + high)
-                    if (_total(derived, slopes, first, middle) < 0.0) == (value < 0.0):
-                        low = middle
-                    else:
-                        high = middle
-                # Places found are never more than those that have been read.
-                found[kept] = 0.5 * (low + high)
-                kept += 1
-            left, value = following, end
-        count = kept
-    return count
-
-
-@kernel
-def _folded(
-    b: Baskets, t: Turned, c: int, z: Floats, greeks: bool, work: Floats, sums: Floats
-) -> None:
-    """Add the values of a weighted basket with several boundaries, as `_weighted`."""
-    n = b.S.shape[1]
-    groups = z.shape[1] // WIDTH
-    side, cash, asset = t.side[c], t.cash[c], b.asset[c]
-    terms, slopes = np.empty(n + 1), np.empty(n + 1)
-    derived, found = np.empty(n + 1), np.empty(n + 2)
-    for group in range(groups):
-        _grow(b, t, c, z, group, work, sums)
-        for lane in range(WIDTH):
-            terms[0], slopes[0] = -cash, 0.0
-            m = 1
-            for i in range(n):
-                load_i = b.sigma[c, i] * t.loads[c, i, 0]
-                term = b.S[c, i] * work[i, lane] * elementary.exp(-0.5 * load_i * load_i)
-                k = 0
-                while k < m and slopes[k] < load_i - PARALLEL:
-                    k += 1
-                if k < m and abs(slopes[k] - load_i) <= PARALLEL:
-                    terms[k] += term
-                    continue
-                for j in range(m, k, -1):
-                    terms[j], slopes[j] = terms[j - 1], slopes[j - 1]
-                terms[k], slopes[k] = term, load_i
-                m += 1
-            count = roots(terms[:m], slopes[:m], derived, found)
-            left = -FAR
-            for k in range(count + 1):
-                right = found[k] if k < count else FAR
-                inside = _total(terms[:m], slopes[:m], 0, 0.5 * (left + right))
-                if side * inside > 0.0:
-                    _between(b, t, c, left, right, greeks, lane, work, sums)
-                left = right
-            if greeks:
-                load_g = b.sigma[c, asset] * t.loads[c, asset, 0]
-                for k in range(count):
-                    slope_at_root = 0.0
-                    for i in range(n):
-                        load_i = b.sigma[c, i] * t.loads[c, i, 0]
-                        worth = b.S[c, i] * work[i, lane]
-                        slope_at_root += load_i * worth * normal_pdf(load_i - found[k])
-                    pull = work[asset, lane] * normal_pdf(load_g - found[k])
-                    if slope_at_root != 0.0:
-                        sums[2, lane] += pull * pull / abs(slope_at_root)
-
-
-@kernel
-def _between(
-    b: Baskets,
-    t: Turned,
-    c: int,
-    left: float,
-    right: float,
-    greeks: bool,
-    lane: int,
-    work: Floats,
-    sums: Floats,
-) -> None:
-    """Add what a weighted basket pays while the first factor lies between two places."""
-    n = b.S.shape[1]
-    side, T = t.side[c], b.T[c]
-    paid = side * t.cash[c] * (normal_cdf(right) - normal_cdf(left))
-    sums[0, lane] -= paid
-    if greeks:
-        sums[4, lane] -= b.rate_now[c] * paid
-        sums[5, lane] += T * paid
-    for i in range(n):
-        load_i = b.sigma[c, i] * t.loads[c, i, 0]
-        worth = side * b.S[c, i] * work[i, lane]
-        share = normal_cdf(right - load_i) - normal_cdf(left - load_i)
-        sums[0, lane] += worth * share
-        if greeks:
-            densities = normal_pdf(load_i - left) - normal_pdf(load_i - right)
-            vega = worth * (work[n + i, lane] * share + t.loads[c, i, 0] * densities)
-            sums[4, lane] += b.q[c, i] * worth * share
-            if T > 0.0:
-                sums[4, lane] -= 0.5 * b.sigma[c, i] / T * vega
-            if i == b.asset[c]:
-                sums[1, lane] += side * work[i, lane] * share
-                sums[3, lane] += vega
-                sums[6, lane] -= T * worth * share
-
-
-@kernel
 def add_paths(
     b: Baskets,
     t: Turned,
@@ -553,11 +192,11 @@ def add_paths(
                 c = going[place]
                 lanes[:] = 0.0
                 if b.choice[c] != 0:
-                    _chosen(b, t, c, z, greeks, work, lanes)
+                    chosen(b, t, c, z, greeks, work, lanes)
                 elif t.single[c]:
-                    _weighted(b, t, c, z, greeks, work, lanes)
+                    weighted(b, t, c, z, greeks, work, lanes)
                 else:
-                    _folded(b, t, c, z, greeks, work, lanes)
+                    folded(b, t, c, z, greeks, work, lanes)
                 for row in range(rows):
                     total = 0.0
                     for lane in range(WIDTH):

@@ -16,6 +16,7 @@ from .closedforms import closed_forms, exact
 from .compiled import kernels
 from .contracts import TYPES, Status
 from .early import early
+from .exchanges import exercised_exchanges
 from .fourier import has_series, series
 from .prices import Prices
 from .settings import BOUNDS, MEASURES, METHODS, STATISTICS
@@ -66,7 +67,7 @@ def load_alone(cells: Cells, settings: Settings) -> None:
             kernels("lognormal", "lookback")
         if with_series.any():
             kernels("fourier")
-        rest &= ~(formulas | with_series)
+        rest &= ~(formulas | with_series | exercised_exchanges(cells))
     for module, (where, _) in zip(
         ("least_squares", "baskets", "simulation"), _engines(cells, rest), strict=True
     ):

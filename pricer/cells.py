@@ -15,7 +15,6 @@ from .contracts import (
     CURVES,
     INPUTS,
     MODELS,
-    NOT_NEGATIVE,
     NUMBER_DEFAULTS,
     NUMBERS,
     TABLES,
@@ -32,6 +31,7 @@ from .contracts import (
     code_of,
     defaults_of,
     inputs_of,
+    not_negative,
 )
 from .dated import Correlation, Curve, Dates, Fixings, Table, Vector
 from .errors import SpecError
@@ -117,7 +117,7 @@ class Cells:
             yield "must be finite", np.isinf(number)
             if name in ABOVE_ZERO:
                 yield "must be above 0", number <= 0
-            elif name in NOT_NEGATIVE:
+            elif not_negative(kind, name):
                 yield "must not be negative", number < 0
             yield from self._numbers_broken(kind, name, number)
         elif name in TABLES:
@@ -292,6 +292,9 @@ def broadcast(contract: Contract, market: AnyMarket) -> tuple[Cells, tuple[int, 
             value = getattr(part, field.name)
             if not (without and field.name == "vol" and value is field.default):
                 arrays |= _arrays(kind, field.name, value, tables)
+    strike = arrays.get("strike")
+    if strike is not None and strike.ndim == 0 and strike < 0 and not_negative(kind, "strike"):
+        raise SpecError(f"strike: must not be negative, got {strike}")
     try:
         shape = np.broadcast_shapes(*(a.shape for a in arrays.values()))
     except ValueError:

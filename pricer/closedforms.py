@@ -78,11 +78,11 @@ def _watched_always(cells: Cells) -> Booleans:
     return known
 
 
-def _exchanges(cells: Cells) -> Booleans:
+def is_exchange(cells: Cells) -> Booleans:
     """Tell which baskets are exchanges: two assets, weights of both signs, strike 0."""
     kinds = WORDS["basket_type"]
     sums = np.isin(cells.basket_type, (kinds["weighted"], kinds["spread"]))
-    one, other = _weights(cells)
+    one, other = weights_of(cells)
     exchange: Booleans = sums & (cells.assets() == 2) & (cells.strike == 0) & (one * other < 0)
     return exchange
 
@@ -180,8 +180,8 @@ def _baskets(cells: Cells) -> Floats:
     """Price exchanges: what is received or delivered of the asset that the greeks are by is A."""
     (lognormal,) = kernels("lognormal")
     second = cells.greek_asset == 2
-    pairs = [_pair(cells, name) for name in ("spots", "vols", "dividend_yields")] + [
-        _weights(cells)
+    pairs = [pair(cells, name) for name in ("spots", "vols", "dividend_yields")] + [
+        weights_of(cells)
     ]
     (spot, spot_b), (vol, vol_b), (dividend_yield, yield_b), (weight, weight_b) = (
         (np.where(second, b, a), np.where(second, a, b)) for a, b in pairs
@@ -194,7 +194,7 @@ def _baskets(cells: Cells) -> Floats:
         expiry=_numbers(cells.expiry),
         vol=vol,
         other_vol=vol_b,
-        correlation=_pair(cells, "correlation")[0],
+        correlation=pair(cells, "correlation")[0],
         dividend_yield=dividend_yield,
         other_yield=yield_b,
     )
@@ -203,15 +203,15 @@ def _baskets(cells: Cells) -> Floats:
     return out
 
 
-def _weights(cells: Cells) -> tuple[Floats, Floats]:
+def weights_of(cells: Cells) -> tuple[Floats, Floats]:
     """Return both weights of baskets of two; by default those of a spread."""
     spread = cells.basket_type == WORDS["basket_type"]["spread"]
     given = cells.weights != NO_TABLE
-    one, other = _pair(cells, "weights")
+    one, other = pair(cells, "weights")
     return np.where(given, one, 1.0), np.where(given, other, np.where(spread, -1.0, 1.0))
 
 
-def _pair(cells: Cells, name: str) -> tuple[Floats, Floats]:
+def pair(cells: Cells, name: str) -> tuple[Floats, Floats]:
     """Return the first two entries of a vector."""
     return _read(cells, name, lambda t: _entry(t, 0)), _read(cells, name, lambda t: _entry(t, 1))
 
@@ -244,5 +244,5 @@ _KINDS: dict[str, tuple[Callable[[Cells], Booleans], Callable[[Cells], Floats]]]
     "asian": (_geometric, _asians),
     "forward_start": (lambda cells: np.ones(len(cells), dtype=bool), _forward_starts),
     "lookback": (_watched_always, _lookbacks),
-    "basket": (_exchanges, _baskets),
+    "basket": (is_exchange, _baskets),
 }

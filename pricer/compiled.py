@@ -46,6 +46,7 @@ COMPILE_S = {
     "implied": 5,
     "jumps": 1,
     "knock": 10,
+    "least_squares": 60,
     "lognormal": 10,
     "lookback": 10,
     "quadratic": 5,

@@ -380,7 +380,7 @@ TABLES: dict[str, type[Table]] = {
 }
 CURVES = ("vol", "rate", "dividend_yield")  # numbers that may also be a `Curve`
 NOT_NEGATIVE = (
-    "spot", "strike", "expiry", "vol", "barrier", "lower_barrier", "upper_barrier", "rebate",
+    "spot", "expiry", "vol", "barrier", "lower_barrier", "upper_barrier", "rebate",
     "cash", "payoff_strike", "running_average", "past_fixings", "elapsed", "averaging_start",
     "running_extremum", "lookback_start", "lookback_end", "participation", "start", "moneyness",
     "notional", "jump_intensity", "jump_vol", "initial_variance", "mean_reversion",
@@ -526,6 +526,11 @@ def check_beside(name: str, of: str, words: Iterable[str], got: Iterable[object]
         raise SpecError(
             f"{name}: counts only with {of} = {among}, got {' and '.join(map(str, got))}"
         )
+
+
+def not_negative(kind: str, field: str) -> bool:
+    """Tell whether a number of a contract of this type must be 0 or more: of spreads none is."""
+    return field in NOT_NEGATIVE or (field == "strike" and kind != "basket")
 
 
 def check_number(field: str, value: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from .alone import load_alone, price_alone
 from .claims import ASSET_AT_EXPIRY, ASSET_AT_HIT, CASH_AT_HIT, OUT, claims_of
 from .compiled import for_kernels, kernels
 from .contracts import Status
+from .exchanges import as_vanillas, exercised_exchanges, of_assets
+from .families import families_of
 from .methods import (
     ANALYTIC,
     BEYOND,
@@ -222,9 +224,32 @@ def evaluate(solution: Solution, cells: Cells, offsets: Indices) -> Prices:
     if not alone.any():
         return _evaluate_solved(solution, cells, family)
     prices = Prices.blank(len(cells), settings.measures, simulated=True)
-    prices.put(alone, price_alone(cells[alone], settings))
+    prices.put(alone, price_beyond(cells[alone], settings))
     if not alone.all():
         prices.put(~alone, _evaluate_solved(solution, cells[~alone], family[~alone]))
+    return prices
+
+
+def price_beyond(cells: Cells, settings: Settings) -> Prices:
+    """Price n cells of types and models that no family's solve prices, each by itself."""
+    exchanged = np.zeros(len(cells), dtype=bool)
+    if settings.method != "monte_carlo":
+        exchanged = exercised_exchanges(cells) & cells.valid()
+    if not exchanged.any():
+        return price_alone(cells, settings)
+    prices = Prices.blank(len(cells), settings.measures, simulated=True)
+    prices.put(~exchanged, price_alone(cells[~exchanged], settings))
+    some = cells[exchanged]
+    vanillas = as_vanillas(some)
+    each = np.arange(len(some) + 1)
+    all_measures = replace(settings, measures=MEASURES)
+    found = evaluate(solve(families_of(vanillas, each), all_measures), vanillas, each)
+    rows = of_assets(some, np.array([getattr(found, name) for name in MEASURES]))
+    asked: dict[str, Any] = {
+        name: row if name in settings.measures else None
+        for name, row in zip(MEASURES, rows, strict=True)
+    }
+    prices.put(exchanged, replace(found, **asked))
     return prices
 
 

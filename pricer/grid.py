@@ -24,6 +24,7 @@ from .contracts import (
     defaults_of,
     impossible,
     inputs_of,
+    not_negative,
     suggest,
 )
 from .dated import Table
@@ -170,6 +171,10 @@ class Grid:
                     place = "contract" if name in self.fixed else "axes"
                     rule = f"must be {' or '.join(allowed)}, got {word!r}"
                     raise SpecError(f"{place}.{name}: {rule}")
+        for strike in self.values("strike"):
+            if isinstance(strike, float) and strike < 0 and not_negative(self.type, "strike"):
+                place = "contract" if "strike" in self.fixed else "axes"
+                raise SpecError(f"{place}.strike: must not be negative, got {strike}")
         models = self.values("model")
         check_possible(self.settings.method, [self.type], models, self.values("exercise"))
         for name in inputs_of(self.type):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .alone import load_alone, price_alone
+from .alone import load_alone
 from .cells import broadcast
 from .claims import beyond
 from .columns import words_of
@@ -23,7 +23,7 @@ from .contracts import (
     Market,
     market_of,
 )
-from .engines import cells_alone, evaluate, slices_of, solve
+from .engines import cells_alone, evaluate, price_beyond, slices_of, solve
 from .errors import SpecError
 from .families import families_of, sort_by_family
 from .grid import check_possible
@@ -127,7 +127,7 @@ def price_cells(
 
         def price_simulated(first: int, last: int) -> None:
             where = in_order[first:last]
-            prices.put(where, price_alone(cells[where], settings))
+            prices.put(where, price_beyond(cells[where], settings))
 
         # Enough pieces for every thread, but each simulates its own paths.
         size = max(LEAST_PIECE, -(-len(several) // (PIECES_A_THREAD * threads)))

@@ -21,7 +21,7 @@ from pricer.settings import MEASURES, Settings
 
 (kernel,) = kernels("baskets")
 
-from pricer.kernels import directions  # noqa: E402
+from pricer.kernels import directions, folded  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +43,7 @@ TIGHT = Settings(tolerance=1e-12, measures=MEASURES, paths=2**17)
 THREE: Any = BasketMarket(
     (90.0, 100.0, 110.0), (0.2, 0.3, 0.4), 0.04, Correlation((0.3, -0.2, 0.5)), (0.01, 0, 0.03)
 )
+TWINS: Any = replace(THREE, correlation=Correlation((1.0, 0.3, 0.3)))
 TWO: Any = BasketMarket((100.0, 95.0), (0.3, 0.2), 0.05, 0.4, (0.02, 0.01))
 CONTRACTS: dict[str, tuple[Any, Any]] = {
     "weighted": (Basket("call", 105, 1.5, weights=(0.3, 0.3, 0.4)), THREE),
@@ -53,13 +54,14 @@ CONTRACTS: dict[str, tuple[Any, Any]] = {
     "best put": (Basket("put", 110, 1.5, "best_of"), THREE),
     "worst": (Basket("call", 80, 1.5, "worst_of"), THREE),
     "worst put": (Basket("put", 80, 1.5, "worst_of"), THREE),
-    "folded": (
-        Basket("call", 5, 1.5, "spread"),
-        replace(TWO, correlation=1.0, dividend_yields=(0.02, 0.01)),
+    "twins": (Basket("call", 5, 1.5, "spread"), replace(TWO, correlation=1.0)),
+    "twins, and a third": (Basket("call", 50, 1.5, weights=(1, -1, 0.5)), TWINS),
+    "twins, and hardly a third": (Basket("call", 5, 1.5, weights=(1, -1, 0.02)), TWINS),
+    "triplets": (
+        Basket("call", 10, 1.5, weights=(1, 0.5, -1.2)),
+        replace(THREE, vols=(0.3, 0.3, 0.2), correlation=1.0),
     ),
-    "folded, and a third": (Basket("call", 50, 1.5, weights=(1, -1, 0.5)),
-                            replace(THREE, correlation=Correlation((1.0, 0.3, 0.3)))),
-    "two that are opposed": (Basket("put", 95, 1.5), replace(TWO, correlation=-1.0)),
+    "two that are opposed": (Basket("put", 100, 1.5), replace(TWO, correlation=-1.0)),
 }  # fmt: skip
 
 
@@ -162,7 +164,7 @@ def test_one_asset_is_black_scholes() -> None:
             assert error == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["weighted", "long and short", "spread", "folded, and a third"])
+@pytest.mark.parametrize("name", ["weighted", "long and short", "spread", "twins, and a third"])
 def test_calls_less_puts_are_forwards(name: str) -> None:
     contract, market = CONTRACTS[name]
     call, _ = estimate(replace(contract, right="call"), market)
@@ -195,16 +197,17 @@ def test_the_best_and_the_worst_of_two_are_both() -> None:
 def test_greeks_are_the_derivatives(name: str, asset: int) -> None:
     contract, market = CONTRACTS[name]
     contract = replace(contract, greek_asset=asset)
-    value, error = estimate(contract, market)
+    settings = replace(TIGHT, paths=2**15)
+    value, error = estimate(contract, market, settings)
 
     def moved(what: str, by: float) -> Any:
         if what == "expiry":
-            return estimate(replace(contract, expiry=contract.expiry + by), market)[0]
+            return estimate(replace(contract, expiry=contract.expiry + by), market, settings)[0]
         if what == "rate":
-            return estimate(contract, replace(market, rate=market.rate + by))[0]
+            return estimate(contract, replace(market, rate=market.rate + by), settings)[0]
         numbers = list(getattr(market, what))
         numbers[asset - 1] += by
-        return estimate(contract, replace(market, **{what: tuple(numbers)}))[0]
+        return estimate(contract, replace(market, **{what: tuple(numbers)}), settings)[0]
 
     bumps = {
         "delta": ("spots", 0.05, 0, 1), "gamma": ("spots", 0.05, 1, 1),
@@ -243,6 +246,20 @@ def test_what_one_factor_moves_is_an_integral(correlation: float) -> None:
         exact = quadrature(payoff, vols, TWO.rate, spots, yields)
         assert value[0] == pytest.approx(exact, abs=2e-7), word
         assert error[0] < 1e-13
+
+
+def test_holdings_of_either_sign_that_one_factor_moves_are_an_integral() -> None:
+    # Two of the three have one vol, so that the payoff has a term less than assets.
+    contract, market = CONTRACTS["triplets"]
+    value, error = estimate(contract, market)
+    weights, vols, spots, yields = map(
+        np.array, (contract.weights, market.vols, market.spots, market.dividend_yields)
+    )
+    exact = quadrature(
+        lambda s: np.maximum(weights @ s - contract.strike, 0.0), vols, market.rate, spots, yields
+    )
+    assert value[0] == pytest.approx(exact, abs=2e-7)
+    assert error[0] < 1e-13
 
 
 def test_nearly_perfect_correlation_is_nearly_the_limit() -> None:
@@ -413,6 +430,6 @@ def test_every_change_of_sign_of_a_sum_of_exponentials_is_found() -> None:
         powers = np.exp(np.outer(places, slopes))
         terms = np.append(np.linalg.solve(powers[:, :3], -powers[:, 3]), 1.0)
         found = np.empty(5)
-        count = kernel.roots(terms, slopes, np.empty(4), found)
+        count = folded.roots(terms, slopes, np.empty(4), found)
         assert found[:count] == pytest.approx(places, abs=1e-8)
-    assert kernel.roots(np.ones(4), slopes, np.empty(4), np.empty(5)) == 0
+    assert folded.roots(np.ones(4), slopes, np.empty(4), np.empty(5)) == 0
