@@ -460,7 +460,7 @@ def warm_up() -> None:
         kind=FORMS,
         market_of=np.zeros(1, np.int64),
         worlds=worlds,
-        functionals=Functionals(codes, np.empty((1, 0, 1))),
+        functionals=payoffs.Functionals(codes, np.empty((1, 0, 1))),
         forms=forms,
         watched=Watched(
             none, table, none, table, table, table, codes, none, codes, table, table, none, codes,

@@ -159,8 +159,8 @@ def functionals_of(cells: Cells, timeline: Timeline) -> Functionals:
     if int(cells.average[0]) == GEOMETRIC:
         share = _future_share(cells)
         own = (geometric[0], weights * share, running * share)
-        end = (payoffs.SUM, last)
-        return _functionals(own, end) if _is_fixed(cells) else _functionals(end, own)
+        final = (payoffs.SUM, last)
+        return _functionals(own, final) if _is_fixed(cells) else _functionals(final, own)
     if _is_fixed(cells):
         return _functionals((*arithmetic, running), (logs, weights, running))
     above = (payoffs.LOG_ABOVE, weights) if between else (payoffs.LOG_SUM, last - weights)
