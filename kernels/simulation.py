@@ -155,6 +155,8 @@ def _draw(
     substeps = len(block.asset)
     if substeps > 0:
         deal(block.z, block.asset, block.variance)
+        if len(simulation.turn) > 0:
+            _reflect(simulation.turn, block.asset)
         walk(motion, block.asset, block.moved)
         block.asset[:] = block.moved
         walk(motion, block.variance, block.moved)

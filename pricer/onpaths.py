@@ -12,6 +12,7 @@ from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, IN, OUT, claims_of
 from .compiled import kernels
 from .contracts import TYPES, WORDS
 from .dated import Dates, Fixings
+from .estimates import CONTROL
 from .worlds import exponentials, for_kernels, has_cash, logarithms, snapped, timeline_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def noted_times(cells: Cells) -> list[float]:
         if dates is not None:
             return [t for t in dates if t <= expiry]
         start = float(cells.averaging_start[0])
+        if start >= expiry:
+            return [expiry]
         span = (expiry - start) / CONTINUOUS_STEPS
         return [start + span * i for i in range(0 if start > 0.0 else 1, CONTINUOUS_STEPS)]
     if code == LOOKBACK:
@@ -111,7 +114,8 @@ def looks_between(cells: Cells) -> bool:
     """Tell whether contracts like the first of `cells` look at the spot at all times."""
     code = int(cells.type[0])
     if code == ASIAN:
-        return bool(cells.fixing_dates[0] == NO_TABLE)
+        lasts = cells.averaging_start[0] < cells.expiry[0]
+        return bool(cells.fixing_dates[0] == NO_TABLE and lasts)
     watched = code == LOOKBACK or bool(claims_of(cells[:1]).knock[0])
     return watched and bool(cells.monitoring_dates[0] == NO_TABLE)
 
@@ -180,9 +184,15 @@ def direction_of(cells: Cells, timeline: Timeline, market: Market) -> Floats | N
     if not _is_fixed(cells):
         weights = -weights
         weights[-1] += 1.0
-    out = np.zeros(market.steps)
+    out = np.zeros(len(market.clock))
+    # In Heston's model the motion has more times than the paths.
+    ends = (
+        np.flatnonzero(market.substeps.row >= 0)
+        if len(market.substeps.row)
+        else np.arange(len(out))
+    )
     later = market.worlds.step >= 0
-    np.add.at(out, market.worlds.step[later], weights[later])
+    np.add.at(out, ends[market.worlds.step[later]], weights[later])
     return out
 
 
@@ -218,8 +228,9 @@ def _future_share(cells: Cells) -> float:
 
 
 def _shares(cells: Cells) -> Floats:
-    if looks_between(cells):
-        return np.array(cells.expiry / np.maximum(cells.expiry + cells.elapsed, 1e-300))
+    if cells.fixing_dates[0] == NO_TABLE:
+        whole = cells.expiry + cells.elapsed
+        return np.where(whole > 0.0, cells.expiry / np.where(whole > 0.0, whole, 1.0), 1.0)
     future = len(noted_times(cells))
     return np.array(future / np.maximum(future + cells.past_fixings, 1.0))
 
@@ -294,10 +305,12 @@ def forms_of(
             control = _Control.of(functionals, market, weights, fixed)
             parts |= control.slopes(right, parts, level)
             added = control.means(simulation, parts, market_of)
-    name = np.where(parts["control"] < 0, "", "geometric")
+    name = np.where(parts["control"] < 0, "", "geometric").astype(CONTROL)
     contracts = Contracts(simulation.FORMS, parts, added, name)
     if code == LOOKBACK and not (cash or int(cells.model[0]) or looks_between(cells)):
         return _beside_extreme(contracts, functionals, market, factor, market_of)
+    if int(cells.model[0]) and not cash and simulation.payoffs.SUM in functionals.operation:
+        return _beside_sum(contracts, functionals, market, factor, market_of)
     return contracts
 
 
@@ -327,15 +340,35 @@ def _beside_extreme(
     side = 1.0 if functionals.operation[place] == payoffs.LARGEST else -1.0
     out = np.empty(len(level))
     simulation.extreme_means(side, for_kernels(level), for_kernels(until), out)
+    return _beside(contracts, place, factor, factor * out[market_of], "extreme")
+
+
+def _beside_sum(
+    contracts: Contracts, functionals: Functionals, market: Market,
+    factor: Floats, market_of: Indices,
+) -> Contracts:  # fmt: skip
+    """Add a contract on the average of the spot, or on the last: any model tells its mean."""
+    (simulation,) = kernels("simulation")
+    sums = np.flatnonzero(functionals.operation == simulation.payoffs.SUM)
+    place = int(max(sums, key=lambda f: np.count_nonzero(functionals.weights[f])))
+    means = _row_sums(functionals.weights[place] * market.expected)
+    name = "average" if np.count_nonzero(functionals.weights[place]) > 1 else "spot"
+    return _beside(contracts, place, factor, factor * means[market_of], name)
+
+
+def _beside(
+    contracts: Contracts, place: int, factor: Floats, known: Floats, name: str
+) -> Contracts:
+    """Add a contract on the functional at `place`, of which the means are `known`, shape (E,)."""
     one = {"first": place, "second": -1, "control": -1, "c": -np.inf}
     parts = {}
-    for name, array in contracts.parts.items():
-        row = np.full((1, *array.shape[1:]), one.get(name, 0), array.dtype)
-        if name == "a":
+    for field, array in contracts.parts.items():
+        row = np.full((1, *array.shape[1:]), one.get(field, 0), array.dtype)
+        if field == "a":
             row[0] = factor
-        parts[name] = np.concatenate((array, row))
-    control = np.full(len(contracts.control), "extreme", contracts.control.dtype)
-    return replace(contracts, parts=parts, known=factor * out[market_of], control=control)
+        parts[field] = np.concatenate((array, row))
+    control = np.full(len(contracts.control), name, contracts.control.dtype)
+    return replace(contracts, parts=parts, known=known, control=control)
 
 
 @dataclass(frozen=True, slots=True)

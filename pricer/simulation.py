@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,7 @@ _SHARED = (
 BLOCK_PATHS = 256
 PILOT_PATHS = 256  # of a randomisation, from which slopes of controls are taken
 BLOCK_NUMBERS = 64 * 256  # of a path array, so that a block stays in the second-level cache
+NO_SPOT, LITTLE_SPOT = 1e-12, 1e-4  # of the unit: what a spot of 0 is priced as, for its delta
 TINY = 1e-6  # what continuous payoffs are moved by
 MOVE = 0.1  # of a standard deviation at expiry, by which payoffs with jumps, or slopes, are moved
 
@@ -65,9 +66,30 @@ def simulate(cells: Cells, settings: Settings) -> Estimates:
     if not len(able):
         return found
     part = cells[able]
-    for group in _groups(part):
-        found.put(able[group], _simulate_group(part[group], settings))
+    unit = claims_of(part).unit
+    gone = part.spot <= 0.0
+    tiny = _with_spot(part, np.where(gone, NO_SPOT * unit, part.spot)) if gone.any() else part
+    for group in _groups(tiny):
+        found.put(able[group], _simulate_group(tiny[group], settings))
+    if not gone.any():
+        return found
+    # Where the spot is 0 values are straight lines in it, which rounding hides so close by.
+    found.values[2, able[gone]] *= 0.0
+    found.status[able[gone & (found.error[able] <= settings.tolerance * unit)]] = Status.ok
+    if "delta" in settings.measures:
+        little = _with_spot(part[gone], LITTLE_SPOT * unit[gone])
+        for group in _groups(little):
+            near = _simulate_group(little[group], replace(settings, measures=("delta",)))
+            for whole, rows in (
+                (found.values, near.values),
+                (found.standard_errors, near.standard_errors),
+            ):
+                whole[1, able[gone][group]] = rows[1]
     return found
+
+
+def _with_spot(cells: Cells, spot: Floats) -> Cells:
+    return replace(cells, columns={**cells.columns, "spot": spot})
 
 
 def _groups(cells: Cells) -> list[Indices]:
@@ -172,6 +194,7 @@ def _evaluations(
 
 def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
     """Estimate cells that share their paths."""
+    (simulation,) = kernels("simulation")
     kind = _kind(cells)
     supported = _supported(cells, kind)
     if not supported.any():
@@ -186,6 +209,11 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
     positive = timeline.times[timeline.times > 0.0]
     first = float(positive[0]) if len(positive) else 1.0
     base = market_of(cells, timeline, [Shift()])
+    if (
+        kind == simulation.CONDITIONAL
+        and not (base.covariance[0, timeline.times > 0.0] > 0.0).all()
+    ):
+        kind = int(simulation.WATCHED)
     move = _move(kind, base, rough)
     evaluations = _evaluations(settings.measures, rough, has_cash(cells), move, expiry, first)
     market = market_of(cells, timeline, evaluations.shifts)
@@ -312,8 +340,8 @@ class _Paths:
         sobol = settings.sampling == "sobol"
         self._motion = simulation.bridge.bridge(market.clock, sobol)
         direction = direction_of(cells, timeline, market)
-        if direction is not None and sobol and not len(market.substeps.row):
-            self._given["turn"] = np.empty(market.steps)
+        if direction is not None and sobol:
+            self._given["turn"] = np.empty(len(direction))
             simulation.towards(self._motion, direction, self._given["turn"])
         self._block = BLOCK_PATHS
         while self._block > 32 and self._block * max(numbers, dates) > BLOCK_NUMBERS:
