@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .jit import kernel
-from .lane_elementary import exp, log
+from .lane_elementary import exp_normal, log
 from .lanes import WIDTH, broadcast, load, maximum, store
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def log_paths(worlds: Worlds, k: int, w: Floats, jumps: Floats, x: Floats) -> No
     elif worlds.dividends == ESCROWED:
         for d in range(dates):
             for g in range(groups):
-                s = worlds.spot[k] * exp(load(x, d * groups + g)) + worlds.cash[k, d]
+                s = worlds.spot[k] * exp_normal(load(x, d * groups + g)) + worlds.cash[k, d]
                 store(x, d * groups + g, log(s))
 
 
@@ -100,7 +100,7 @@ def _drop(worlds: Worlds, k: int, x: Floats) -> None:
         before = broadcast(0.0)
         for d in range(len(worlds.step)):
             level = load(x, d * groups + g)
-            spot = maximum(spot * exp(level - before), least)
+            spot = maximum(spot * exp_normal(level - before), least)
             store(x, d * groups + g, log(spot))
             before = level
             spot = spot - worlds.cash[k, d]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .elementary import INVERSE_SQRT_2
 from .jit import kernel
-from .lane_elementary import erfcx, exp, gaussian, log
+from .lane_elementary import erfcx, exp_normal, gaussian, log
 from .lanes import (
     WIDTH,
     Lane,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 # The functionals: a weighted sum of spots; the exponential of one of logarithms; the largest, the
 # smallest of the dates with a weight; the same of all times of the steps that end on dates with a
 # weight; the integral of the spot over such steps, each with its weight; the exponential of
-# that of the logarithm; and the logarithms of the two geometric ones;
-# that of the last spot over the last of these.
+# that of the logarithm; the logarithms of both geometric ones, and that of the last spot over the
+# second of them.
 (
     SUM, GEOMETRIC, LARGEST, SMALLEST, HIGHEST, LOWEST, INTEGRAL, GEOMETRIC_INTEGRAL,
     LOG_SUM, LOG_INTEGRAL, LOG_ABOVE,
@@ -54,9 +54,9 @@ class Forms(NamedTuple):
     """C contracts that pay max(a x + max(b y, c) - k, 0) of two functionals x and y.
 
     Under E evaluations, each in one of the markets. `first` and `second` are the places of x and
-    y; a negative `second` leaves their term out. Where `control` is not negative, it is the place of a
-    functional z, and what is paid is less (a x + ... - k) N(ca z - ck): about the same, with a known
-    mean. Shapes (C,), and (C, E) for a to ck.
+    y; a negative `second` leaves their term out. Where `control` is not negative, it is the place
+    of a functional z, and what is paid is less (a x + ... - k) clip(ca z - ck, 0, 1): about the
+    same, with a known mean. Shapes (C,), and (C, E) for a to ck.
     """
 
     first: Indices
@@ -154,13 +154,13 @@ def reduce_paths(
             if operation == SUM:
                 for d in range(dates):
                     if weights[d] != 0.0:
-                        result = result + weights[d] * exp(load(x, d * groups + g))
+                        result = result + weights[d] * exp_normal(load(x, d * groups + g))
             elif operation in (GEOMETRIC, LOG_SUM):
                 for d in range(dates):
                     if weights[d] != 0.0:
                         result = result + weights[d] * load(x, d * groups + g)
                 if operation == GEOMETRIC:
-                    result = exp(result)
+                    result = exp_normal(result)
             elif operation in (LARGEST, HIGHEST):
                 result = broadcast(-inf)
                 before = broadcast(0.0)
@@ -178,7 +178,7 @@ def reduce_paths(
                             )
                         result = maximum(result, peak)
                     before = level
-                result = exp(result)
+                result = exp_normal(result)
             elif operation in (SMALLEST, LOWEST):
                 result = broadcast(inf)
                 before = broadcast(0.0)
@@ -196,12 +196,12 @@ def reduce_paths(
                             )
                         result = minimum(result, trough)
                     before = level
-                result = exp(result)
+                result = exp_normal(result)
             else:
                 spots = operation == INTEGRAL
                 result = _integral(spots, weights, variance, x, g, load(extra, g))
                 if operation == GEOMETRIC_INTEGRAL:
-                    result = exp(result)
+                    result = exp_normal(result)
                 elif operation == LOG_ABOVE:
                     result = load(x, (dates - 1) * groups + g) - result
             store(out, f * groups + g, result)
@@ -231,7 +231,7 @@ def _integral(
             middle = 0.5 * (before + level)
             if of_spot:
                 move = level - before
-                middle = exp(middle)
+                middle = exp_normal(middle)
                 share = weights[d] * middle
                 mean = mean + share * (1.0 + variance[d] / 12.0 + move * move * (1.0 / 24.0))
                 left = left + share * share * variance[d]
@@ -247,6 +247,7 @@ def add_forms(forms: Forms, e: int, rows: Floats, scratch: Floats, out: Floats) 
     """Add what every contract pays on a block of functionals to column e of `out`."""
     groups = rows.shape[1] // WIDTH
     zero = broadcast(0.0)
+    one = broadcast(1.0)
     for i in range(len(forms.first)):
         x, y, z = (
             forms.first[i] * groups,
@@ -263,7 +264,8 @@ def add_forms(forms: Forms, e: int, rows: Floats, scratch: Floats, out: Floats) 
                 pays = pays + maximum(b * load(rows, y + g), c)
             paid = maximum(pays, zero)
             if z >= 0:
-                paid = paid - pays * normal_cdf(ca * load(rows, z + g) - ck)
+                share = minimum(maximum(ca * load(rows, z + g) - ck, zero), one)
+                paid = paid - pays * share
             total = total + paid
         out[i, e] += total_of(total, scratch)
 
@@ -289,7 +291,7 @@ def add_cliquets(
                 if resets[d] == 0:
                     continue
                 if last >= 0:
-                    move = exp(load(x, d * groups + g) - load(x, last * groups + g))
+                    move = exp_normal(load(x, d * groups + g) - load(x, last * groups + g))
                     summed = summed + minimum(maximum(theta * (move - moneyness), floor), cap)
                 last = d
             total = total + minimum(maximum(summed, least), most)
@@ -337,11 +339,11 @@ def add_watched(
                     ) * (rate * watched.upper_rebate[i, e])
                     if shares:
                         when = d if watched.at_hit[i] != 0 else dates - 1
-                        owed = owed * exp(load(x, when * groups + g))
+                        owed = owed * exp_normal(load(x, when * groups + g))
                     paid = paid + owed
                 alive = kept
             level = load(x, (dates - 1) * groups + g)
-            pays = watched.alpha[i, e] * exp(level) + watched.beta[i]
+            pays = watched.alpha[i, e] * exp_normal(level) + watched.beta[i]
             pays = choose(theta * level, kink, pays, zero)
             owing = one - alive if knocks_in else alive
             total = total + (owing * pays + alive * watched.live[i] + paid)
@@ -383,12 +385,12 @@ def add_crossed(
                 here = maximum(side * (load(x, d * groups + g) - level), zero)
                 if mask[d] != 0:
                     exponent = minimum(before * here * (2.0 / variance[d]), far)
-                    alive = alive * (1.0 - exp(-exponent))
+                    alive = alive * (1.0 - exp_normal(-exponent))
                 before = here
             last = load(x, (dates - 1) * groups + g)
-            pays = watched.alpha[i, e] * exp(last) + watched.beta[i]
+            pays = watched.alpha[i, e] * exp_normal(last) + watched.beta[i]
             pays = choose(theta * last, kink, pays, zero)
-            dead = exp(last) * rebate if shares else rebate
+            dead = exp_normal(last) * rebate if shares else rebate
             if knocks_in:
                 pays, dead = broadcast(watched.live[i]), pays
             total = total + (alive * pays + (1.0 - alive) * dead)
@@ -439,7 +441,7 @@ def add_conditional(
                     tilt = deviation[when] if shares else 0.0
                     at = load(u, d * groups + g)
                     height = (
-                        exp(deviation[when] * load(u, when * groups + g) + 0.5 * tilt * tilt)
+                        exp_normal(deviation[when] * load(u, when * groups + g) + 0.5 * tilt * tilt)
                         if shares
                         else one
                     )
@@ -475,7 +477,7 @@ def add_conditional(
                 share = normal_cdf(inside_high - last) - normal_cdf(inside_low - last)
                 if knocks_in:
                     share = normal_cdf(stop - last) - normal_cdf(start - last) - share
-                height = exp(last * end + 0.5 * last * last)
+                height = exp_normal(last * end + 0.5 * last * last)
                 value = value + (watched.alpha[i, e] * height) * share
             paid = paid + value
             total = total + paid

@@ -20,7 +20,7 @@ from .heston import fill as fill_heston
 from .jit import kernel
 from .jumps import Jumps
 from .jumps import fill as fill_jumps
-from .lanes import WIDTH, load, store
+from .lanes import WIDTH, broadcast, load, store
 from .paths import Worlds, log_paths
 from .payoffs import (
     GEOMETRIC_INTEGRAL,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 # How a simulation looks at its paths.
 FORMS, CLIQUETS, WATCHED, CROSSED, CONDITIONAL = range(5)
+SURE = 9.0  # standard deviations, beyond which a normal variable is not
 
 
 class Substeps(NamedTuple):
@@ -69,7 +70,8 @@ class Simulation(NamedTuple):
     `market_of`, shape (E,), is the market of each evaluation. `interest` and `deviation`, shape
     (K, D), are what 1 on a date has become by the last, and how far one standard deviation of the
     last date's logarithm takes each date's. `masks`, shape (M, D), are sets of dates. `jumps` has
-    as many intervals as the motion has times, or none where there are no jumps.
+    as many intervals as the motion has times, or none where there are no jumps. `turn` is what
+    `towards` gives, or empty.
     """
 
     kind: int
@@ -84,6 +86,7 @@ class Simulation(NamedTuple):
     deviation: Floats
     jumps: Jumps
     substeps: Substeps
+    turn: Floats
 
 
 @kernel
@@ -152,11 +155,15 @@ def _draw(
     substeps = len(block.asset)
     if substeps > 0:
         deal(block.z, block.asset, block.variance)
+        if len(simulation.turn) > 0:
+            _reflect(simulation.turn, block.asset)
         walk(motion, block.asset, block.moved)
         block.asset[:] = block.moved
         walk(motion, block.variance, block.moved)
         block.variance[:] = block.moved
     else:
+        if len(simulation.turn) > 0:
+            _reflect(simulation.turn, block.z)
         walk(motion, block.z, block.w)
     if len(block.extra) > 0:
         normals(numbers, randomisation, first, count, 1, block.extra)
@@ -264,6 +271,7 @@ def simulate(
     numbers: Draws,
     motion: Bridge,
     steps: int,
+    randomisation: int,
     first: int,
     last: int,
     block: int,
@@ -271,8 +279,8 @@ def simulate(
 ) -> None:
     """Write sums over the paths `first` to `last` - 1 to `out`, shape (R, C, E).
 
-    Of R randomisations; column e is evaluation e. The paths are a multiple of `block`, which is
-    one of 8.
+    Of R randomisations from number `randomisation` on; column e is evaluation e. The paths are a
+    multiple of `block`, which is one of 8.
     """
     operation = simulation.functionals.operation
     integrals = extremes = 0
@@ -303,7 +311,25 @@ def simulate(
     out[:] = 0.0
     for r in range(len(out)):
         for path in range(first, last, block):
-            _add_block(simulation, numbers, motion, r, path, arrays, out[r])
+            _add_block(simulation, numbers, motion, randomisation + r, path, arrays, out[r])
+
+
+@kernel
+def _mean_above(m: float, s: float) -> float:
+    """Return the mean of max(X, 0) for a normal X of mean m and standard deviation s."""
+    if s <= 0.0:
+        return max(m, 0.0)
+    return m * elementary.normal_cdf(m / s) + s * elementary.normal_pdf(m / s)
+
+
+@kernel
+def _mean_share(m: float, s: float) -> float:
+    """Return the mean of min(max(X, 0), 1) for a normal X of mean m and standard deviation s."""
+    if m > 1.0 + SURE * s:
+        return 1.0
+    if m < -SURE * s:
+        return 0.0
+    return _mean_above(m, s) - _mean_above(m - 1.0, s)
 
 
 @kernel
@@ -318,26 +344,95 @@ def control_means(
     variance: Floats,
     out: Floats,
 ) -> None:
-    """Write the means of what controls take off to `out`, E[(a x + b y - k) N(ca z - ck)].
+    """Write the means of what controls take off to `out`, E[(a x + b y - k) clip(ca z - ck, 0, 1)].
 
     x and y sum the spots at N times by the weights `first` and `second`, shape (K, N); of these
     spots `means`, shape (K, N), are the means and `covariances` those of their logarithms with z,
-    a normal of this `mean` and `variance`, shape (K,); `out` has shape (C, E). N(ca z - ck) is the chance that ca z - ck is above another normal, so
-    that each spot moves z by their covariance (as in Curran 1994).
+    a normal of this `mean` and `variance`, shape (K,); `out` has shape (C, E). Weighed by a spot,
+    z is still normal: its mean is moved by their covariance (as in Curran 1994).
     """
     for i in range(len(forms.first)):
         for e in range(len(market_of)):
             k = market_of[e]
             slope = forms.ca[i, e]
-            spread = 1.0 / np.sqrt(1.0 + slope * slope * variance[k])
+            spread = abs(slope) * np.sqrt(max(variance[k], 0.0))
             middle = slope * mean[k] - forms.ck[i, e]
             total = 0.0
             for n in range(means.shape[1]):
                 weight = forms.a[i, e] * first[k, n] + forms.b[i, e] * second[k, n]
                 if weight != 0.0:
-                    chance = elementary.normal_cdf((middle + slope * covariances[k, n]) * spread)
-                    total += weight * means[k, n] * chance
-            out[i, e] = total - forms.k[i, e] * elementary.normal_cdf(middle * spread)
+                    share = _mean_share(middle + slope * covariances[k, n], spread)
+                    total += weight * means[k, n] * share
+            out[i, e] = total - forms.k[i, e] * _mean_share(middle, spread)
+
+
+@kernel
+def extreme_means(side: float, level: Floats, until: Floats, out: Floats) -> None:
+    """Write the mean of e**X to `out`, shape (K,): X is the largest of the values on D dates.
+
+    Or the smallest, where `side` is -1 rather than 1. The values are normal, with means `level` and
+    variances `until`, shape (K, D), and have independent increments, identical from the first date
+    on: with b(n) the mean of e**max(Y, 0), where Y is that of n increments, and a(n) the mean for
+    the extreme of 0 and n sums, n a(n) is the sum of b(j) a(n - j) over j from 1 to n (Spitzer
+    1956).
+    """
+    dates = level.shape[1]
+    a, b = np.ones(dates), np.ones(dates)
+    for k in range(len(out)):
+        for n in range(1, dates):
+            m, v = level[k, n] - level[k, 0], max(until[k, n] - until[k, 0], 0.0)
+            s = np.sqrt(v)
+            if s > 0.0:
+                beyond = elementary.normal_cdf(side * (m + v) / s)
+                b[n] = elementary.exp(m + 0.5 * v) * beyond + elementary.normal_cdf(-side * m / s)
+            else:
+                b[n] = elementary.exp(side * max(side * m, 0.0))
+            total = 0.0
+            for j in range(1, n + 1):
+                total += b[j] * a[n - j]
+            a[n] = total / n
+        out[k] = elementary.exp(level[k, 0] + 0.5 * until[k, 0]) * a[dates - 1]
+
+
+@kernel
+def towards(motion: Bridge, direction: Floats, turn: Floats) -> None:
+    """Write to `turn` what `simulate` reflects normals by, so that the first is the main one.
+
+    `direction`, shape (steps,), weighs the motion's values: their sum is then a multiple of the
+    first normal alone. `turn` has shape (steps,) and becomes 0 where nothing is to be turned.
+    """
+    for k in range(len(turn) - 1, -1, -1):
+        place, left, right = motion.places[0, k], motion.places[1, k], motion.places[2, k]
+        if left >= 0:
+            direction[left] += motion.weights[0, k] * direction[place]
+        if right >= 0:
+            direction[right] += motion.weights[1, k] * direction[place]
+        turn[k] = motion.weights[2, k] * direction[place]
+    length = 0.0
+    for k in range(len(turn)):
+        length += turn[k] * turn[k]
+    scale = np.sqrt(length)
+    if turn[0] < 0.0:
+        scale = -scale
+    rest = 1.0 - (turn[0] / scale if length > 0.0 else 1.0)
+    if rest < 1e-12:
+        turn[:] = 0.0
+        return
+    # A Householder reflection of the first axis onto the direction: 1 - t t', |t|**2 = 2.
+    for k in range(len(turn)):
+        turn[k] = (turn[k] / scale - (1.0 if k == 0 else 0.0)) / np.sqrt(rest)
+
+
+@kernel
+def _reflect(turn: Floats, z: Floats) -> None:
+    """Reflect the normals of every path, shape (steps, P): z becomes z - t (t'z)."""
+    groups = z.shape[1] // WIDTH
+    for g in range(groups):
+        along = broadcast(0.0)
+        for k in range(len(turn)):
+            along = along + turn[k] * load(z, k * groups + g)
+        for k in range(len(turn)):
+            store(z, k * groups + g, load(z, k * groups + g) - turn[k] * along)
 
 
 @kernel
@@ -356,3 +451,40 @@ def logarithms(x: Floats, out: Floats) -> None:
 
 def warm_up() -> None:
     """Compile for the one layout callers use: contiguous arrays of float64, int8 and int64."""
+    one, row, rows = np.ones(1), np.ones((1, 1)), np.ones((0, 1))
+    none, places, codes = np.empty(0), np.empty(0, np.int64), np.empty(0, np.int8)
+    table = np.empty((0, 0))
+    forms = Forms(places, places, places, *(table,) * 6)
+    worlds = Worlds(
+        np.zeros(1, np.int64), row, row, row, np.ones(1, np.int8), one, row, paths.LOGNORMAL
+    )
+    simulation = Simulation(
+        kind=FORMS,
+        market_of=np.zeros(1, np.int64),
+        worlds=worlds,
+        functionals=payoffs.Functionals(codes, np.empty((1, 0, 1))),
+        forms=forms,
+        watched=Watched(
+            none, table, none, table, table, table, codes, none, codes, table, table, none, codes,
+            places,
+        ),
+        cliquets=Cliquets(*(none,) * 7),
+        masks=np.zeros((1, 1), np.int8),
+        interest=row,
+        deviation=row,
+        jumps=Jumps(0.0, 0.0, none, places, places, none),
+        substeps=Substeps(none, 0.0, 0.0, 0.0, 0.0, table, places),
+        turn=none,
+    )  # fmt: skip
+    motion = bridge.bridge(one)
+    bridge.warm_up()
+    draws.warm_up()
+    jumps.warm_up()
+    heston.warm_up()
+    towards(motion, one, one)
+    numbers = draws.draws(0, True, 1)
+    simulate(simulation, numbers, motion, 1, 0, 0, WIDTH, WIDTH, np.empty((1, 0, 1)))
+    control_means(forms, places, rows, rows, rows, rows, none, none, table)
+    extreme_means(1.0, row, row, np.ones(1))
+    exponentials(none, none)
+    logarithms(none, none)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, IN, OUT, claims_of
 from .compiled import kernels
 from .contracts import TYPES, WORDS
 from .dated import Dates, Fixings
+from .estimates import CONTROL
 from .worlds import exponentials, for_kernels, has_cash, logarithms, snapped, timeline_of
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ FORWARD_START, CLIQUET = TYPES["forward_start"], TYPES["cliquet"]
 FLOATING = WORDS["strike_type"]["floating"]
 GEOMETRIC = WORDS["average"]["geometric"]
 CONTINUOUS_STEPS = 64  # of an average that is taken at all times
-LEAST_WIDTH = 1e-4  # of the normal that softens a control
+LEAST_WIDTH = 1e-4  # of the logarithms over which a control is faded in, to either side
+MOST_EVEN = 4096  # dates, of which the mean of an extreme is computed
+SAME_STEP = 1e-9  # relative difference of steps that are one
 _NODES = (0.1127016653792583, 0.5, 0.8872983346207417)  # of Gauss and Legendre, in a step
 _NODE_WEIGHTS = (5.0 / 18.0, 8.0 / 18.0, 5.0 / 18.0)
 
@@ -52,12 +55,17 @@ class Contracts:
     """Contracts that share paths, ready for kernels.
 
     `parts` are the fields of the kernels' tuple for this `kind`, each of shape (C,) or (C, E);
-    `added`, shape (C, E), is the mean of what is paid beside what paths pay.
+    `added`, shape (C, E), is the mean of what is paid beside what paths pay. `known`, shape (E,),
+    are the means of what the one contract more pays that `parts` then have: nothing is owed it,
+    its mean is known, and others vary with it. `control` names what reduces the variance, if
+    anything does, shape (C,).
     """
 
     kind: int
     parts: dict[str, Any]
     added: Floats
+    control: NDArray[np.str_]
+    known: Floats | None = None
 
 
 def noted_times(cells: Cells) -> list[float]:
@@ -68,6 +76,8 @@ def noted_times(cells: Cells) -> list[float]:
         if dates is not None:
             return [t for t in dates if t <= expiry]
         start = float(cells.averaging_start[0])
+        if start >= expiry:
+            return [expiry]
         span = (expiry - start) / CONTINUOUS_STEPS
         return [start + span * i for i in range(0 if start > 0.0 else 1, CONTINUOUS_STEPS)]
     if code == LOOKBACK:
@@ -104,7 +114,8 @@ def looks_between(cells: Cells) -> bool:
     """Tell whether contracts like the first of `cells` look at the spot at all times."""
     code = int(cells.type[0])
     if code == ASIAN:
-        return bool(cells.fixing_dates[0] == NO_TABLE)
+        lasts = cells.averaging_start[0] < cells.expiry[0]
+        return bool(cells.fixing_dates[0] == NO_TABLE and lasts)
     watched = code == LOOKBACK or bool(claims_of(cells[:1]).knock[0])
     return watched and bool(cells.monitoring_dates[0] == NO_TABLE)
 
@@ -126,21 +137,21 @@ def functionals_of(cells: Cells, timeline: Timeline) -> Functionals:
     last = np.zeros(count)
     last[-1] = 1.0
     if code == FORWARD_START:
-        start = np.zeros(count)
-        start[timeline.at(float(cells.start[0]))] = 1.0
-        return _functionals((payoffs.SUM, last), (payoffs.SUM, start))
+        struck = np.zeros(count)
+        struck[timeline.at(float(cells.start[0]))] = 1.0
+        return _functionals((payoffs.SUM, last), (payoffs.SUM, struck))
     if code == LOOKBACK:
         high = (int(cells.right[0]) > 0) == (int(cells.strike_type[0]) != FLOATING)
         if looks_between(cells):
             operation = payoffs.HIGHEST if high else payoffs.LOWEST
             start, end = _window(cells)
             before = np.concatenate(([0.0], timeline.times[:-1]))
-            weights = (before >= start) & (timeline.times <= end) & (timeline.times > before)
+            seen = (before >= start) & (timeline.times <= end) & (timeline.times > before)
         else:
             operation = payoffs.LARGEST if high else payoffs.SMALLEST
-            weights = np.isin(timeline.times, noted_times(cells))
-            weights[timeline.closing + 1 :] = False
-        extreme = (operation, weights.astype(np.float64))
+            seen = np.isin(timeline.times, noted_times(cells))
+            seen[timeline.closing + 1 :] = False
+        extreme = (operation, seen.astype(np.float64))
         if int(cells.strike_type[0]) == FLOATING:
             return _functionals((payoffs.SUM, last), extreme)
         return _functionals(extreme, (payoffs.SUM, last))
@@ -152,13 +163,37 @@ def functionals_of(cells: Cells, timeline: Timeline) -> Functionals:
     if int(cells.average[0]) == GEOMETRIC:
         share = _future_share(cells)
         own = (geometric[0], weights * share, running * share)
-        rows = [own, (payoffs.SUM, last)] if _is_fixed(cells) else [(payoffs.SUM, last), own]
-    elif _is_fixed(cells):
-        rows = [(*arithmetic, running), (logs, weights, running)]
-    else:
-        above = (payoffs.LOG_ABOVE, weights) if between else (payoffs.LOG_SUM, last - weights)
-        rows = [(payoffs.SUM, last), (*arithmetic, running), (*above, running)]
-    return _functionals(*rows)
+        final = (payoffs.SUM, last)
+        return _functionals(own, final) if _is_fixed(cells) else _functionals(final, own)
+    if _is_fixed(cells):
+        return _functionals((*arithmetic, running), (logs, weights, running))
+    above = (payoffs.LOG_ABOVE, weights) if between else (payoffs.LOG_SUM, last - weights)
+    return _functionals((payoffs.SUM, last), (*arithmetic, running), (*above, running))
+
+
+def direction_of(cells: Cells, timeline: Timeline, market: Market) -> Floats | None:
+    """Return how what averages are mostly made of weighs the motion's values, shape (steps,).
+
+    It is what contracts like the first of `cells` are on, to first order; nothing of other types.
+    """
+    if int(cells.type[0]) != ASIAN:
+        return None
+    weights, _ = _average_weights(cells, timeline)
+    if looks_between(cells):
+        weights = 0.5 * (weights + np.append(weights[1:], 0.0))
+    if not _is_fixed(cells):
+        weights = -weights
+        weights[-1] += 1.0
+    out = np.zeros(len(market.clock))
+    # In Heston's model the motion has more times than the paths.
+    ends = (
+        np.flatnonzero(market.substeps.row >= 0)
+        if len(market.substeps.row)
+        else np.arange(len(out))
+    )
+    later = market.worlds.step >= 0
+    np.add.at(out, ends[market.worlds.step[later]], weights[later])
+    return out
 
 
 def _is_fixed(cells: Cells) -> bool:
@@ -193,8 +228,9 @@ def _future_share(cells: Cells) -> float:
 
 
 def _shares(cells: Cells) -> Floats:
-    if looks_between(cells):
-        return np.array(cells.expiry / np.maximum(cells.expiry + cells.elapsed, 1e-300))
+    if cells.fixing_dates[0] == NO_TABLE:
+        whole = cells.expiry + cells.elapsed
+        return np.where(whole > 0.0, cells.expiry / np.where(whole > 0.0, whole, 1.0), 1.0)
     future = len(noted_times(cells))
     return np.array(future / np.maximum(future + cells.past_fixings, 1.0))
 
@@ -269,7 +305,70 @@ def forms_of(
             control = _Control.of(functionals, market, weights, fixed)
             parts |= control.slopes(right, parts, level)
             added = control.means(simulation, parts, market_of)
-    return Contracts(simulation.FORMS, parts, added)
+    name = np.where(parts["control"] < 0, "", "geometric").astype(CONTROL)
+    contracts = Contracts(simulation.FORMS, parts, added, name)
+    if code == LOOKBACK and not (cash or int(cells.model[0]) or looks_between(cells)):
+        return _beside_extreme(contracts, functionals, market, factor, market_of)
+    if int(cells.model[0]) and not cash and simulation.payoffs.SUM in functionals.operation:
+        return _beside_sum(contracts, functionals, market, factor, market_of)
+    return contracts
+
+
+def _beside_extreme(
+    contracts: Contracts, functionals: Functionals, market: Market,
+    factor: Floats, market_of: Indices,
+) -> Contracts:  # fmt: skip
+    """Add a contract on the extreme itself where its mean is known: on evenly spread dates.
+
+    The largest of 0 and the sums of independent and identical steps is known in distribution from
+    that of each sum alone (Spitzer 1956, A combinatorial lemma and its application to probability
+    theory); so is the mean of its exponential.
+    """
+    (simulation,) = kernels("simulation")
+    payoffs = simulation.payoffs
+    place = int(
+        np.flatnonzero(np.isin(functionals.operation, (payoffs.LARGEST, payoffs.SMALLEST)))[0]
+    )
+    noted = functionals.weights[place] != 0.0
+    level, until = market.worlds.forward[:, noted], market.covariance[:, noted]
+    steps, spreads = np.diff(level, axis=1), np.diff(until, axis=1)
+    uneven = [
+        np.ptp(s, axis=1).max() > SAME_STEP * abs(s).max() for s in (steps, spreads) if s.size
+    ]
+    if any(uneven) or len(noted) > MOST_EVEN:
+        return contracts
+    side = 1.0 if functionals.operation[place] == payoffs.LARGEST else -1.0
+    out = np.empty(len(level))
+    simulation.extreme_means(side, for_kernels(level), for_kernels(until), out)
+    return _beside(contracts, place, factor, factor * out[market_of], "extreme")
+
+
+def _beside_sum(
+    contracts: Contracts, functionals: Functionals, market: Market,
+    factor: Floats, market_of: Indices,
+) -> Contracts:  # fmt: skip
+    """Add a contract on the average of the spot, or on the last: any model tells its mean."""
+    (simulation,) = kernels("simulation")
+    sums = np.flatnonzero(functionals.operation == simulation.payoffs.SUM)
+    place = int(max(sums, key=lambda f: np.count_nonzero(functionals.weights[f])))
+    means = _row_sums(functionals.weights[place] * market.expected)
+    name = "average" if np.count_nonzero(functionals.weights[place]) > 1 else "spot"
+    return _beside(contracts, place, factor, factor * means[market_of], name)
+
+
+def _beside(
+    contracts: Contracts, place: int, factor: Floats, known: Floats, name: str
+) -> Contracts:
+    """Add a contract on the functional at `place`, of which the means are `known`, shape (E,)."""
+    one = {"first": place, "second": -1, "control": -1, "c": -np.inf}
+    parts = {}
+    for field, array in contracts.parts.items():
+        row = np.full((1, *array.shape[1:]), one.get(field, 0), array.dtype)
+        if field == "a":
+            row[0] = factor
+        parts[field] = np.concatenate((array, row))
+    control = np.full(len(contracts.control), name, contracts.control.dtype)
+    return replace(contracts, parts=parts, known=known, control=control)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +377,7 @@ class _Control:
 
     A normal z of `mean` and `variance`, shape (K,); the contract sums the spots at N times by the
     weights `first` and `second`, shape (K, N), with `expected` values and `covariances` with z.
-    Above `centre` the option usually ends in the money, up to a normal of deviation `width`.
+    Above `centre` the option usually ends in the money, give or take `width`.
     """
 
     mean: Floats
@@ -333,11 +432,11 @@ class _Control:
         else:
             edge = np.zeros_like(level)
             row = np.where((parts["k"] == 0.0).all(axis=1), 2, -1)
-        slope = right / self.width
+        slope = right / (2.0 * self.width)
         return {
             "control": row,
             "ca": slope + np.zeros_like(level),
-            "ck": slope * (edge + self.centre),
+            "ck": slope * (edge + self.centre) - 0.5,
         }
 
     def means(self, simulation: Any, parts: dict[str, Any], market_of: Indices) -> Floats:
@@ -460,7 +559,7 @@ def watched_of(
         mask[timeline.closing + 1 :] = False
         if not knocked.any():
             mask[:] = False
-    return Contracts(kind, parts, np.zeros(shape)), mask.astype(np.int8)[None]
+    return Contracts(kind, parts, np.zeros(shape), np.full(count, "")), mask.astype(np.int8)[None]
 
 
 def cliquets_of(cells: Cells, timeline: Timeline, evaluations: int) -> tuple[Contracts, Codes]:
@@ -483,5 +582,5 @@ def cliquets_of(cells: Cells, timeline: Timeline, evaluations: int) -> tuple[Con
     mask = np.isin(timeline.times, noted_times(cells))
     mask[timeline.closing :] = False
     mask[-1] = True
-    added = np.zeros((len(cells), evaluations))
-    return Contracts(simulation.CLIQUETS, parts, added), mask.astype(np.int8)[None]
+    added, none = np.zeros((len(cells), evaluations)), np.full(len(cells), "")
+    return Contracts(simulation.CLIQUETS, parts, added, none), mask.astype(np.int8)[None]

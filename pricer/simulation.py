@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from .cells import CURVE_COLUMNS, NO_TABLE
 from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, OUT, claims_of
 from .compiled import kernels
 from .contracts import MODEL_OF, TYPES, Status
-from .estimates import RANDOMISATIONS, Estimates, staged
+from .estimates import RANDOMISATIONS, Estimates, regression, staged
 from .onpaths import (
     CLIQUET,
+    LOOKBACK,
     cliquets_of,
     dates_of,
+    direction_of,
     forms_of,
     functionals_of,
     looks_between,
@@ -40,38 +42,60 @@ if TYPE_CHECKING:
 SINGLE = tuple(code for name, code in TYPES.items() if name != "basket")
 # What cells with the same paths have in common.
 _SHARED = (
-    "type", "right", "strike_type", "average", "model", "vol", "rate", "dividend_yield", "expiry",
+    "type", "strike_type", "average", "model", "vol", "rate", "dividend_yield", "expiry",
     "payoff", "fixing_dates", "monitoring_dates", "reset_dates", "cash_dividends",
     "proportional_dividends", "dividend_model", "averaging_start", "elapsed", "past_fixings",
     "lookback_start", "lookback_end", "start", *MODEL_OF, *CURVE_COLUMNS,
 )  # fmt: skip
 BLOCK_PATHS = 256
+PILOT_PATHS = 256  # of a randomisation, from which slopes of controls are taken
 BLOCK_NUMBERS = 64 * 256  # of a path array, so that a block stays in the second-level cache
+NO_SPOT, LITTLE_SPOT = 1e-12, 1e-4  # of the unit: what a spot of 0 is priced as, for its delta
 TINY = 1e-6  # what continuous payoffs are moved by
 MOVE = 0.1  # of a standard deviation at expiry, by which payoffs with jumps, or slopes, are moved
 
 
 def simulate(cells: Cells, settings: Settings) -> Estimates:
-    """Estimate options on one asset, European ones only; others are unsupported.
+    """Estimate valid options on one asset, European ones only; others are unsupported.
 
     A cell's estimate depends on its own inputs, the sampling, the seed, the tolerance, the most
     paths and the kernel version, never on the cells beside it.
     """
     found = Estimates.none(len(cells), Status.unsupported)
-    valid = cells.valid()
-    found.status[~valid] = Status.invalid
-    able = np.flatnonzero(valid & np.isin(cells.type, SINGLE) & (cells.exercise == 0))
+    able = np.flatnonzero(np.isin(cells.type, SINGLE) & (cells.exercise == 0))
     if not len(able):
         return found
     part = cells[able]
-    for group in _groups(part):
-        found.put(able[group], _simulate_group(part[group], settings))
+    unit = claims_of(part).unit
+    gone = part.spot <= 0.0
+    tiny = _with_spot(part, np.where(gone, NO_SPOT * unit, part.spot)) if gone.any() else part
+    for group in _groups(tiny):
+        found.put(able[group], _simulate_group(tiny[group], settings))
+    if not gone.any():
+        return found
+    # Where the spot is 0 values are straight lines in it, which rounding hides so close by.
+    found.values[2, able[gone]] *= 0.0
+    found.status[able[gone & (found.error[able] <= settings.tolerance * unit)]] = Status.ok
+    if "delta" in settings.measures:
+        little = _with_spot(part[gone], LITTLE_SPOT * unit[gone])
+        for group in _groups(little):
+            near = _simulate_group(little[group], replace(settings, measures=("delta",)))
+            for whole, rows in (
+                (found.values, near.values),
+                (found.standard_errors, near.standard_errors),
+            ):
+                whole[1, able[gone][group]] = rows[1]
     return found
+
+
+def _with_spot(cells: Cells, spot: Floats) -> Cells:
+    return replace(cells, columns={**cells.columns, "spot": spot})
 
 
 def _groups(cells: Cells) -> list[Indices]:
     """Return the places of cells that share their paths, group by group."""
-    keys = [
+    keys = [np.where(cells.type == LOOKBACK, cells.right, 0)]
+    keys += [
         np.where(np.isnan(key), -1.0, key) if key.dtype.kind == "f" else key
         for name in _SHARED
         if (key := getattr(cells, name)).strides != (0,) or not len(key)
@@ -161,9 +185,9 @@ def _evaluations(
             add(place, Shift(**{name: step}), 1.0 / step)
             add(place, Shift(), -1.0 / step)
     table = np.zeros((len(MEASURES), len(places)))
-    for measure, row in enumerate(weights):
-        for place, weight in row.items():
-            table[measure, place] = weight
+    for row, found in zip(table, weights, strict=True):
+        for place, weight in found.items():
+            row[place] = weight
     passed = np.array([shifts[k].time for k in places])
     return _Evaluations(shifts, np.array(places), np.array(factors), passed, table)
 
@@ -185,13 +209,18 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
     positive = timeline.times[timeline.times > 0.0]
     first = float(positive[0]) if len(positive) else 1.0
     base = market_of(cells, timeline, [Shift()])
+    if (
+        kind == simulation.CONDITIONAL
+        and not (base.covariance[0, timeline.times > 0.0] > 0.0).all()
+    ):
+        kind = int(simulation.WATCHED)
     move = _move(kind, base, rough)
     evaluations = _evaluations(settings.measures, rough, has_cash(cells), move, expiry, first)
     market = market_of(cells, timeline, evaluations.shifts)
     paths = _Paths(cells, kind, timeline, market, evaluations, settings)
     claims = claims_of(cells)
     largest = settings.tolerance * np.maximum(claims.unit, claims.scale)
-    return staged(
+    found = staged(
         len(cells),
         paths.sample,
         paths.combine,
@@ -199,6 +228,8 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
         np.zeros(len(cells)),
         settings.paths,
     )
+    found.control[:] = paths.control
+    return found
 
 
 def _kind(cells: Cells) -> int:
@@ -299,22 +330,43 @@ class _Paths:
             "deviation": for_kernels(deviation),
             "jumps": market.jumps,
             "substeps": market.substeps,
+            "turn": np.empty(0),
         }
         self._steps = market.steps
         numbers = len(market.clock) * (2 if len(market.substeps.row) else 1)
         self._draws = simulation.draws.draws(
             settings.seed, settings.sampling == "sobol", numbers + 1 + 3 * dates
         )
-        self._motion = simulation.bridge.bridge(market.clock, settings.sampling == "sobol")
+        sobol = settings.sampling == "sobol"
+        self._motion = simulation.bridge.bridge(market.clock, sobol)
+        direction = direction_of(cells, timeline, market)
+        if direction is not None and sobol:
+            self._given["turn"] = np.empty(len(direction))
+            simulation.towards(self._motion, direction, self._given["turn"])
         self._block = BLOCK_PATHS
         while self._block > 32 and self._block * max(numbers, dates) > BLOCK_NUMBERS:
             self._block //= 2
+        self.control = contracts.control
+        self._slopes = np.zeros(len(cells))
+        if contracts.known is not None:
+            sums = self._sums(np.arange(len(cells)), RANDOMISATIONS, 0, PILOT_PATHS) / PILOT_PATHS
+            own = len(e.factor)
+            self._slopes = regression(sums[:, :, 0], sums[:, :, own])
 
     def sample(self, active: Indices, first: int, last: int) -> Floats:
         """Return sums of what the cells `active` are paid, as `estimates.staged` asks."""
-        simulation = self._kernels
+        return self._sums(active, 0, first, last)
+
+    def _sums(self, active: Indices, randomisation: int, first: int, last: int) -> Floats:
+        """Return sums from randomisation number `randomisation` on.
+
+        Shape (R, a, E), or (R, a, 2 E) where the mean of one contract more is known: its sums
+        come last, for every cell.
+        """
+        simulation, beside = self._kernels, self._contracts.known is not None
+        chosen = np.append(active, len(self._slopes)) if beside else active
         kind, empty = self._given["kind"], np.empty((0, 0))
-        parts = {name: for_kernels(array[active]) for name, array in self._contracts.parts.items()}
+        parts = {name: for_kernels(array[chosen]) for name, array in self._contracts.parts.items()}
         tuples = {
             name: made(**parts if mine else {f: _nothing(made, f, empty) for f in made._fields})
             for name, made, mine in (
@@ -327,22 +379,28 @@ class _Paths:
                 ),
             )
         }
-        out = np.empty((RANDOMISATIONS, len(active), len(self._evaluations.factor)))
+        out = np.empty((RANDOMISATIONS, len(chosen), len(self._evaluations.factor)))
         simulation.simulate(
             simulation.Simulation(**self._given, **tuples),
-            self._draws, self._motion, self._steps, first, last,
+            self._draws, self._motion, self._steps, randomisation, first, last,
             min(self._block, last - first), out,
         )  # fmt: skip
-        return out
+        if not beside:
+            return out
+        rest = np.broadcast_to(out[:, -1:], (len(out), len(active), out.shape[2]))
+        return np.concatenate((out[:, :-1], rest), axis=2)
 
     def combine(self, active: Indices, means: Floats) -> Floats:
         """Return each measure of each randomisation, as `estimates.staged` asks."""
         e = self._evaluations
-        discount = self._market.discount[e.market_of]
+        discount, known = self._market.discount[e.market_of], self._contracts.known
         values = np.zeros((len(MEASURES), *means.shape[:2]))
         for measure, row in enumerate(e.weights):
             for place in np.flatnonzero(row):
                 paid = means[:, :, place] + self._contracts.added[active, place]
+                if known is not None:
+                    away = means[:, :, place + len(e.factor)] - known[place]
+                    paid -= self._slopes[active] * away
                 values[measure] += (row[place] * discount[place]) * paid
         values[1] /= self._spot[active]
         values[2] /= self._spot[active] * self._spot[active]
