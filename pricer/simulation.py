@@ -25,7 +25,7 @@ from .onpaths import (
     world_weights,
 )
 from .settings import MEASURES
-from .worlds import HESTON, MERTON, Shift, for_kernels, has_cash, market_of
+from .worlds import HESTON, MERTON, Shift, for_kernels, has_cash, market_of, merton_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +52,18 @@ PILOT_PATHS = 256  # of a randomisation, from which slopes of controls are taken
 BLOCK_NUMBERS = 64 * 256  # of a path array, so that a block stays in the second-level cache
 NO_SPOT, LITTLE_SPOT = 1e-12, 1e-4  # of the unit: what a spot of 0 is priced as, for its delta
 TINY = 1e-6  # what continuous payoffs are moved by
+# Nodes and weights of the Gauss-Hermite rule for a standard normal.
+_NORMAL_NODES = (
+    (0.0, 0.40634920634920635),
+    (1.0232556637891326, 0.24409750289493945),
+    (-1.0232556637891326, 0.24409750289493945),
+    (2.07684797867783, 0.04991640676521787),
+    (-2.07684797867783, 0.04991640676521787),
+    (3.20542900285647, 0.002789141321231769),
+    (-3.20542900285647, 0.002789141321231769),
+    (4.512745863399783, 2.2345844007746583e-05),
+    (-4.512745863399783, 2.2345844007746583e-05),
+)
 MOVE = 0.1  # of a standard deviation at expiry, by which payoffs with jumps, or slopes, are moved
 
 
@@ -129,14 +141,18 @@ class _Evaluations:
 
 
 def _evaluations(
-    measures: tuple[str, ...], rough: bool, cash: bool, move: float, expiry: float, first: float
+    cells: Cells, measures: tuple[str, ...], rough: bool, move: float, first: float
 ) -> _Evaluations:
     """Choose the evaluations that some measures take.
 
     Smooth payoffs are differentiated path by path: by a tiny step. Payoffs that jump are moved
     by a part of a standard deviation, with central differences, of fourth order for the spot; so
-    are the slopes whose difference is gamma.
+    are the slopes whose difference is gamma. `first` is the first time after now that counts.
+
+    As time passes, jumps of the first interval go missing: by how much is known from what one more
+    of them changes, since the number of a Poisson process is differentiated by its intensity so.
     """
+    expiry, cash = float(cells.expiry[0]), has_cash(cells)
     shifts, places, factors = [Shift()], [0], [1.0]
     weights: list[dict[int, float]] = [{} for _ in MEASURES]
     weights[0][0] = 1.0
@@ -184,6 +200,12 @@ def _evaluations(
             step = TINY * first if name == "time" else TINY
             add(place, Shift(**{name: step}), 1.0 / step)
             add(place, Shift(), -1.0 / step)
+    if "theta" in measures and int(cells.model[0]) == MERTON:
+        intensity, mean, deviation = merton_of(cells)
+        theta = MEASURES.index("theta")
+        add(theta, Shift(), intensity)
+        for node, weight in _NORMAL_NODES:
+            add(theta, Shift(jump=mean + deviation * node), -intensity * weight)
     table = np.zeros((len(MEASURES), len(places)))
     for row, found in zip(table, weights, strict=True):
         for place, weight in found.items():
@@ -205,7 +227,6 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
         return found
     timeline = dates_of(cells)
     rough = _is_rough(cells, kind)
-    expiry = float(cells.expiry[0])
     positive = timeline.times[timeline.times > 0.0]
     first = float(positive[0]) if len(positive) else 1.0
     base = market_of(cells, timeline, [Shift()])
@@ -215,7 +236,7 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
     ):
         kind = int(simulation.WATCHED)
     move = _move(kind, base, rough)
-    evaluations = _evaluations(settings.measures, rough, has_cash(cells), move, expiry, first)
+    evaluations = _evaluations(cells, settings.measures, rough, move, first)
     market = market_of(cells, timeline, evaluations.shifts)
     paths = _Paths(cells, kind, timeline, market, evaluations, settings)
     claims = claims_of(cells)

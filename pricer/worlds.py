@@ -34,13 +34,17 @@ SAME = 1e-9  # relative difference of times that are one
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What a market is moved by: parallel shifts, years that have passed, a factor of the spot."""
+    """What a market is moved by: parallel shifts, years that have passed, a factor of the spot.
+
+    `jump` is what the logarithm of the spot jumps by right after now.
+    """
 
     vol: float = 0.0
     rate: float = 0.0
     dividend_yield: float = 0.0
     time: float = 0.0
     spot: float = 1.0
+    jump: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +215,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
     clock = distinct if len(distinct) else np.ones(1)
     jumps, substeps = _no_jumps(simulation), _no_substeps(simulation)
     if model == MERTON:
-        parameters = (float(getattr(cells, name)[0]) for name in _MERTON)
-        jumps = simulation.jumps.jumps(*parameters, clock)
+        jumps = simulation.jumps.jumps(*merton_of(cells), clock)
     if model == HESTON:
         substeps = _substeps(simulation, cells, clock, shifts)
     elif len(distinct) and (steps[0, moving] > 0.0).all():
@@ -228,6 +231,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         gone[timeline.closing + 1 :] = True
         left[gone] *= 1.0 - fraction
     carried = rates - yields + logarithms(left)
+    carried = carried + np.where(times > 0.0, _jumped(cells, shifts)[:, None], 0.0)
     amounts = dividends_of(cells, "cash_dividends", expiry)
     escrowed = bool(amounts) and int(cells.dividend_model[0]) == WORDS["dividend_model"]["escrowed"]
     spot = float(cells.spot[0]) * np.array([s.spot for s in shifts])
@@ -265,6 +269,25 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         jumps=jumps,
         substeps=substeps,
     )
+
+
+def _jumped(cells: Cells, shifts: Sequence[Shift]) -> Floats:
+    """Return what shifts add to the logarithm after now: a jump, and drift that time took along.
+
+    Paths come with what makes up for the jumps of whole intervals, also where some has passed.
+    """
+    excess = 0.0
+    if int(cells.model[0]) == MERTON:
+        intensity, mean, deviation = merton_of(cells)
+        growth = exponentials(np.array([mean + 0.5 * deviation * deviation]))
+        excess = intensity * (float(growth[0]) - 1.0)
+    return np.array([shift.jump + shift.time * excess for shift in shifts])
+
+
+def merton_of(cells: Cells) -> tuple[float, float, float]:
+    """Return jumps a year, and mean and deviation of their logarithm, of the first of `cells`."""
+    intensity, mean, deviation = (float(getattr(cells, name)[0]) for name in _MERTON)
+    return intensity, mean, deviation
 
 
 def _no_jumps(simulation: Any) -> Any:
