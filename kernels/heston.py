@@ -37,12 +37,6 @@ SWITCH = 1.5  # the ratio of variance to squared mean above which the exponentia
 LEAST_PSI = 1e-24
 TINY = 1e-300
 LEAST_XI = 1e-6  # a vol of variance below this one is this one; prices move by less than 1e-8
-LEAST_SUBSTEPS = 8.0
-# Of European prices, relative to the forward, at `substeps_per_year`: measured against the cosine
-# series at the forward and a deviation off, for ten sets of xi 0.3 to 1.5 and kappa 1.5 to 20. It
-# falls with the square of the substep. Far from Feller's condition (xi * xi > 10 kappa theta) noise
-# hid all below 1e-4.
-BIAS = 2e-5
 
 
 class HestonSteps(NamedTuple):
@@ -58,9 +52,24 @@ class HestonSteps(NamedTuple):
     row: Indices  # (M,) the date that the substep ends at, or -1
 
 
-def substeps_per_year(kappa: float, xi: float, expiry: float) -> float:
-    """Return how many substeps a year keep the bias of prices until `expiry` within `BIAS`."""
-    return max(32.0, 8.0 * kappa, 32.0 * xi, LEAST_SUBSTEPS / expiry)
+def bias(v0: float, kappa: float, theta: float, xi: float, expiry: float, per_year: float) -> float:
+    """Bound the error that the substeps leave in European prices, in units of the strike.
+
+    It falls with the square of the substep. Factors are fitted, from above, to what the
+    scheme's own characteristic function gave for 13 models, Feller's condition kept and not, of xi
+    from 0.1 to 1.8 and kappa from 0.5 to 10, for expiries from 0.05 to 10 years and strikes from
+    70 % to 140 % of the spot: 1.05 to 29 times the largest error of each, from 16 substeps a year.
+    """
+    move = np.sqrt(max(v0, theta) * max(expiry, 1.0))
+    return float((0.07 * xi**3 + 0.01 * kappa**2 * move) / per_year**2)
+
+
+def substeps_per_year(
+    v0: float, kappa: float, theta: float, xi: float, expiry: float, most: float
+) -> float:
+    """Return how many substeps a year keep `bias` to `most`, and `fill` to its bound on xi dt."""
+    needed = np.sqrt(bias(v0, kappa, theta, xi, expiry, 1.0) / most)
+    return float(max(needed, 2.0 * xi + kappa))
 
 
 def heston_steps(
@@ -140,12 +149,8 @@ def fill(
         pull = theta * lost
         by_v = xi * xi * (1.0 - lost) * span
         by_theta = 0.5 * xi * xi * theta * lost * span
-        # Of the integral of v: what v at each end adds to its mean given both, were v Gaussian
-        # (half of dt where kappa dt is small), and the rest, so that its mean given v0 is exact.
-        end = span / (2.0 - lost)
-        tilt = rho / xi * (1.0 + kappa * end) - 0.5 * rho * rho * end
-        half = end * (1.0 - rho * rho)
-        level = theta * (dt - 2.0 * end) * (1.0 - rho * rho)
+        tilt = rho / xi * (1.0 + 0.5 * kappa * dt) - 0.25 * rho * rho * dt
+        half = 0.5 * dt * (1.0 - rho * rho)
         row = steps.row[m]
         for g in range(groups):
             here = m * groups + g
@@ -181,7 +186,7 @@ def fill(
                 rest = choose(limit, ratio, moment, rest)
                 power = choose(limit, ratio, zero, power)
                 weight = choose(limit, ratio, broadcast(1.0), weight)
-            total = half * (v0 + v1) + level
+            total = half * (v0 + v1)
             move = square_root(total) * (w * per_root)
             x1 = load(now_x, g) + (
                 steps.drift[m] + (tilt * v1 - power - weight * log(rest)) - 0.5 * total + move
