@@ -34,13 +34,18 @@ SAME = 1e-9  # relative difference of times that are one
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What a market is moved by: parallel shifts, years that have passed, a factor of the spot."""
+    """What a market is moved by: parallel shifts, years that have passed, a factor of the spot.
+
+    And what happens to the spot right after now: a `drift` of its logarithm, a jump of the model.
+    """
 
     vol: float = 0.0
     rate: float = 0.0
     dividend_yield: float = 0.0
     time: float = 0.0
     spot: float = 1.0
+    drift: float = 0.0
+    jump: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +233,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         gone[timeline.closing + 1 :] = True
         left[gone] *= 1.0 - fraction
     carried = rates - yields + logarithms(left)
+    carried += np.array([s.drift for s in shifts])[:, None] * (times > 0.0)
     amounts = dividends_of(cells, "cash_dividends", expiry)
     escrowed = bool(amounts) and int(cells.dividend_model[0]) == WORDS["dividend_model"]["escrowed"]
     spot = float(cells.spot[0]) * np.array([s.spot for s in shifts])
@@ -250,6 +256,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         bare=(stretch == 1.0).all(axis=1).astype(np.int8),
         spot=spot,
         cash=cash,
+        sudden=np.array([s.jump for s in shifts], np.int8),
         dividends=(
             paths.ESCROWED if escrowed else paths.SPOT_DIVIDENDS if amounts else paths.LOGNORMAL
         ),
@@ -259,12 +266,34 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         clock=np.cumsum(substeps.dt[0]) if model == HESTON else clock,
         discount=exponentials(-rates[:, -1]),
         interest=interest,
-        expected=exponentials(carried),
+        expected=exponentials(carried + _mean_jumps(cells, times, shifts)),
         covariance=variances,
         steps=len(clock),
         jumps=jumps,
         substeps=substeps,
     )
+
+
+def _mean_jumps(cells: Cells, times: Floats, shifts: Sequence[Shift]) -> Floats:
+    """Return the logarithm of what one jump more multiplies the mean by, shape (K, D)."""
+    if int(cells.model[0]) != MERTON:
+        return np.zeros((len(shifts), len(times)))
+    _, mean, deviation = (float(getattr(cells, name)[0]) for name in _MERTON)
+    jumped = np.array([s.jump for s in shifts], np.float64)[:, None]
+    more: Floats = jumped * (times > 0.0) * (mean + 0.5 * deviation * deviation)
+    return more
+
+
+def jumps_of(cells: Cells) -> tuple[float, float]:
+    """Return the jumps a year of the first of `cells`, and what each adds to the spot on average.
+
+    Relative to the spot; 0 and 0 without jumps.
+    """
+    if int(cells.model[0]) != MERTON:
+        return 0.0, 0.0
+    intensity, mean, deviation = (float(getattr(cells, name)[0]) for name in _MERTON)
+    grown = exponentials(np.array([mean + 0.5 * deviation * deviation]))
+    return intensity, float(grown[0]) - 1.0
 
 
 def _no_jumps(simulation: Any) -> Any:
