@@ -53,35 +53,30 @@ def _density(x: Lane) -> Lane:
 
 
 @kernel
-def _grown(b: Baskets, t: Turned, c: int, z: Floats, group: int, i: int) -> tuple[Lane, Lane]:
-    """Return the exponent of asset i by the simulated factors, and its derivative by vol."""
-    groups = z.shape[1] // WIDTH
-    moved = broadcast(0.0)
-    square = 0.0
-    for k in range(t.dims[c]):
-        factor = t.loads[c, i, k + 1]
-        moved = moved + factor * load(z, k * groups + group)
-        square += factor * factor
-    sigma = b.sigma[c, i]
-    return sigma * moved - 0.5 * sigma * sigma * square, moved - sigma * square
-
-
-@kernel
 def grow(b: Baskets, t: Turned, c: int, z: Floats, group: int, work: Floats, sums: Floats) -> None:
     """Write what the simulated factors make of each asset to rows of `work`, shape (3 n, 8).
 
     First what is held, per unit of spot; then the derivative of its logarithm by vol; then that
     logarithm, less what is held. The controls are added to `sums`.
     """
-    n = b.S.shape[1]
+    S, sigmas, holds, loads, dims = b.S, b.sigma, t.holds, t.loads, t.dims[c]
+    n, groups = S.shape[1], z.shape[1] // WIDTH
     for i in range(n):
-        exponent, slope = _grown(b, t, c, z, group, i)
-        grown = t.holds[c, i] * exp(exponent)
+        moved = broadcast(0.0)
+        square = 0.0
+        for k in range(dims):
+            factor = loads[c, i, k + 1]
+            moved = moved + factor * load(z, k * groups + group)
+            square += factor * factor
+        sigma = sigmas[c, i]
+        exponent = sigma * moved - 0.5 * sigma * sigma * square
+        slope = moved - sigma * square
+        grown = holds[c, i] * exp(exponent)
         store(work, i, grown)
         store(work, n + i, slope)
         store(work, 2 * n + i, exponent)
         row = len(ROWS) + (i if n <= MOST_CONTROLS else 0)
-        store(sums, row, load(sums, row) + b.S[c, i] * grown)
+        store(sums, row, load(sums, row) + S[c, i] * grown)
 
 
 @kernel
@@ -91,16 +86,17 @@ def _boundary(b: Baskets, t: Turned, c: int, work: Floats) -> Lane:
     The logarithm of one over the other is nearly straight; a step that leads outside of the bracket
     halves it instead. `work` is as `grow` left it.
     """
+    S, sigma, holds, loads, cash = b.S, b.sigma, t.holds, t.loads, t.cash[c]
     zero = broadcast(0.0)
     root, low, high = zero, broadcast(-FAR), broadcast(FAR)
     for _ in range(MOST_STEPS):
-        long, short = broadcast(max(-t.cash[c], 0.0)), broadcast(max(t.cash[c], 0.0))
+        long, short = broadcast(max(-cash, 0.0)), broadcast(max(cash, 0.0))
         long_slope, short_slope = zero, zero
-        for i in range(b.S.shape[1]):
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
-            term = b.S[c, i] * load(work, i)
+        for i in range(S.shape[1]):
+            load_i = sigma[c, i] * loads[c, i, 0]
+            term = S[c, i] * load(work, i)
             term = term * exp(load_i * root - 0.5 * load_i * load_i)
-            if t.holds[c, i] > 0.0:
+            if holds[c, i] > 0.0:
                 long = long + term
                 long_slope = long_slope + load_i * term
             else:
@@ -130,11 +126,12 @@ def weighted(
     They are those of a block `z` of normals, shape (dims, P), eight paths abreast; then come its m
     controls. `work` has shape (3 n, 8).
     """
-    n = b.S.shape[1]
+    S, sigma, q, holds, loads = b.S, b.sigma, b.q, t.holds, t.loads
     side, cash, T, asset = t.side[c], t.cash[c], b.T[c], b.asset[c]
+    n, rate_now = S.shape[1], b.rate_now[c]
     longs, shorts = max(-cash, 0.0), max(cash, 0.0)
     for i in range(n):
-        held = b.S[c, i] * t.holds[c, i]
+        held = S[c, i] * holds[c, i]
         longs += max(held, 0.0)
         shorts += max(-held, 0.0)
     decided = longs == 0.0 or shorts == 0.0
@@ -145,29 +142,29 @@ def weighted(
         likely = _normal(-side * root)
         paid = (side * cash) * likely
         price = -paid
-        theta = (-b.rate_now[c]) * paid
+        theta = (-rate_now) * paid
         slope_at_root = zero
         for i in range(n):
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
+            load_i = sigma[c, i] * loads[c, i, 0]
             grown = load(work, i)
-            worth = b.S[c, i] * grown
+            worth = S[c, i] * grown
             share = _normal(side * (load_i - root))
             price = price + side * worth * share
             if greeks:
                 density = _density(load_i - root)
-                vega = worth * (side * load(work, n + i) * share + t.loads[c, i, 0] * density)
-                theta = theta + side * b.q[c, i] * worth * share
+                vega = worth * (side * load(work, n + i) * share + loads[c, i, 0] * density)
+                theta = theta + side * q[c, i] * worth * share
                 if T > 0.0:
-                    theta = theta - (0.5 * b.sigma[c, i] / T) * vega
+                    theta = theta - (0.5 * sigma[c, i] / T) * vega
                 slope_at_root = slope_at_root + load_i * worth * density
                 if i == asset:
                     delta = side * grown * share
                     store(sums, 1, load(sums, 1) + delta)
                     store(sums, 3, load(sums, 3) + vega)
-                    store(sums, 6, load(sums, 6) - (T * b.S[c, i]) * delta)
+                    store(sums, 6, load(sums, 6) - (T * S[c, i]) * delta)
         store(sums, 0, load(sums, 0) + price)
         if greeks:
-            load_i = b.sigma[c, asset] * t.loads[c, asset, 0]
+            load_i = sigma[c, asset] * loads[c, asset, 0]
             pull = load(work, asset) * _density(load_i - root)
             gamma = choose(slope_at_root, zero, pull * pull / slope_at_root, zero)
             store(sums, 2, load(sums, 2) + gamma)
@@ -185,21 +182,22 @@ def chosen(
     the worst, between its crossings with the others; there the option is in the money on one
     side of the crossing with the strike.
     """
-    n = b.S.shape[1]
+    S, sigma, q, holds, loads = b.S, b.sigma, b.q, t.holds, t.loads
     theta_sign, best = float(b.theta[c]), float(b.choice[c])
     cash, T, asset = t.cash[c], b.T[c], b.asset[c]
+    n, rate_now = S.shape[1], b.rate_now[c]
     log_cash = elementary.log(cash) if cash > 0.0 else 2.0 * NO_LOGARITHM
     zero = broadcast(0.0)
     for group in range(z.shape[1] // WIDTH):
         grow(b, t, c, z, group, work, sums)
         for i in range(n):
-            held = b.S[c, i] * t.holds[c, i]
+            held = S[c, i] * holds[c, i]
             level = elementary.log(held) if held > 0.0 else NO_LOGARITHM
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
+            load_i = sigma[c, i] * loads[c, i, 0]
             store(work, 2 * n + i, load(work, 2 * n + i) + (level - 0.5 * load_i * load_i))
         price = theta = rho = zero
         for i in range(n):
-            load_i = b.sigma[c, i] * t.loads[c, i, 0]
+            load_i = sigma[c, i] * loads[c, i, 0]
             line = load(work, 2 * n + i)
             low, high = broadcast(-FAR), broadcast(FAR)
             # How fast the ends move with the asset's logarithm, outwards.
@@ -210,7 +208,7 @@ def chosen(
                 # The asset counts above another one or below it, or on one side of the strike.
                 if j < n:
                     other = load(work, 2 * n + j)
-                    tilt = load_i - b.sigma[c, j] * t.loads[c, j, 0]
+                    tilt = load_i - sigma[c, j] * loads[c, j, 0]
                     above = best
                 else:
                     other = broadcast(log_cash)
@@ -233,27 +231,27 @@ def chosen(
                 continue
             high = maximum(high, low)
             grown = load(work, i)
-            worth = b.S[c, i] * grown
+            worth = S[c, i] * grown
             share = _normal(load_i - low) - _normal(load_i - high)
             paid = (theta_sign * cash) * (_normal(-low) - _normal(-high))
             price = price + (theta_sign * worth * share - paid)
             if greeks:
                 low_density = _density(load_i - low)
                 high_density = _density(load_i - high)
-                bent = load(work, n + i) * share + t.loads[c, i, 0] * (low_density - high_density)
+                bent = load(work, n + i) * share + loads[c, i, 0] * (low_density - high_density)
                 vega = theta_sign * worth * bent
-                theta = theta + (theta_sign * b.q[c, i]) * worth * share - b.rate_now[c] * paid
+                theta = theta + (theta_sign * q[c, i]) * worth * share - rate_now * paid
                 if T > 0.0:
-                    theta = theta - (0.5 * b.sigma[c, i] / T) * vega
+                    theta = theta - (0.5 * sigma[c, i] / T) * vega
                 rho = rho + T * paid
                 if i == asset:
                     delta = theta_sign * grown * share
                     gamma = grown * (low_density * low_rate + high_density * high_rate)
-                    gamma = choose(high, low, gamma, zero) * (1.0 / max(b.S[c, i], 1e-300))
+                    gamma = choose(high, low, gamma, zero) * (1.0 / max(S[c, i], 1e-300))
                     store(sums, 1, load(sums, 1) + delta)
                     store(sums, 2, load(sums, 2) + gamma)
                     store(sums, 3, load(sums, 3) + vega)
-                    store(sums, 6, load(sums, 6) - (T * b.S[c, i]) * delta)
+                    store(sums, 6, load(sums, 6) - (T * S[c, i]) * delta)
         store(sums, 0, load(sums, 0) + price)
         store(sums, 4, load(sums, 4) + theta)
         store(sums, 5, load(sums, 5) + rho)

@@ -168,8 +168,9 @@ def interpolate(meshes: Meshes, i: int, y: Floats, out: Floats) -> None:
     if count == 1:
         out[:] = meshes.values[first]
         return
+    per_step = 1.0 / meshes.step[i]
     for p in range(y.shape[1]):
-        place = (y[0, p] - meshes.low[i]) / meshes.step[i]
+        place = (y[0, p] - meshes.low[i]) * per_step
         place = min(max(place, 1.0), count - 2.000001)
         k = int(place)
         t = place - k
@@ -201,7 +202,7 @@ def basis(world: World, claim: Claim, rule: Rule, i: int, y: Floats, out: Floats
             before, here = broadcast(0.0), broadcast(1.0)
             store(hermite, first, here)
             for k in range(top):
-                after = (u * here - np.sqrt(float(k)) * before) * (1.0 / np.sqrt(k + 1.0))
+                after = u * here - float(k) * before
                 before, here = here, after
                 store(hermite, first + k + 1, here)
         for t in range(terms):
@@ -240,9 +241,7 @@ def european(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
 
 
 @kernel
-def _sum_options(
-    world: World, claim: Claim, rule: Rule, i: int, y: Floats, out: Floats
-) -> None:
+def _sum_options(world: World, claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
     """Write the exchange of what is held long for what is held short, as if both were lognormal."""
     assets, groups = len(claim.weights), y.shape[1] // WIDTH
     row = len(rule.powers)
@@ -267,7 +266,7 @@ def _sum_options(
 
 @kernel
 def _choice_options(claim: Claim, rule: Rule, i: int, y: Floats, out: Floats) -> None:
-    """Write options on each asset, on the best and the second best, or worst, and to exchange these."""
+    """Write options on each asset, on the best and the next best (or worst), and on their gap."""
     assets, groups = len(claim.weights), y.shape[1] // WIDTH
     row = len(rule.powers)
     bond = broadcast(max(rule.bond[i], 1e-300))

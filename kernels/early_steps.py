@@ -33,7 +33,7 @@ from .lane_elementary import log
 from .lanes import WIDTH, any_greater, broadcast, choose, load, maximum, square_root, store
 
 if TYPE_CHECKING:
-    from .jit import Floats, Indices
+    from .jit import Floats
 
 FINENESS = 64.0  # mesh steps a standard deviation of all moves, about
 LEAST_FINENESS = 5.0  # and of each
@@ -89,7 +89,9 @@ def block(
         score[:] = 0.0
         for a in range(d):
             for g in range(groups):
-                part = (paths.precision[a] / world.deviation[0, a]) * load(moved, a * n * groups + g)
+                part = (paths.precision[a] / world.deviation[0, a]) * load(
+                    moved, a * n * groups + g
+                )
                 store(score, g, load(score, g) + part / world.deviation[0, paths.asset])
         own = world.deviation[0, paths.asset]
         for g in range(groups):
@@ -114,9 +116,7 @@ def block(
 
 
 @kernel
-def _diffuse(
-    world: World, paths: Paths, randomisation: int, first: int, moved: Floats
-) -> None:
+def _diffuse(world: World, paths: Paths, randomisation: int, first: int, moved: Floats) -> None:
     """Write how far diffusion has moved each asset by each date, shape (d * n, P)."""
     n, d = world.drift.shape
     P = moved.shape[1]

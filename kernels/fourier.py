@@ -4,7 +4,8 @@ The density of y = ln(S_T / F), F the forward, is a cosine series between two en
 coefficients are values of the characteristic function phi(u) = E[e^(iuy)] (Fang and Oosterlee 2008,
 A novel pricing method for European options based on Fourier-cosine series expansions). They depend
 on model and expiry alone, and are computed once for a run of options that share both. Greeks are
-the series' derivatives. Nothing is validated and nothing raises here.
+the series' derivatives. Merton's own series is taken where there is too little diffusion for this
+one. Nothing is validated and nothing raises here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .elementary import INVERSE_SQRT_2, exp, log, log_ratio
 from .faddeeva import PI, sine_cosine
 from .jit import kernel
 from .lanes import WIDTH, broadcast, load, store
+from .poisson import over_jumps
 
 if TYPE_CHECKING:
     from .jit import Codes, Floats
@@ -37,7 +39,7 @@ VANILLA = 0
 CASH = 1
 ASSET = 2
 MOST_TERMS = 16384
-NEGLIGIBLE = 1e-15  # |phi| from which on terms are left out
+NEGLIGIBLE = 1e-15  # |phi| below which terms are left out
 TAIL = 2e-14  # probability that may lie beyond either end
 LOG_TAIL = -31.54304412135669
 LEAST_XI = 1e-4  # where the ends are sought
@@ -151,6 +153,21 @@ def _characteristic(model: int, T: float, five: Five, u: float) -> tuple[complex
 
 
 @kernel
+def _most(model: int, T: float, five: Five, u: float, size: float) -> float:
+    """Return what |phi| is at most from u on; `size` is |phi| there.
+
+    Heston's falls. Merton's comes back where jumps are of almost one size, but for what the
+    diffusion and the jumps' own spread take off it.
+    """
+    if model == MERTON:
+        sigma, intensity, _, deviation, _ = five
+        square = u * u
+        spread = 1.0 - exp(-0.5 * square * deviation * deviation)
+        return exp(-T * (0.5 * square * sigma * sigma + intensity * spread))
+    return size
+
+
+@kernel
 def _expand(
     model: int, T: float, five: Five, low: float, width: float, sums: Floats
 ) -> tuple[int, float, float, float]:
@@ -158,8 +175,8 @@ def _expand(
 
     The rows make, in this order, P(y < k), its derivatives by vol and T, e^-k E[e^y; y < k], its
     derivatives, and the density's slope, all by sines; the second and the density by cosines.
-    Returns the number of terms, |phi| and u of the last, and by how many epsilons rounding may move
-    a sum.
+    Returns the number of terms, what |phi| is at most from the last on, u of the last, and by how
+    many epsilons rounding may move a sum.
     """
     step = PI / width
     place = low / width
@@ -167,10 +184,10 @@ def _expand(
     sums[:, 0] = 0.0
     sums[7, 0] = 1.0 / width
     sums[10, 0] = 1.0 / width
-    size = 1.0
+    most = 1.0
     rounding = 10.0
     n = 1
-    while n < MOST_TERMS and size > NEGLIGIBLE:
+    while n < MOST_TERMS and most > NEGLIGIBLE:
         u = n * step
         power, by_vol, by_T = _characteristic(model, T, five, u)
         sine, cosine = sine_cosine(n * place)
@@ -182,9 +199,10 @@ def _expand(
         sums[3, n], sums[4, n], sums[5, n] = c0 * share * u, c1 * share * u, c2 * share * u
         sums[6, n], sums[10, n] = c0 * u, c0
         size = exp(power.real)
+        most = _most(model, T, five, u, size)
         rounding += size * scale / u * (4.0 + n + abs(power.imag))
         n += 1
-    return n, size, (n - 1) * step, rounding
+    return n, most, (n - 1) * step, rounding
 
 
 @kernel
@@ -317,7 +335,8 @@ def _family(
     """Price the options from `first` to before `last`, which share model and expiry."""
     whole = -(-(last - first) // WIDTH) * WIDTH
     variance = _variance(model, T, five)
-    low = high = size = rounding = 0.0
+    low = high = most = rounding = 0.0
+    summed = False
     at = np.inf
     k = np.zeros(whole)
     sides = np.zeros((8, whole))
@@ -327,7 +346,10 @@ def _family(
         for i in range(first, last):
             strike = log_ratio(K[i], S[i]) - (r[i] - q[i]) * T
             k[i - first] = strike if low < strike < high else 0.0
-        terms, size, at, rounding = _expand(model, T, five, low, high - low, sums)
+        at = MOST_TERMS * PI / (high - low)
+        summed = model == MERTON and _most(model, T, five, at, 1.0) > NEGLIGIBLE
+    if high > low and not summed:
+        terms, most, at, rounding = _expand(model, T, five, low, high - low, sums)
         _sum(terms, low, high - low, k, sums, sides)
     for i in range(first, last):
         j = i - first
@@ -342,13 +364,15 @@ def _family(
             sides[6, j],
             sides[7, j],
         )
-        left_out = min(size, 4.0 * size / (PI * at)) if kind[i] == VANILLA else min(2.0 * size, 1.0)
+        left_out = min(most, 4.0 * most / (PI * at)) if kind[i] == VANILLA else min(2.0 * most, 1.0)
         missed = 4.0 * TAIL + left_out + EPSILON * rounding
         if not low < strike < high:
             # Exactly at the forward, where nothing is random, half of it is below.
             share = 1.0 if strike > high else (0.5 if strike == high == low else 0.0)
             side = (share, 0.0, 0.0, share, 0.0, 0.0, 0.0, 0.0)
             missed = 4.0 * TAIL if high > low else 0.0
+        elif summed:
+            side, missed = over_jumps(T, five, strike)
         row = _row(kind[i], float(theta[i]), S[i], K[i], T, r[i], q[i], side, missed)
         for m in range(8):
             out[m, i] = row[m]
@@ -396,12 +420,10 @@ def closed_form(
 @kernel
 def _same(model: Codes, T: Floats, five: Floats, i: int, j: int) -> bool:
     """Tell whether two options share model and expiry."""
-    if model[i] != model[j] or T[i] != T[j]:
-        return False
+    same: bool = model[i] == model[j] and T[i] == T[j]
     for m in range(5):
-        if five[m, i] != five[m, j]:
-            return False
-    return True
+        same &= five[m, i] == five[m, j]
+    return same
 
 
 def warm_up() -> None:

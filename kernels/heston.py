@@ -52,6 +52,26 @@ class HestonSteps(NamedTuple):
     row: Indices  # (M,) the date that the substep ends at, or -1
 
 
+def bias(v0: float, kappa: float, theta: float, xi: float, expiry: float, per_year: float) -> float:
+    """Bound the error that the substeps leave in European prices, in units of the strike.
+
+    It falls with the square of the substep. Factors are fitted, from above, to what the
+    scheme's own characteristic function gave for 13 models, Feller's condition kept and not, of xi
+    from 0.1 to 1.8 and kappa from 0.5 to 10, for expiries from 0.05 to 10 years and strikes from
+    70 % to 140 % of the spot: 1.05 to 29 times the largest error of each, from 16 substeps a year.
+    """
+    move = np.sqrt(max(v0, theta) * max(expiry, 1.0))
+    return float((0.07 * xi**3 + 0.01 * kappa**2 * move) / per_year**2)
+
+
+def substeps_per_year(
+    v0: float, kappa: float, theta: float, xi: float, expiry: float, most: float
+) -> float:
+    """Return how many substeps a year keep `bias` to `most`, and `fill` to its bound on xi dt."""
+    needed = np.sqrt(bias(v0, kappa, theta, xi, expiry, 1.0) / most)
+    return float(max(needed, 2.0 * xi + kappa))
+
+
 def heston_steps(
     v0: float,
     kappa: float,

@@ -1,4 +1,4 @@
-"""Early exercise by simulation: a price between a low and a high bound (`kernels/least_squares.py`).
+"""Early exercise by simulation, between a low and a high bound (`kernels/least_squares.py`).
 
 The rule of exercise is fitted on paths of its own; the price is the middle of the bounds. American
 exercise is on equal dates, and on half as many: what the second half adds is added once more, and
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CALIBRATION = 64  # the randomisation that rules are fitted on
-CALIBRATION_PATHS = 4096
+CALIBRATION_PATHS = {1: 1024}  # by the rows of a state; 4096 beyond
 STEPS = {1: 48, 2: 32, 3: 32, 4: 24, 5: 16}  # of American exercise, by the number of assets
 HESTON_STEPS = 40
 FIRST_PATHS = 64  # of each randomisation
@@ -94,7 +94,7 @@ def _price(option: Option, settings: Settings, found: Estimates, i: int) -> None
         low, high = low - NUMERICAL * unit, high + NUMERICAL * unit
         half = T_QUANTILE * errors[0]
         gap = max(high - values[0], values[0] - low)
-        if half <= max(settings.tolerance * unit - gap, ENOUGH * gap):
+        if not half > max(settings.tolerance * unit - gap, ENOUGH * gap):
             break
         if 2 * done * RANDOMISATIONS > settings.paths:
             break
@@ -105,6 +105,8 @@ def _price(option: Option, settings: Settings, found: Estimates, i: int) -> None
     found.paths[i] = done * RANDOMISATIONS
     met = error <= settings.tolerance * unit
     found.status[i] = Status.ok if met else Status.tolerance
+    if not np.isfinite(error):
+        found.status[i] = Status.invalid
 
 
 class _Sums:
@@ -123,9 +125,8 @@ def _fit(option: Option, settings: Settings, steps: int, asked: list[str]) -> _F
     sobol = settings.sampling == "sobol"
     paths = paths_of(option, times, settings.seed, sobol)
     cubature = cubature_of(option.assets, option.model == "heston")
-    rule = kernel.calibrate(
-        world, claim, rule, cubature, paths, CALIBRATION, CALIBRATION_PATHS
-    )
+    count = CALIBRATION_PATHS.get(rule.centre.shape[1], 4096)
+    rule = kernel.calibrate(world, claim, rule, cubature, paths, CALIBRATION, count)
     start = _now(kernel, option, world, claim, rule, cubature)
     moved = {}
     for name, by in MOVES.items():
@@ -148,17 +149,16 @@ def _fit(option: Option, settings: Settings, steps: int, asked: list[str]) -> _F
     return _Fit(world, claim, rule, cubature, paths, start, moved)
 
 
-def _now(
-    kernel: Any, option: Option, world: Any, claim: Any, rule: Any, cubature: Any
-) -> Floats:
+def _now(kernel: Any, option: Option, world: Any, claim: Any, rule: Any, cubature: Any) -> Floats:
     out = np.empty(3)
     kernel.now(world, claim, rule, cubature, option.asset, out)
     return out
 
 
 def _simulate(kernel: Any, fit: _Fit, r: int, first: int, last: int, sums: _Sums) -> None:
-    stops = np.empty(kernel.P, np.int64)
-    for path in range(first, last, kernel.P):
+    size = min(kernel.P, last - first)
+    stops = np.empty(size, np.int64)
+    for path in range(first, last, size):
         kernel.bounds(
             fit.world, fit.claim, fit.rule, fit.cubature, fit.paths, r, path,
             float(fit.now[0]), sums.bounds, stops,

@@ -1,11 +1,11 @@
-"""What early exercise by simulation is told of a cell: its world date by date, its claim, its fit."""
+"""What early exercise by simulation is told of a cell: its world date by date, what it pays."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +136,7 @@ def option_of(cells: Cells, i: int) -> Option | None:
         model=model,
         parameters=tuple(float(getattr(cells, name)[i]) for name in names),
         american=exercise == _EXERCISE["american"],
-        dates=tuple(dates.times) if isinstance(dates, Dates) else (),  # type: ignore[arg-type]
+        dates=tuple(dates.times) if isinstance(dates, Dates) else (),
         **given,
     )
     return option if _able(option) else None
@@ -212,22 +212,22 @@ def dates_of(option: Option, steps: int) -> tuple[Floats, NDArray[np.int8]]:
     American exercise is on `steps` equal ones and before dividends. Heston's scheme has as many
     steps beside the dates of a Bermudan option.
     """
-    T = option.expiry
+    expiry = option.expiry
     paid = [t for t, _ in (*option.cash, *option.proportional)]
-    equal = [T * (k + 1) / steps for k in range(steps)]
-    marks = dict.fromkeys([*paid, T], option.american)
+    equal = [expiry * (k + 1) / steps for k in range(steps)]
+    marks = dict.fromkeys([*paid, expiry], option.american)
     if option.american or option.model == "heston":
         marks |= dict.fromkeys(equal, option.american)
-    marks |= {min(t, T): True for t in option.dates if t <= T * (1.0 + SAME)}
+    marks |= {min(t, expiry): True for t in option.dates if t <= expiry * (1.0 + SAME)}
     times = [0.0]
     may = [option.american]
     for t in sorted(marks):
-        if t - times[-1] <= SAME * T:
+        if t - times[-1] <= SAME * expiry:
             may[-1] = may[-1] or marks[t]
         else:
             times.append(t)
             may.append(marks[t])
-    times[-1], may[-1] = T, True
+    times[-1], may[-1] = expiry, True
     return np.array(times), np.array(may, np.int8)
 
 
@@ -255,12 +255,13 @@ def world_of(option: Option, times: Floats, later: float = 0.0) -> Any:
         deviation[:, a] = np.sqrt(variance)
     model = np.zeros(5)
     model[: len(option.parameters)] = option.parameters
-    kind = {"merton": kernel.JUMPS, "heston": kernel.HESTON}.get(option.model, kernel.LOGNORMAL)
+    kind = {"merton": kernel.early_claims.JUMPS, "heston": kernel.early_claims.HESTON}.get(
+        option.model, kernel.early_claims.LOGNORMAL
+    )
     if option.model == "heston":
         root = math.sqrt(max(option.parameters[0], 1e-8))
         deviation[:] = root * np.sqrt(np.diff(seen))[:, None]
     elif option.model == "merton":
-        # What the jumps' own compensator adds to the drift stands in their paths too.
         forward[:, 0] += _compensator(option) * np.diff(seen)
     return kernel.World(
         kind=kind,
@@ -286,7 +287,7 @@ def _place(times: Floats, t: float) -> int:
     return int(np.argmin(np.abs(times - t)))
 
 
-def _exp(values: Floats) -> Floats:
+def _exp(values: NDArray[Any]) -> Floats:
     (kernel,) = kernels("least_squares")
     out = np.empty(len(values))
     kernel.exps(np.ascontiguousarray(values), out)
@@ -322,7 +323,9 @@ def precision_of(option: Option) -> Floats:
         return np.zeros(d)
     row = np.zeros(d)
     for a in range(d):
-        row[a] = (float(a == option.asset) - sum(root[a, k] * row[k] for k in range(a))) / root[a, a]
+        row[a] = (float(a == option.asset) - sum(root[a, k] * row[k] for k in range(a))) / root[
+            a, a
+        ]
     for a in reversed(range(d)):
         row[a] = (row[a] - sum(root[k, a] * row[k] for k in range(a + 1, d))) / root[a, a]
     return row
@@ -331,7 +334,8 @@ def precision_of(option: Option) -> Floats:
 def claim_of(option: Option, exercise: NDArray[np.int8]) -> Any:
     """Return what exercise pays, and when it may be."""
     (kernel,) = kernels("least_squares")
-    choice = {"best_of": kernel.BEST, "worst_of": kernel.WORST}.get(option.choice, kernel.SUM)
+    known = kernel.early_claims
+    choice = {"best_of": known.BEST, "worst_of": known.WORST}.get(option.choice, known.SUM)
     weights = np.array(option.weights)
     return kernel.Claim(int(choice), option.theta, option.strike, weights, exercise)
 
@@ -347,7 +351,7 @@ def rule_of(option: Option, world: Any, claim: Any) -> Any:
         for total in range(degree + 1)
         for combination in combinations_with_replacement(range(rows), total)
     ]
-    terms = len(powers) + kernel.functions_of(world.kind, claim.choice, d)
+    terms = len(powers) + kernel.early_claims.functions_of(world.kind, claim.choice, d)
     growth, bond, spread, odds = _proxies(option, world)
     shape = (n + 1, rows)
     return kernel.Rule(
@@ -396,7 +400,9 @@ def _proxies(option: Option, world: Any) -> tuple[Floats, Floats, Floats, Floats
             forwards = np.array(option.weights) * np.array(option.spots) * share[0]
             long = forwards[forwards > 0.0].sum()
             short = bond[0] - forwards[forwards < 0.0].sum()
-            of = np.where(forwards > 0.0, forwards / max(long, 1e-300), forwards / max(short, 1e-300))
+            of = np.where(
+                forwards > 0.0, forwards / max(long, 1e-300), forwards / max(short, 1e-300)
+            )
             each = np.array([math.sqrt(max(float((of[:, None] * cross * of).sum()), 0.0))])
         return share, bond, np.outer(roots, each), ones
     total = _integral(option.vols[0], times, square=True)
@@ -428,7 +434,8 @@ def paths_of(option: Option, times: Floats, seed: int, sobol: bool) -> Any:
     return kernel.Paths(
         kernel.draws(seed, sobol, per_date * len(after)),
         kernel.bridge(after, sobol),
-        kernel.jumps(*jumping, after),
+        # The world's drift has what makes up for jumps already.
+        kernel.jumps(*jumping, after)._replace(drift=np.zeros(len(after))),
         kernel.heston_steps(*parameters, after, np.zeros(len(after)), 0.0),
         option.asset,
         precision_of(option),
@@ -477,7 +484,7 @@ def _gauss(
     last = 4.0 * count + 4.0
     ends = np.linspace(first, last, 40 * count * count + 1).tolist()
     roots = []
-    for low, high in zip(ends, ends[1:], strict=False):
+    for low, high in pairwise(ends):
         if (at(low)[-1] > 0.0) == (at(high)[-1] > 0.0):
             continue
         a, b = low, high

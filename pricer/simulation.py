@@ -26,7 +26,7 @@ from .onpaths import (
     world_weights,
 )
 from .settings import MEASURES
-from .worlds import HESTON, MERTON, Shift, for_kernels, has_cash, jumps_of, market_of
+from .worlds import HESTON, MERTON, Shift, bias_of, for_kernels, has_cash, market_of, merton_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,21 +131,18 @@ class _Evaluations:
 
 
 def _evaluations(
-    measures: tuple[str, ...],
-    rough: bool,
-    cash: bool,
-    move: float,
-    expiry: float,
-    first: float,
-    jumps: tuple[float, float],
+    cells: Cells, measures: tuple[str, ...], rough: bool, move: float, first: float
 ) -> _Evaluations:
     """Choose the evaluations that some measures take.
 
     Smooth payoffs are differentiated path by path: by a tiny step. Payoffs that jump are moved
     by a part of a standard deviation, with central differences, of fourth order for the spot; so
-    are the slopes whose difference is gamma. Of `jumps`, so many a year and of that mean, time
-    takes away what one more is worth, less what makes up for it in the drift.
+    are the slopes whose difference is gamma. `first` is the first time after now that counts.
+
+    As time passes, jumps of the first interval go missing: by how much is known from what one more
+    of them changes, since the number of a Poisson process is differentiated by its intensity so.
     """
+    expiry, cash = float(cells.expiry[0]), has_cash(cells)
     shifts, places, factors = [Shift()], [0], [1.0]
     weights: list[dict[int, float]] = [{} for _ in MEASURES]
     weights[0][0] = 1.0
@@ -193,14 +190,10 @@ def _evaluations(
             step = TINY * first if name == "time" else TINY
             add(place, _shifted(name, step), 1.0 / step)
             add(place, Shift(), -1.0 / step)
-    intensity, mean = jumps
-    if "theta" in measures and intensity:
-        theta = MEASURES.index("theta")
-        add(theta, Shift(jump=True), -intensity)
+    if "theta" in measures and int(cells.model[0]) == MERTON:
+        intensity, theta = merton_of(cells)[0], MEASURES.index("theta")
         add(theta, Shift(), intensity)
-        up, down = (move, -move) if rough else (TINY, 0.0)
-        add(theta, Shift(drift=up), intensity * mean / (up - down))
-        add(theta, Shift(drift=down), -intensity * mean / (up - down))
+        add(theta, Shift(jump=True), -intensity)
     table = np.zeros((len(MEASURES), len(places)))
     for row, found in zip(table, weights, strict=True):
         for place, weight in found.items():
@@ -227,16 +220,13 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
         return found
     timeline = dates_of(cells)
     rough = _is_rough(cells, kind)
-    expiry = float(cells.expiry[0])
     positive = timeline.times[timeline.times > 0.0]
     first = float(positive[0]) if len(positive) else 1.0
     base = market_of(cells, timeline, [Shift()])
     if kind == simulation.CONDITIONAL and not _varies(base, timeline):
         kind = int(simulation.WATCHED)
     move = _move(kind, base, rough)
-    evaluations = _evaluations(
-        settings.measures, rough, has_cash(cells), move, expiry, first, jumps_of(cells)
-    )
+    evaluations = _evaluations(cells, settings.measures, rough, move, first)
     market = market_of(cells, timeline, evaluations.shifts)
     paths = _Paths(cells, kind, timeline, market, evaluations, settings)
     claims = claims_of(cells)
@@ -260,16 +250,16 @@ def _varies(market: Market, timeline: Timeline) -> bool:
 
 
 def _bias(cells: Cells, market: Market) -> Floats:
-    """Return a bound of how far from its limit an average is whose integral is cut into steps.
+    """Return a bound of what finite steps leave in a price: of Heston's paths, and of integrals.
 
-    Measured: of the spot at most 8e-4 to 1.6e-3 times the square of the variance of a step, for
-    variances until expiry from 0.09 to 4 and 16 to 256 steps.
+    Measured of integrals: at most 8e-4 to 1.6e-3 of the spot times the square of the variance of
+    a step, for variances until expiry from 0.09 to 4 and 16 to 256 steps.
     """
     if not (looks_between(cells) and int(cells.type[0]) == TYPES["asian"]):
-        return np.zeros(len(cells))
+        return bias_of(cells) * claims_of(cells).unit
     step = market.covariance[0, -1] / CONTINUOUS_STEPS
     bias: Floats = CUT * step * step * cells.spot
-    return bias
+    return bias + bias_of(cells) * claims_of(cells).unit
 
 
 def _kind(cells: Cells) -> int:

@@ -166,12 +166,11 @@ def _market(case: dict[str, Any]) -> Market:
     }
     match case.get("model"):
         case "heston":
-            names = ("v0", "kappa", "theta", "sigma", "rho")
-            return Market(**world, model=Heston(*(case[name] for name in names)))
+            variance = [case[name] for name in ("v0", "kappa", "theta", "sigma", "rho")]
+            return Market(**world, model=Heston(*variance))
         case "merton_jump_diffusion":
-            names = ("jump_intensity", "mean_log_jump", "jump_vol")
-            model = Merton(*(case[name] for name in names))
-            return Market(**world, vol=case["vol"], model=model)
+            jumps = [case[name] for name in ("jump_intensity", "mean_log_jump", "jump_vol")]
+            return Market(**world, vol=case["vol"], model=Merton(*jumps))
     return Market(**world, vol=_vol(case))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-REFERENCE = Path(__file__).parent / "reference" / "baskets_european.json"
+REFERENCE = Path(__file__).parent / "reference" / "multi_asset.json"
 WORDS = {
     "MinBasket": "worst_of", "MaxBasket": "best_of", "SpreadBasket": "spread",
     "WeightedSum": "weighted",
@@ -87,7 +87,12 @@ def vanilla(
 
 @cache
 def cases() -> tuple[dict[str, Any], ...]:
-    return tuple(json.loads(REFERENCE.read_text(encoding="utf-8"))["cases"])
+    every = json.loads(REFERENCE.read_text(encoding="utf-8"))["cases"]
+    return tuple(
+        case
+        for case in every
+        if case["kind"] in ("basket", "exchange") and case["exercise"] == "european"
+    )
 
 
 def contract_of(case: dict[str, Any]) -> tuple[Any, Any]:

@@ -134,7 +134,8 @@ def test_the_equation_and_the_paths_agree_with_all_greeks(contract: Any, market:
     [
         (OPTIONS["geometric"], MARKET),
         (OPTIONS["geometric"], replace(MARKET, **BENT)),
-        (Asian(RIGHTS, 1.0, 95.0, "geometric", "floating", fixing_dates=MONTHS), MARKET),
+        (Asian(RIGHTS, 1.0, average="geometric", strike_type="floating", fixing_dates=MONTHS),
+         MARKET),
         (Asian(RIGHTS, 1.0, 95.0, "geometric"), MARKET),
         (Asian(RIGHTS, 1.0, 95.0, "geometric", fixing_dates=MONTHS, running_average=90.0,
                past_fixings=6), MARKET),
