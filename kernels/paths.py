@@ -41,6 +41,8 @@ class Worlds(NamedTuple):
     cash
         What each date's dividend takes off the spot once it was observed; with escrowed dividends
         the present value at each date of those to come, which the spot has on top. Shape (K, D).
+    sudden
+        1 where paths jump right after now, in addition to what they do else; shape (K,).
     dividends
         `LOGNORMAL` where none are cash (`spot` and `cash` are then not read), `SPOT_DIVIDENDS` or
         `ESCROWED`.
@@ -53,19 +55,22 @@ class Worlds(NamedTuple):
     bare: Codes
     spot: Floats
     cash: Floats
+    sudden: Codes
     dividends: int
 
 
 @kernel
-def log_paths(worlds: Worlds, k: int, w: Floats, jumps: Floats, x: Floats) -> None:
+def log_paths(worlds: Worlds, k: int, w: Floats, jumps: Floats, sudden: Floats, x: Floats) -> None:
     """Write the paths of market k to `x`, shape (D, P).
 
     `w`, shape (steps, P), is the Brownian motion; `jumps`, of the same shape, what jumps have added
-    to the logarithm by each of its times, or shape (0, P) without jumps.
+    to the logarithm by each of its times, or shape (0, P) without jumps. `sudden`, shape (1, P),
+    is one jump more, right after now, in the markets that have it.
     """
     dates = len(worlds.step)
     groups = x.shape[1] // WIDTH
     jumping = len(jumps) > 0
+    at_once = worlds.sudden[k] != 0
     for g in range(groups):
         moved = broadcast(0.0)
         before = broadcast(0.0)
@@ -80,6 +85,8 @@ def log_paths(worlds: Worlds, k: int, w: Floats, jumps: Floats, x: Floats) -> No
             level = moved + worlds.forward[k, d]
             if jumping and step >= 0:
                 level = level + load(jumps, step * groups + g)
+            if at_once and step >= 0:
+                level = level + load(sudden, g)
             store(x, d * groups + g, level)
     if worlds.dividends == SPOT_DIVIDENDS:
         _drop(worlds, k, x)

@@ -119,14 +119,15 @@ class Block(NamedTuple):
     """Arrays that the blocks of a simulation are made in, one column a path.
 
     `z` holds normals, `w` what the paths move by at the motion's times and `jumps` what jumps add,
-    `x` the paths, `u` these without their last normal, `rows` functionals, `extra` and `between`
-    normals and uniforms for what happens between dates; `asset`, `variance`, `moved` and `v` are
-    those of Heston's substeps.
+    `sudden` one jump more, `x` the paths, `u` these without their last normal, `rows` functionals,
+    `extra` and `between` normals and uniforms for what happens between dates; `asset`, `variance`,
+    `moved` and `v` are those of Heston's substeps.
     """
 
     z: Floats
     w: Floats
     jumps: Floats
+    sudden: Floats
     x: Floats
     u: Floats
     rows: Floats
@@ -178,6 +179,10 @@ def _draw(
         uniforms(numbers, randomisation, first, count, steps, block.u)
         normals(numbers, randomisation, first, count + steps, steps, block.x)
         fill_jumps(simulation.jumps, block.u[:steps], block.x[:steps], block.jumps)
+        normals(numbers, randomisation, first, count + 2 * steps, 1, block.sudden)
+        for g in range(block.sudden.shape[1] // WIDTH):
+            size = simulation.jumps.deviation * load(block.sudden, g)
+            store(block.sudden, g, size + simulation.jumps.mean)
 
 
 @kernel
@@ -232,7 +237,7 @@ def _add_block(
     for k in range(len(worlds.bare)):
         if len(block.asset) > 0:
             _fill_heston(simulation.substeps, k, block)
-        log_paths(worlds, k, block.w, block.jumps, x)
+        log_paths(worlds, k, block.w, block.jumps, block.sudden, x)
         if simulation.kind == FORMS:
             reduce_paths(functionals, k, worlds.variance[k], x, block.extra, block.between, rows)
         elif simulation.kind == CONDITIONAL:
@@ -296,6 +301,7 @@ def simulate(
         z=np.empty((2 * substeps if substeps > 0 else steps, block)),
         w=np.empty((steps, block)),
         jumps=np.empty((jumping, block)),
+        sudden=np.empty((1, block)),
         x=np.empty((dates, block)),
         u=np.empty((dates, block)),
         rows=np.empty((len(operation), block)),
@@ -456,7 +462,15 @@ def warm_up() -> None:
     table = np.empty((0, 0))
     forms = Forms(places, places, places, *(table,) * 6)
     worlds = Worlds(
-        np.zeros(1, np.int64), row, row, row, np.ones(1, np.int8), one, row, paths.LOGNORMAL
+        np.zeros(1, np.int64),
+        row,
+        row,
+        row,
+        np.ones(1, np.int8),
+        one,
+        row,
+        np.ones(1, np.int8),
+        paths.LOGNORMAL,
     )
     simulation = Simulation(
         kind=FORMS,

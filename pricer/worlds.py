@@ -28,7 +28,8 @@ _HESTON = (
     "initial_variance", "mean_reversion", "long_variance", "vol_of_variance",
     "variance_correlation",
 )  # fmt: skip
-SUBSTEPS_PER_YEAR = 32.0  # of Heston's paths, at least
+SUBSTEP_BIAS = 2e-5  # of the strike, what Heston's substeps may leave in a price
+MOST_SUBSTEPS = 512  # of Heston's paths, unless these need more to be made at all
 SAME = 1e-9  # relative difference of times that are one
 
 
@@ -36,7 +37,7 @@ SAME = 1e-9  # relative difference of times that are one
 class Shift:
     """What a market is moved by: parallel shifts, years that have passed, a factor of the spot.
 
-    `jump` is what the logarithm of the spot jumps by right after now.
+    With `jump`, the spot jumps right after now, as the model's jumps are.
     """
 
     vol: float = 0.0
@@ -44,7 +45,7 @@ class Shift:
     dividend_yield: float = 0.0
     time: float = 0.0
     spot: float = 1.0
-    jump: float = 0.0
+    jump: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         gone[timeline.closing + 1 :] = True
         left[gone] *= 1.0 - fraction
     carried = rates - yields + logarithms(left)
-    carried = carried + np.where(times > 0.0, _jumped(cells, shifts)[:, None], 0.0)
+    carried = carried + np.where(times > 0.0, _left_over(cells, shifts)[:, None], 0.0)
     amounts = dividends_of(cells, "cash_dividends", expiry)
     escrowed = bool(amounts) and int(cells.dividend_model[0]) == WORDS["dividend_model"]["escrowed"]
     spot = float(cells.spot[0]) * np.array([s.spot for s in shifts])
@@ -254,6 +255,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         bare=(stretch == 1.0).all(axis=1).astype(np.int8),
         spot=spot,
         cash=cash,
+        sudden=np.array([s.jump for s in shifts], np.int8),
         dividends=(
             paths.ESCROWED if escrowed else paths.SPOT_DIVIDENDS if amounts else paths.LOGNORMAL
         ),
@@ -263,7 +265,7 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
         clock=np.cumsum(substeps.dt[0]) if model == HESTON else clock,
         discount=exponentials(-rates[:, -1]),
         interest=interest,
-        expected=exponentials(carried),
+        expected=exponentials(carried + _mean_jumps(cells, times, shifts)),
         covariance=variances,
         steps=len(clock),
         jumps=jumps,
@@ -271,8 +273,18 @@ def market_of(cells: Cells, timeline: Timeline, shifts: Sequence[Shift]) -> Mark
     )
 
 
-def _jumped(cells: Cells, shifts: Sequence[Shift]) -> Floats:
-    """Return what shifts add to the logarithm after now: a jump, and drift that time took along.
+def _mean_jumps(cells: Cells, times: Floats, shifts: Sequence[Shift]) -> Floats:
+    """Return the logarithm of what one jump more multiplies the mean by, shape (K, D)."""
+    if int(cells.model[0]) != MERTON:
+        return np.zeros((len(shifts), len(times)))
+    _, mean, deviation = merton_of(cells)
+    jumped = np.array([s.jump for s in shifts], np.float64)[:, None]
+    more: Floats = jumped * (times > 0.0) * (mean + 0.5 * deviation * deviation)
+    return more
+
+
+def _left_over(cells: Cells, shifts: Sequence[Shift]) -> Floats:
+    """Return what shifts add to the logarithm after now: the drift that time took along.
 
     Paths come with what makes up for the jumps of whole intervals, also where some has passed.
     """
@@ -281,7 +293,7 @@ def _jumped(cells: Cells, shifts: Sequence[Shift]) -> Floats:
         intensity, mean, deviation = merton_of(cells)
         growth = exponentials(np.array([mean + 0.5 * deviation * deviation]))
         excess = intensity * (float(growth[0]) - 1.0)
-    return np.array([shift.jump + shift.time * excess for shift in shifts])
+    return np.array([shift.time * excess for shift in shifts])
 
 
 def merton_of(cells: Cells) -> tuple[float, float, float]:
@@ -303,14 +315,32 @@ def _no_substeps(simulation: Any) -> Any:
 def _substeps(simulation: Any, cells: Cells, times: Floats, shifts: Sequence[Shift]) -> Any:
     """Return Heston's model on substeps of the intervals between `times`, for every shift."""
     v0, kappa, theta, xi, rho = (float(getattr(cells, name)[0]) for name in _HESTON)
-    per_year = max(SUBSTEPS_PER_YEAR, 4.0 * xi, 4.0 * kappa)
     steps = simulation.heston.heston_steps(
-        v0, kappa, theta, xi, rho, times, np.zeros(len(times)), per_year
+        v0, kappa, theta, xi, rho, times, np.zeros(len(times)), _per_year(simulation, cells)
     )
     dt = np.repeat(steps.dt[None], len(shifts), axis=0)
     dt[:, 0] -= [s.time for s in shifts]
     roots = np.maximum(np.sqrt(v0) + np.array([s.vol for s in shifts]), 0.0)
     return simulation.Substeps(roots * roots, kappa, theta, xi, rho, dt, steps.row)
+
+
+def _per_year(simulation: Any, cells: Cells) -> float:
+    """Return how many substeps a year Heston's paths have at least."""
+    v0, kappa, theta, xi, _ = (float(getattr(cells, name)[0]) for name in _HESTON)
+    expiry = max(float(cells.expiry[0]), 1e-300)
+    needed = simulation.heston.substeps_per_year(v0, kappa, theta, xi, expiry, SUBSTEP_BIAS)
+    return float(min(needed, max(MOST_SUBSTEPS / expiry, 2.0 * xi + kappa)))
+
+
+def bias_of(cells: Cells) -> float:
+    """Return what substeps leave in prices of the first of `cells`, of the strike: a bound."""
+    if int(cells.model[0]) != HESTON:
+        return 0.0
+    (simulation,) = kernels("simulation")
+    v0, kappa, theta, xi, _ = (float(getattr(cells, name)[0]) for name in _HESTON)
+    per_year = _per_year(simulation, cells)
+    expiry = float(cells.expiry[0])
+    return float(simulation.heston.bias(v0, kappa, theta, xi, expiry, per_year))
 
 
 def _mean_variance(cells: Cells, times: Floats, shift: Shift) -> Floats:
