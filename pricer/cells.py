@@ -102,6 +102,8 @@ class Cells:
         """Yield what is wrong with inputs of some cells, in the order of `INPUTS`."""
         for kind, here in self.kinds():
             for name in inputs_of(kind):
+                if name not in self.columns and not self._may_lack(kind, name):
+                    continue
                 for rule, where in self._broken(kind, name):
                     if (where := where & here).any():
                         yield Fault(name, rule, where)
@@ -124,6 +126,15 @@ class Cells:
             yield "is missing", (column == NO_TABLE) & self._needed(kind, name)
             if name in self.columns:
                 yield from self._tables_broken(name, column)
+
+    def _may_lack(self, kind: str, name: str) -> bool:
+        """Tell whether some cell may need an input of which there is no column."""
+        if beside := BESIDE.get((kind, name)):
+            of, words = beside
+            return of in self.columns or next(iter(WORDS[of])) in words
+        if name == "running_average":
+            return not {"past_fixings", "elapsed"}.isdisjoint(self.columns)
+        return name not in defaults_of(kind)
 
     def _needed(self, kind: str, name: str) -> Booleans:
         """Tell where an input must have a value, shape (n,)."""

@@ -122,7 +122,9 @@ def price_cells(
         jobs += [partial(price_exact, *ends) for ends in _pieces(0, int(exact.sum()))]
     if simulated.any():
         several = np.flatnonzero(simulated)
-        in_order = several[sort_by_family(cells[several])[0]]
+        in_order = several
+        if len(several) > LEAST_PIECE:
+            in_order = several[sort_by_family(cells[several])[0]]
         load_alone(cells[several], settings)
 
         def price_simulated(first: int, last: int) -> None:

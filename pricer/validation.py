@@ -6,15 +6,13 @@ Errors and bounds are per unit of strike, so that they compare with a tolerance.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .contracts import (
-    CONTRACTS,
-    TABLES,
     AnyMarket,
     Asian,
     Barrier,
@@ -30,6 +28,7 @@ from .contracts import (
     Merton,
     Touch,
     Vanilla,
+    described,
 )
 from .dated import Curve, Dates, Dividends
 from .pricing import price
@@ -43,7 +42,13 @@ if TYPE_CHECKING:
 
 LAW = "a law, whatever the values"
 COSINES = "F. Fang, C. Oosterlee, SIAM J. Sci. Comput. 31(2) (2008)"
-UNITS = ("strike", "barrier", "lower_barrier")  # errors are per unit of the first that there is
+# Errors are per unit of the first of these that there is.
+UNITS = ("strike", "barrier", "lower_barrier", "spot")
+    "strike",
+    "barrier",
+    "lower_barrier",
+    "spot",
+)  # errors are per unit of the first that there is
 # Every mix of these, for contracts of strike 100.
 RIGHTS = np.array(["call", "put"])[:, None, None]
 EXPIRIES = np.array([0.25, 1.0])[:, None]
@@ -163,14 +168,12 @@ def _published() -> list[Case]:
         names = table.get("columns", document["columns"])
         columns = dict(zip(names, zip(*table["rows"], strict=True), strict=True))
         given: dict[str, Any] = {name: np.array(column) for name, column in columns.items()}
-        for name in set(given) & set(TABLES):
+        for name in set(given) & {"exercise_dates", "monitoring_dates", "fixing_dates"}:
             given[name] = [
                 evenly(expiry, count)
                 for expiry, count in zip(columns["expiry"], columns[name], strict=True)
             ]
-        kind = CONTRACTS[table.get("type", "vanilla")]
-        contract = kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
-        market = Market(**{f.name: given[f.name] for f in fields(Market) if f.name in given})
+        contract, market = described(table.get("type", "vanilla"), given)
         unit = next(given[name] for name in UNITS if name in given)
         error = (_price(contract, market) - given["value"]) / unit
         cases.append(

@@ -69,11 +69,11 @@ def test_sobol_points_converge_faster_than_pseudo_random_numbers(alone: Converge
     meshed, sobol, pseudo = by_engine.values()
     fall = [costs[0].rms_error / costs[-1].rms_error for costs in (sobol, pseudo)]
     # Paths grow 256 times: errors fall 16 times, and more with Sobol's points.
-    assert fall[1] == pytest.approx(16, rel=0.8)
-    assert fall[0] > 2 * fall[1]
+    assert fall[1] == pytest.approx(16, rel=0.5)
+    assert fall[0] > 1.5 * fall[1]
     assert sobol[-1].rms_error < pseudo[-1].rms_error / 4
     assert meshed[-1].rms_error < 1e-4
-    assert pseudo[-1].seconds > 20 * pseudo[0].seconds
+    assert pseudo[-1].seconds > 4 * pseudo[0].seconds
 
 
 def test_the_mesh_converges_to_second_order_and_extrapolation_raises_it(alone: Convergence) -> None:

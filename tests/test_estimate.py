@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from pricer.compiled import kernel_version
 from pricer.estimate import Measured, _spread, estimate, measure
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
+from pricer.settings import Settings
 
 # A solve of a millisecond, cells of a microsecond.
 GIVEN = Measured(solve_s=1e-3, cell_s=1e-6, pack_s=1e-6, packed_bytes_per_cell=20.0)
 
 
-def american(vols: int, strikes: int = 50, **settings: object) -> Plan:
+def american(vols: int, strikes: int = 50, **settings: Any) -> Plan:
     grid = Grid(
         axes=(
             Axis("vol", tuple(np.linspace(0.1, 0.5, vols))),
@@ -30,7 +32,7 @@ def american(vols: int, strikes: int = 50, **settings: object) -> Plan:
             "expiry": 1.0,
             "rate": 0.05,
         },
-        **settings,  # type: ignore[arg-type]
+        settings=Settings(**settings),
     )
     return Plan.of(grid, kernel_version())
 

@@ -8,6 +8,7 @@ from datetime import date
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from pricer.fanout import (
 )
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
+from pricer.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 SIX = ("price", "delta", "gamma", "vega", "theta", "rho")
@@ -44,7 +46,7 @@ HARD = Measured(solve_s=1e-3, cell_s=0.0, pack_s=0.0, packed_bytes_per_cell=0.1)
 START = ORCHESTRATION_S + 3 * (LOAD_S + START_S) + 2 * STEP_S
 
 
-def grid(vols: int, strikes: int = 1, spots: int = 1, rates: int = 1, **settings: object) -> Plan:
+def grid(vols: int, strikes: int = 1, spots: int = 1, rates: int = 1, **settings: Any) -> Plan:
     given = {
         "vol": (0.1, 0.5, vols),
         "strike": (70, 130, strikes),
@@ -56,7 +58,7 @@ def grid(vols: int, strikes: int = 1, spots: int = 1, rates: int = 1, **settings
         for name, (low, high, count) in given.items()
     )
     fixed = {"right": "put", "exercise": "american", "expiry": 1.0}
-    return Plan.of(Grid(axes=axes, fixed=fixed, **settings), "test")  # type: ignore[arg-type]
+    return Plan.of(Grid(axes=axes, fixed=fixed, settings=Settings(**settings)), "test")
 
 
 def fanned(

@@ -176,4 +176,4 @@ def test_a_book_that_has_no_prices_says_so(tmp_path: Path, text: str, words: str
 def test_a_vol_cannot_be_mapped(quotes: Path) -> None:
     said = error("imply", "--book", quotes, "--column", "vol=mid")
     assert "column vol=mid: must set one of type, right, " in said
-    assert said.rstrip().endswith("price, bid, ask")
+    assert "price, bid, ask" in said

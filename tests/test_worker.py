@@ -280,7 +280,7 @@ def test_a_run_that_is_not_there_is_not_found(store: DynamoStore) -> None:
     [
         (b"{", "a plan must be JSON"),
         (b"\xff", "its plan must be UTF-8"),
-        (b'{"format": 2}', "a plan must be of format 1, got 2; another version"),
+        (b'{"format": 1}', "a plan must be of format 2, got 1; another version"),
         (None, "is not there or too short; delete the run and submit it again"),
         (planned(GRID).to_json().encode(), "its plan is that of run"),
     ],

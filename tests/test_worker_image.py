@@ -41,6 +41,7 @@ from pricer.grid import Axis, Grid
 from pricer.kernels import black_scholes, finite_difference
 from pricer.kernelcache import missing
 from pricer.plan import Plan
+from pricer.settings import Settings
 from pricer.stores import StoredRun
 
 assert Path(pricer.__file__).is_relative_to(sys.argv[2]), pricer.__file__
@@ -99,7 +100,7 @@ columns |= {name: np.array([1.0, np.nan]) for name in INPUTS[2:8]}
 columns["cash_dividends"] = np.array([0, -1], "i4")
 book = Book(Cells(columns, (Dividends((0.5,), (1.0,)),)))
 for spec in (grid, book):
-    object.__setattr__(spec, "measures", ("price",))
+    object.__setattr__(spec, "settings", Settings(measures=("price",)))
     store = Kept(Plan.of(spec, kernel_version()))
     run = store.head.run_id
     assert worker.plan_run(store, run)["chunks"] == 1
