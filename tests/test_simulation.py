@@ -92,7 +92,8 @@ def assert_near(found: Any, expected: Any, measures: tuple[str, ...], slack: flo
 @pytest.mark.parametrize("file", ["asian", "lookback", "barrier_discrete_bgk_1997"])
 def test_published_values_are_met(file: str) -> None:
     # asian-0002 is QuantLib's floating geometric mean, which means something else; asian-0063 is
-    # said to be 19.50670, 0.0005 above the payoff of the forward: plain paths make it 19.5133.
+    # said to be 19.50670, 0.0005 above the payoff of the forward: 12 million antithetic paths of
+    # another generator make it 19.51353, with a standard error of 0.00005.
     others = ("asian-0002", "asian-0063")
     some = [c for c in cases(file) if not c.approximate and c.name not in others]
     assert len(some) >= 10
