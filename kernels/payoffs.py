@@ -185,16 +185,16 @@ def reduce_paths(
                 for d in range(dates):
                     level = load(x, d * groups + g)
                     if weights[d] != 0.0:
-                        trough = level
+                        lowest = level
                         if operation == LOWEST:
-                            trough = 0.5 * (
+                            lowest = 0.5 * (
                                 before
                                 + level
                                 - _reach(
                                     level - before, variance[d], load(uniforms, d * groups + g)
                                 )
                             )
-                        result = minimum(result, trough)
+                        result = minimum(result, lowest)
                     before = level
                 result = exp_normal(result)
             else:
