@@ -44,11 +44,6 @@ LAW = "a law, whatever the values"
 COSINES = "F. Fang, C. Oosterlee, SIAM J. Sci. Comput. 31(2) (2008)"
 # Errors are per unit of the first of these that there is.
 UNITS = ("strike", "barrier", "lower_barrier", "spot")
-    "strike",
-    "barrier",
-    "lower_barrier",
-    "spot",
-)  # errors are per unit of the first that there is
 # Every mix of these, for contracts of strike 100.
 RIGHTS = np.array(["call", "put"])[:, None, None]
 EXPIRIES = np.array([0.25, 1.0])[:, None]
