@@ -47,6 +47,15 @@ QUARTERS = Dates([0.25, 0.5, 0.75, 1.0])
 RIGHTS = np.array(["call", "put"])
 ROUGH: dict[str, Any] = {"tolerance": 1e-3, "measures": ("price", "standard_error")}
 
+
+def priced(contract: Any, market: Any, **settings: Any) -> Any:
+    return pricer.price(contract, market, **settings)
+
+
+def price_of(contract: Any, **settings: Any) -> Any:
+    return priced(contract, MARKET, **settings)
+
+
 BOOK = """\
 type,right,strike,expiry,spot,vol,rate,average,strike_type,fixing_dates,monitoring_dates,running_extremum,start,reset_dates,basket_type,spots,vols,correlation,weights,barrier,barrier_type,model,jump_intensity,jump_mean,jump_vol,initial_variance,mean_reversion,long_variance,vol_of_variance,variance_correlation
 vanilla,call,100,1,100,0.2,0.05,,,,,,,,,,,,,,,,,,,,,,,
@@ -89,13 +98,13 @@ barrier,call,100,1,100,0.2,0.05,,,,,,,,,,,,,90,down_out,,,,,,,,,
     ],
 )  # fmt: skip
 def test_auto_takes_a_formula_where_there_is_one(contract: Any, market: Any, method: str) -> None:
-    found = pricer.price(contract, market, **ROUGH)
+    found = priced(contract, market, **ROUGH)
     assert found.status in (Status.ok, Status.tolerance)
     assert METHODS[int(found.method)] == method
 
 
 def test_what_was_simulated_says_how() -> None:
-    found = pricer.price(Asian("call", 1.0, 100.0, fixing_dates=MONTHS), MARKET)
+    found = priced(Asian("call", 1.0, 100.0, fixing_dates=MONTHS), MARKET)
     assert found.paths is not None
     assert found.paths > 0
     assert found.control == "geometric"
@@ -106,9 +115,9 @@ def test_what_was_simulated_says_how() -> None:
 
 
 def test_a_formula_leaves_no_statistical_error() -> None:
-    found = pricer.price(Vanilla("call", 100.0, 1.0), HESTON)
+    found = priced(Vanilla("call", 100.0, 1.0), HESTON)
     assert (found.standard_error, found.paths) == (0.0, 0)
-    assert pricer.price(Vanilla("call", 100.0, 1.0), MARKET).standard_error is None
+    assert priced(Vanilla("call", 100.0, 1.0), MARKET).standard_error is None
 
 
 def test_a_mixed_book_prices_every_row_as_it_is_alone() -> None:
@@ -146,7 +155,7 @@ def test_values_do_not_depend_on_the_chunking() -> None:
 def test_another_seed_moves_the_value_within_its_error(sampling: str) -> None:
     contract = Asian(RIGHTS, 1.0, 100.0, fixing_dates=MONTHS)
     one, other = (
-        pricer.price(contract, MARKET, sampling=sampling, seed=seed, **ROUGH) for seed in (0, 1)
+        priced(contract, MARKET, sampling=sampling, seed=seed, **ROUGH) for seed in (0, 1)
     )
     assert (one.price != other.price).all()
     assert (np.abs(one.price - other.price) <= one.error + other.error).all()
@@ -168,7 +177,7 @@ def test_the_seed_and_the_budget_are_part_of_what_a_run_is() -> None:
 
 def test_a_budget_that_is_spent_is_said() -> None:
     contract = Lookback("call", 1.0, 100.0, monitoring_dates=QUARTERS)
-    found = pricer.price(contract, MARKET, paths=2**11, tolerance=1e-9)
+    found = priced(contract, MARKET, paths=2**11, tolerance=1e-9)
     assert found.status == Status.tolerance
     assert found.paths == 2**11
     assert found.error > 1e-7
@@ -206,18 +215,18 @@ def test_a_budget_that_is_spent_is_said() -> None:
         ),
         (lambda: price_of(ForwardStart("call", 1.0, 1.5)), "start: must not be past the expiry"),
         (
-            lambda: pricer.price(Basket("call", 1.0, 1.0), replace(ASSETS, vols=(0.2,))),
+            lambda: priced(Basket("call", 1.0, 1.0), replace(ASSETS, vols=(0.2,))),
             "vols: must have as many values as spots, got 0.2",
         ),
         (
-            lambda: pricer.price(
+            lambda: priced(
                 Basket("call", 1.0, 1.0),
                 BasketMarket((1.0, 1.0, 1.0), (0.2, 0.2, 0.2), 0.05, -0.9),
             ),
             "correlation: must be at least -1 / (assets - 1), got -0.9",
         ),
         (
-            lambda: pricer.price(Basket("call", 1.0, 1.0, greek_asset=3), ASSETS),
+            lambda: priced(Basket("call", 1.0, 1.0, greek_asset=3), ASSETS),
             "greek_asset: must be the number of an asset, got 3.0",
         ),
         (lambda: price_of(Asian("call", 1.0, 1.0), paths=0), "paths: must lie between 2048 and"),
@@ -232,17 +241,17 @@ def test_a_budget_that_is_spent_is_said() -> None:
             "method: must be auto or monte_carlo for asian contracts, got 'finite_difference'",
         ),
         (
-            lambda: pricer.price(Vanilla("call", 1.0, 1.0), Market(1.0, rate=0.0)),
+            lambda: priced(Vanilla("call", 1.0, 1.0), Market(1.0, rate=0.0)),
             "vol: is missing",
         ),
         (
-            lambda: pricer.price(
+            lambda: priced(
                 Vanilla("call", 1.0, 1.0), replace(HESTON, model=Heston(-0.1, 1, 1, 1, 0))
             ),
             "initial_variance: must not be negative, got -0.1",
         ),
         (
-            lambda: pricer.price(
+            lambda: priced(
                 Vanilla("call", 1.0, 1.0), replace(HESTON, model=Heston(0.1, 1, 1, 1, 2.0))
             ),
             "variance_correlation: must lie between -1 and 1, got 2.0",
@@ -255,10 +264,6 @@ def test_what_cannot_be_meant_is_refused(make: Any, message: str) -> None:
     assert message in str(refused.value)
 
 
-def price_of(contract: Any, **settings: Any) -> pricer.Prices:
-    return pricer.price(contract, MARKET, **settings)
-
-
 def test_one_bad_cell_does_not_sink_its_neighbours() -> None:
     strikes = np.array([90.0, -1.0, np.nan, 100.0])
     found = price_of(Asian("call", 1.0, strikes, fixing_dates=MONTHS), **ROUGH)
@@ -269,16 +274,16 @@ def test_one_bad_cell_does_not_sink_its_neighbours() -> None:
 def test_a_variance_that_reaches_zero_is_priced() -> None:
     # Twice mean reversion times long variance is far below the square of its vol.
     wild = replace(HESTON, model=Heston(0.04, 0.5, 0.04, 1.0, -0.9))
-    series = pricer.price(Vanilla(RIGHTS, 100.0, 1.0), wild)
-    paths = pricer.price(Vanilla(RIGHTS, 100.0, 1.0), wild, method="monte_carlo", **ROUGH)
+    series = priced(Vanilla(RIGHTS, 100.0, 1.0), wild)
+    paths = priced(Vanilla(RIGHTS, 100.0, 1.0), wild, method="monte_carlo", **ROUGH)
     assert (series.status == Status.ok).all()
     assert (np.abs(series.price - paths.price) <= 4 * paths.standard_error + 0.01).all()
 
 
 def test_curves_of_rates_go_into_the_series() -> None:
-    flat = pricer.price(Vanilla(RIGHTS, 100.0, 1.0), HESTON)
+    flat = priced(Vanilla(RIGHTS, 100.0, 1.0), HESTON)
     bent = replace(HESTON, rate=Curve([0.5, 1.0], [0.03, 0.07]))
-    found = pricer.price(Vanilla(RIGHTS, 100.0, 1.0), bent)
+    found = priced(Vanilla(RIGHTS, 100.0, 1.0), bent)
     np.testing.assert_allclose(found.price, flat.price, rtol=1e-12)
     # A year less of it takes a rate of 3 % away, not of 5 %.
     np.testing.assert_allclose(found.theta - flat.theta, 0.02 * flat.rho, rtol=1e-9)
@@ -286,7 +291,7 @@ def test_curves_of_rates_go_into_the_series() -> None:
 
 def test_dividends_leave_the_series_to_the_simulation() -> None:
     paying = replace(HESTON, cash_dividends=Dividends([0.5], [3.0]))
-    found = pricer.price(Vanilla("call", 100.0, 1.0), paying, **ROUGH)
+    found = priced(Vanilla("call", 100.0, 1.0), paying, **ROUGH)
     assert METHODS[int(found.method)] == "monte_carlo"
-    plain = pricer.price(Vanilla("call", 100.0, 1.0), HESTON)
+    plain = priced(Vanilla("call", 100.0, 1.0), HESTON)
     assert plain.price - 3.0 < found.price < plain.price - 1.0

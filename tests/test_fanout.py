@@ -57,7 +57,7 @@ def grid(vols: int, strikes: int = 1, spots: int = 1, rates: int = 1, **settings
         Axis(name, tuple(np.linspace(low, high, count)))
         for name, (low, high, count) in given.items()
     )
-    fixed = {"right": "put", "exercise": "american", "expiry": 1.0}
+    fixed: dict[str, Any] = {"right": "put", "exercise": "american", "expiry": 1.0}
     return Plan.of(Grid(axes=axes, fixed=fixed, settings=Settings(**settings)), "test")
 
 

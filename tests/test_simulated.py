@@ -53,6 +53,7 @@ def test_published_values_are_within_four_standard_errors(file: str) -> None:
             continue
         value, error, found = priced(case)
         if exercised(case):
+            assert found.price is not None
             assert found.low is not None
             assert found.high is not None
             slack = 4 * error + case.slack
@@ -65,12 +66,12 @@ def test_published_values_are_within_four_standard_errors(file: str) -> None:
 
 
 def test_what_was_approximated_is_near() -> None:
-    # Levy's moments and Kirk's spreads are within half a per cent.
+    # Levy's moments and Kirk's spreads are within a per cent.
     for file in ("asian", "multi_asset"):
         for case in cases(file):
             if case.approximate and not exercised(case):
                 value, _, _ = priced(case)
-                assert value == pytest.approx(case.expected, rel=5e-3), case.name
+                assert value == pytest.approx(case.expected, rel=1e-2), case.name
 
 
 def test_the_case_of_asian_0063_is_that_of_plain_paths() -> None:
