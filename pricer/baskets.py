@@ -11,7 +11,7 @@ from .claims import claims_of
 from .compiled import kernels
 from .contracts import WORDS, Status
 from .dated import Correlation, Curve, Vector
-from .estimates import FIRST_PATHS, RANDOMISATIONS, Estimates, staged
+from .estimates import RANDOMISATIONS, Estimates, staged
 from .settings import MEASURES
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 TOGETHER = 256  # cells that share the drawing of normals, and memory for their sums
+PILOT_PATHS = 64  # of each randomisation that coefficients are found on
 ROUNDING = 1e-14  # of what is held and of the strike
 _WORDS = WORDS["basket_type"]
 # What the kernel calls them: weighted sums 0, the best 1, the worst -1.
@@ -107,14 +108,12 @@ def _simulate(cells: Cells, weights: Floats, settings: Settings) -> Estimates:
         return values
 
     coefficients = np.empty((count, rows, len(known) - rows))
-    pilot = sums_of(np.arange(count), RANDOMISATIONS, 0, FIRST_PATHS) / FIRST_PATHS
+    pilot = sums_of(np.arange(count), RANDOMISATIONS, 0, PILOT_PATHS) / PILOT_PATHS
     kernel.fit(pilot, coefficients)
     unit = claims_of(cells).unit
     # Added one by one: NumPy's own sum has other bits on other machines.
     scale = sum((np.abs(weights) * vectors["spots"]).T, start=np.abs(cells.strike))
-    found = staged(
-        count, sample, combine, settings.tolerance * unit, ROUNDING * scale, settings.paths
-    )
+    found = staged(count, sample, combine, settings.tolerance * unit, ROUNDING * scale, settings)
     found.control[:] = "assets" if n > 1 else ""
     return found
 

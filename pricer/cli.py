@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import cli_aws, cli_imply, options
-from .contracts import INPUTS, TYPES, code_of, defaults_of, described, inputs_of, shown_of
+from .contracts import (
+    INPUTS,
+    TYPES,
+    code_of,
+    defaults_of,
+    described,
+    inputs_of,
+    shown_of,
+    with_article,
+)
 from .documents import json_of, show
 from .errors import PricerError
 from .settings import MEASURES
@@ -77,10 +86,12 @@ def price(
         if name not in has:
             types = [other for other in TYPES if name in inputs_of(other)]
             raise click.UsageError(
-                f"{_option(name)} is not for a {kind.replace('_', ' ')}: add --type"
-                f" {' or '.join(types)}"
+                f"{_option(name)} is not for {with_article(kind)}: add --type {' or '.join(types)}"
             )
-    missing = [_option(n) for n in has if n not in inputs and n not in defaults_of(kind)]
+    needed = [name for name in has if name not in defaults_of(kind)]
+    if inputs.get("model", "").lower() == "heston":
+        needed.remove("vol")
+    missing = [_option(name) for name in needed if name not in inputs]
     if missing:
         raise click.UsageError(f"missing {', '.join(missing)}; or give --book FILE")
     _price_one(kind, inputs, workers, given, as_json=as_json)

@@ -443,16 +443,15 @@ def described(kind: str, inputs: Mapping[str, Any]) -> tuple[Contract, AnyMarket
         {f.name: inputs[f.name] for f in fields(part) if f.name in inputs}
         for part in (contract, world)
     ]
-    word = parts[1].get("model", "black_scholes")
-    model = MODELS.get(word)
-    given = {name: value for name, value in inputs.items() if MODEL_OF.get(name) == word}
-    if model:
+    word = tuple(MODELS)[code_of("model", parts[1].pop("model", "black_scholes"))]
+    given = {name: value for name, value in inputs.items() if name in MODEL_OF}
+    for name in given:
+        check_beside(name, "model", (MODEL_OF[name],), (word,))
+    if model := MODELS[word]:
         for f in fields(model):
             if f.name not in given:
                 raise SpecError(f"{f.name}: is missing; model = {word} needs it")
         parts[1]["model"] = model(**given)
-    elif "model" in parts[1]:
-        del parts[1]["model"]
     return contract(**parts[0]), world(**parts[1])
 
 
@@ -497,6 +496,11 @@ def shown_of(kinds: Iterable[str], given: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in INPUTS if name in shown)
 
 
+def with_article(kind: str) -> str:
+    """Return a type of contract as prose has it: a double barrier, an asian."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')}"
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for a near miss of a known word, or nothing."""
     near = get_close_matches(word, list(known), n=1)
@@ -521,7 +525,8 @@ def code_of(field: str, word: object, words: Iterable[str] = ()) -> int:
 
 def check_beside(name: str, of: str, words: Iterable[str], got: Iterable[object]) -> None:
     """Raise `SpecError` where `name` is given and no value that input `of` has makes it count."""
-    if not set(words) & set(got):
+    got = list(got)
+    if got and not set(words) & set(got):
         among = " or ".join(f'"{word}"' for word in words)
         raise SpecError(
             f"{name}: counts only with {of} = {among}, got {' and '.join(map(str, got))}"

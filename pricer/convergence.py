@@ -29,7 +29,7 @@ COPIES = 25  # of each option, so that the time of a call is that of its solves
 MESHES = ((50, 100), (100, 200), (200, 400), (400, 800))  # time steps and nodes of the peer
 REPEATS = 3
 SEEDS = 5  # of each simulation, whose errors have all been counted
-PATHS = tuple(2**n for n in range(11, 21, 2))
+PATHS = tuple(2**n for n in range(12, 21, 2))
 UNREACHABLE = 1e-12  # a tolerance for which a simulation takes all its paths
 
 

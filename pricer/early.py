@@ -199,6 +199,9 @@ def _combine(
     added = float(mean_and_error((each[0] - each[-1])[0][:, None])[0][0])
     rows = each[0] if added <= 0.0 else 2.0 * each[0] - each[-1]
     values, errors = (of[:, 0] for of in mean_and_error(rows[:, :, None]))
+    # How far greeks were moved to count any time says how far off they may still be.
+    moved = np.abs(values - mean_and_error(each[0][:, :, None])[0][:, 0]) / T_QUANTILE
+    errors[1:] = np.hypot(errors, moved)[1:]
     bounds, _ = mean_and_error(np.array([lows[0], highs[0]])[:, :, None])
     low, high = bounds[:, 0].tolist()
     if len(fits) > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .blocks import encode_block, pack_block
+from .claims import beyond
 from .compiled import check_workers
 from .engines import evaluate, load, solve
 from .summary import summarise
@@ -23,6 +24,8 @@ BUDGET_S = 0.5
 GOLDEN_SECTION = 0.618034
 # Families solved together, enough to fill the lanes of the solver; more where they are quick.
 SAMPLE_FAMILIES, MORE_FAMILIES, QUICK_S = 16, 4, 0.05
+# Cells that are exercised early by simulation take up to seconds each.
+EXERCISED_CELLS = 2
 # Of these families, the blocks of which cells are made.
 SAMPLE_BLOCKS = 8
 # Long enough that starting a chunk costs nothing, short enough to lose.
@@ -134,6 +137,9 @@ def _timed(plan: Plan, block: int, sample: int) -> _Timed:
         # Families of the sample before and after those of the block have no cells in it.
         before = plan.family_range(number)[0] - family
         offsets = offsets[np.clip(np.arange(len(families) + 1) - before, 0, len(offsets) - 1)]
+        simulated = beyond(inputs) | (settings.method == "monte_carlo")
+        if (simulated & (inputs.exercise > 0)).any():
+            offsets = np.minimum(offsets, EXERCISED_CELLS)
         prices = evaluate(solution, inputs[: offsets[-1]], offsets)
         summarise(prices, plan.measures, plan.block_range(number)[0], plan.cells_of)
         data = encode_block(prices, plan.measures)

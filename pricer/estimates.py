@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .settings import Settings
+
     Floats = NDArray[np.float64]
     Codes = NDArray[np.uint8]
+    Booleans = NDArray[np.bool_]
     Indices = NDArray[np.int64]
     # sample(active, first, last): sums over the paths first..last - 1 of each randomisation, shape
     # (R, a, columns), for the cells `active`, shape (a,).
@@ -33,6 +36,10 @@ RANDOMISATIONS = 32
 T_QUANTILE = 2.7440419192942698  # Student's t, 31 degrees of freedom, two-sided 99 %
 CONTROL = "U16"  # the type of a control variate's name
 FIRST_PATHS = 64  # of a randomisation: the first stage; each next one doubles them
+MOST_KURTOSIS = 5.0  # of normal estimates one in fifty has more
+IMPLAUSIBLE = 1e-6  # of the error allowed: less is what nothing seen looks like
+UNSEEN = 4.6  # paths times a chance that 99 % of the time would have been met
+COUNTS = 0.2  # of a bias: paths that leave less open do not count beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,32 +126,61 @@ def staged(
     combine: Combine,
     largest: Floats,
     bias: Floats,
-    most_paths: int,
-    first_paths: int = FIRST_PATHS,
+    settings: Settings,
+    *,
+    decided: bool = False,
 ) -> Estimates:
     """Add paths to `count` cells until each one's error is at most `largest`, shape (count,).
 
     Every stage doubles the paths; a cell leaves on its own, so that its estimate is a function of
-    the cell alone. `bias`, shape (count,), is part of the error. `most_paths` bounds the paths of
-    all randomisations together; at least one stage is made.
+    the cell alone. `bias`, shape (count,), is part of the error; where it alone is too much, paths
+    stop when they no longer count beside it. At least two stages are made. What is thinly seen goes
+    on until a payoff of the tolerance's unit, if it were still unseen, would matter no more, unless
+    it is `decided` already.
     """
     found = Estimates.none(count, Status.tolerance)
     active = np.arange(count)
     totals: Floats | None = None
-    done, wanted = 0, first_paths
+    before = np.full(found.standard_errors.shape, np.inf)
+    seldom = UNSEEN / settings.tolerance
+    done, wanted = 0, FIRST_PATHS
     while len(active):
         part = sample(active, done, wanted)
         totals = part if totals is None else totals + part
-        mean, standard_error = mean_and_error(combine(active, totals / wanted))
-        error = T_QUANTILE * standard_error[0] + bias[active]
+        estimates = combine(active, totals / wanted)
+        mean, spread = mean_and_error(estimates)
+        # Doubled, paths halve an error at best: a lucky small spread is not believed.
+        standard_error = np.maximum(spread, 0.5 * before[:, active])
+        before[:, active] = spread
+        half_width = T_QUANTILE * standard_error[0]
+        error = half_width + bias[active]
         found.values[:, active] = mean
         found.standard_errors[:, active] = standard_error
         found.error[active] = error
         found.paths[active] = RANDOMISATIONS * wanted
-        going = ~(error <= largest[active])
-        found.status[active[~going]] = Status.ok
-        if RANDOMISATIONS * 2 * wanted > most_paths:
+        enough = error <= largest[active]
+        if RANDOMISATIONS * wanted < seldom and not decided:
+            enough &= ~_thinly_seen(estimates[0], half_width, largest[active])
+        found.status[active[enough]] = Status.ok
+        going = ~enough & ~((bias[active] > largest[active]) & (half_width < COUNTS * bias[active]))
+        if RANDOMISATIONS * 2 * wanted > settings.paths:
             break
         active, totals = active[going], np.ascontiguousarray(totals[:, going])
         done, wanted = wanted, 2 * wanted
     return found
+
+
+def _thinly_seen(estimates: Floats, half_width: Floats, largest: Floats) -> Booleans:
+    """Tell where few randomisations, shape (R, n), differ from the others, or none does.
+
+    Then what seldom pays has been met too seldom to say how often it does.
+    """
+    count = len(estimates)
+    mean, _ = mean_and_error(estimates)
+    square, fourth = np.zeros_like(mean), np.zeros_like(mean)
+    for r in range(count):
+        away = (estimates[r] - mean) ** 2
+        square += away
+        fourth += away * away
+    thin: Booleans = count * fourth > MOST_KURTOSIS * square * square
+    return thin | (half_width <= IMPLAUSIBLE * largest)

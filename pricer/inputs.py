@@ -21,6 +21,7 @@ from .contracts import (
     defaults_of,
     inputs_of,
     shown_of,
+    with_article,
 )
 from .dated import Curve, parse_table
 from .errors import SpecError
@@ -249,4 +250,4 @@ def _check_blank(
 
 
 def _must_be_blank(kind: str, value: object) -> str:
-    return f"must be blank, since a {kind.replace('_', ' ')} has none, got {str(value)[:60]!r}"
+    return f"must be blank, since {with_article(kind)} has none, got {str(value)[:60]!r}"

@@ -174,7 +174,7 @@ UNSUPPORTED_REASONS = (
     "has no vol, and dates or barriers that need one",
     "can be exercised early only with a vanilla payoff",
     "has escrowed dividends, which go neither with barriers nor with proportional ones",
-    "has no closed form, and no simulation here knows what happens between its dates",
+    "is priced by no method that is allowed here; docs/simulation.md says what is simulated",
 )
 
 

@@ -431,7 +431,7 @@ class _Control:
             row = np.ones(len(level), np.int64)
         else:
             edge = np.zeros_like(level)
-            row = np.where((parts["k"] == 0.0).all(axis=1), 2, -1)
+            row = np.where(parts["k"][:, 0] == 0.0, 2, -1)
         slope = right / (2.0 * self.width)
         return {
             "control": row,

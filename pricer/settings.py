@@ -20,7 +20,7 @@ METHODS = ("auto", "analytic", "finite_difference", "monte_carlo")
 SAMPLINGS = ("sobol", "pseudo")
 DEFAULT_TOLERANCE = 1e-5
 DEFAULT_PATHS = 2**20
-LEAST_PATHS, MOST_PATHS = 2**11, 2**32
+LEAST_PATHS, MOST_PATHS = 2**12, 2**32
 
 
 @dataclass(frozen=True, slots=True)

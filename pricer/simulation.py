@@ -10,7 +10,8 @@ import numpy as np
 from .cells import CURVE_COLUMNS, NO_TABLE
 from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, OUT, claims_of
 from .compiled import kernels
-from .contracts import MODEL_OF, TYPES, Status
+from .contracts import MODEL_OF, TYPES, WORDS, Status
+from .dated import Fixings
 from .estimates import RANDOMISATIONS, Estimates, regression, staged
 from .onpaths import (
     CLIQUET,
@@ -183,7 +184,8 @@ def _evaluations(
         if measure not in measures:
             continue
         place = MEASURES.index(measure)
-        if rough:
+        # Heston's variances jump where one law takes over from the other.
+        if rough or (name in ("vol", "time") and int(cells.model[0]) == HESTON):
             add(place, _shifted(name, wide), 0.5 / wide)
             add(place, _shifted(name, -wide), -0.5 / wide)
         else:
@@ -226,6 +228,8 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
     if kind == simulation.CONDITIONAL and not _varies(base, timeline):
         kind = int(simulation.WATCHED)
     move = _move(kind, base, rough)
+    if int(cells.model[0]) == HESTON:
+        first = float(base.clock[0])
     evaluations = _evaluations(cells, settings.measures, rough, move, first)
     market = market_of(cells, timeline, evaluations.shifts)
     paths = _Paths(cells, kind, timeline, market, evaluations, settings)
@@ -237,7 +241,8 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
         paths.combine,
         largest,
         _bias(cells, base),
-        settings.paths,
+        settings,
+        decided=not _varies(base, timeline) or _is_fixed(cells),
     )
     found.control[:] = paths.control
     return found
@@ -260,6 +265,15 @@ def _bias(cells: Cells, market: Market) -> Floats:
     step = market.covariance[0, -1] / CONTINUOUS_STEPS
     bias: Floats = CUT * step * step * cells.spot
     return bias + bias_of(cells) * claims_of(cells).unit
+
+
+def _is_fixed(cells: Cells) -> bool:
+    """Tell whether all fixings of averages with a strike are of now or past."""
+    place = int(cells.fixing_dates[0])
+    if place == NO_TABLE or int(cells.strike_type[0]) != WORDS["strike_type"]["fixed"]:
+        return False
+    table = cells.tables[place]
+    return isinstance(table, Fixings) and table.times[-1] == 0.0
 
 
 def _kind(cells: Cells) -> int:

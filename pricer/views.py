@@ -25,7 +25,7 @@ from .screen import (
     size,
     status_style,
 )
-from .settings import MEASURES
+from .settings import BOUNDS, MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,6 +58,9 @@ def price(document: Document) -> View:
         if document.get(f"{name}_standard_error"):
             bars[name] = f"± {error_bar(document[f'{name}_standard_error'])} standard error"
     yield facts((_label(n), text, bars.get(n, "")) for n, text in zip(names, texts, strict=True))
+    bounds = [document[name] for name in BOUNDS if document.get(name) is not None]
+    if bounds and document["method"] == "monte_carlo":
+        yield facts([("between", " and ".join(numbers(bounds, decimals=6)), "")])
     yield ""
     status, reason = document["status"], document["reason"]
     by = {"analytic": ", by the closed form", "finite_difference": ", by finite differences"}

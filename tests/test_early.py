@@ -119,7 +119,7 @@ def test_bounds_hold_american_puts_under_heston(spot: float, value: float) -> No
     # differences say 0.081979 for the second.
     model = Heston(0.0625, 5.0, 0.16, 0.9, 0.1)
     put = Vanilla("put", 10.0, 0.25, "american")
-    found = simulated(put, Market(spot, rate=0.1, model=model), paths=2**11)
+    found = simulated(put, Market(spot, rate=0.1, model=model), paths=2**12)
     assert holds(found, value, 3e-4)
 
 
@@ -173,7 +173,7 @@ def test_still_variance_is_black_scholes() -> None:
     put = Vanilla("put", 100.0, 1.0, "american")
     plain = simulated(put, Market(95.0, 0.3, 0.06))
     still = Heston(0.09, 1.0, 0.09, 1e-4, 0.0)
-    heston = simulated(put, Market(95.0, rate=0.06, model=still), paths=2**11)
+    heston = simulated(put, Market(95.0, rate=0.06, model=still), paths=2**12)
     assert holds(heston, float(plain.values[0, 0]))
 
 
@@ -186,7 +186,7 @@ def test_exercise_now_is_the_payoff() -> None:
 
 def test_more_paths_leave_less_error() -> None:
     call = Basket("call", 100.0, 1.0, "best_of", None, "bermudan", QUARTERS)
-    errors = [simulated(call, TWO, paths=2**k, tolerance=1e-9).error[0] for k in (11, 13)]
+    errors = [simulated(call, TWO, paths=2**k, tolerance=1e-9).error[0] for k in (12, 14)]
     assert errors[1] < errors[0]
 
 
@@ -203,7 +203,7 @@ def test_a_cell_does_not_depend_on_its_company() -> None:
 @pytest.mark.parametrize("sampling", ["sobol", "pseudo"])
 def test_another_seed_moves_the_value_within_its_error(sampling: str) -> None:
     call = Basket("call", 100.0, 1.0, "best_of", None, "bermudan", QUARTERS)
-    one, two = (simulated(call, TWO, paths=2**11, seed=seed, sampling=sampling) for seed in (1, 2))
+    one, two = (simulated(call, TWO, paths=2**12, seed=seed, sampling=sampling) for seed in (1, 2))
     assert one.values[0, 0] != two.values[0, 0]
     assert abs(one.values[0, 0] - two.values[0, 0]) < one.error[0] + two.error[0]
 
