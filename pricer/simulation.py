@@ -242,7 +242,7 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
         largest,
         _bias(cells, base),
         settings,
-        decided=not _varies(base, timeline) or _is_fixed(cells),
+        decided=_is_fixed(cells) or (int(cells.model[0]) == 0 and not _varies(base, timeline)),
     )
     found.control[:] = paths.control
     return found
