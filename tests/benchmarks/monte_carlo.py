@@ -158,7 +158,10 @@ def figures(found: Theirs, times: float, target: float | None = None) -> tuple[s
 
 
 def write_least_squares() -> None:
-    """Time an American put by least squares, at 50 dates and as many paths on either side."""
+    """Time an American put by least squares at 50 dates.
+
+    As many paths are allowed on either side; ours end where more would not narrow the bracket.
+    """
     option = ql.VanillaOption(
         ql.PlainVanillaPayoff(ql.Option.Put, STRIKE), ql.AmericanExercise(TODAY, TODAY + 365)
     )
