@@ -104,7 +104,6 @@ class Rule(NamedTuple):
     meshes: Meshes
 
 
-@kernel
 def functions_of(kind: int, choice: int, assets: int) -> int:
     """Return how many functions beside polynomials the fit has."""
     if kind != HESTON and assets == 1:
