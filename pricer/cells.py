@@ -179,7 +179,7 @@ class Cells:
     def _tables_broken(self, name: str, column: Column) -> Iterator[tuple[str, Booleans]]:
         """Yield what is wrong with tables beside other inputs."""
         if name in ("fixing_dates", "reset_dates"):
-            last = self._of_tables(column, lambda t: t.times[-1] if isinstance(t, Fixings) else 0.0)
+            last = self.of_tables(name, lambda t: t.times[-1] if isinstance(t, Fixings) else 0.0)
             past = last > self.expiry if name == "fixing_dates" else last >= self.expiry
             must = "must not be past the expiry" if name == "fixing_dates" else "must be before it"
             yield must.replace("it", "the expiry"), past
@@ -189,22 +189,20 @@ class Cells:
                 (self.assets(name) != self.assets()) & (column != NO_TABLE),
             )
         elif name == "correlation":
-            given = self._of_tables(column, lambda t: t.assets if isinstance(t, Correlation) else 0)
+            given = self.of_tables(name, lambda t: t.assets if isinstance(t, Correlation) else 0)
             assets = self.assets()
             yield "must be of as many assets as spots", (given > 0) & (given != assets)
-            one = self._of_tables(column, _one_for_all)
+            one = self.of_tables(name, _one_for_all)
             yield "must be at least -1 / (assets - 1)", one * (assets - 1) < -1.0 - 1e-12
 
-    def _of_tables(self, column: Column, read: Callable[[Table], float]) -> Floats:
-        """Read a number of the table of each cell, 0 where there is none; shape (n,)."""
-        numbers: Floats = np.array([*map(read, self.tables), 0.0], np.float64)[column]
+    def of_tables(self, name: str, read: Callable[[Table], float]) -> Floats:
+        """Read a number of the table that each cell has for an input, 0 where none; shape (n,)."""
+        numbers: Floats = np.array([*map(read, self.tables), 0.0], np.float64)[getattr(self, name)]
         return numbers
 
     def assets(self, name: str = "spots") -> Floats:
         """Return how many numbers the vector of each cell has, shape (n,)."""
-        return self._of_tables(
-            getattr(self, name), lambda t: len(t.values) if isinstance(t, Vector) else 0
-        )
+        return self.of_tables(name, lambda t: len(t.values) if isinstance(t, Vector) else 0)
 
     def _curved(self, name: str) -> Booleans:
         curved: Booleans = getattr(self, f"{name}_curve") != NO_TABLE

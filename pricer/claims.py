@@ -211,8 +211,8 @@ def _on_notional(cells: Cells) -> dict[str, Any]:
 
 def _on_assets(cells: Cells) -> dict[str, Any]:
     """Say what a basket is measured in: its strike, or the largest spot where that is more."""
-    largest = [max(t.values) if isinstance(t, Vector) else 0.0 for t in cells.tables]
-    unit = np.maximum(cells.strike, np.array([*largest, 0.0])[cells.spots])
+    largest = cells.of_tables("spots", lambda t: max(t.values) if isinstance(t, Vector) else 0.0)
+    unit = np.maximum(cells.strike, largest)
     return {"unit": unit, "scale": unit}
 
 

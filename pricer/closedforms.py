@@ -6,6 +6,7 @@ the spot. Geometric means and forward starts take any curves.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def closed_forms(cells: Cells) -> Floats:
 
 
 def _geometric(cells: Cells) -> Booleans:
-    single = _read(cells, "fixing_dates", _count) + cells.past_fixings == 1
+    single = cells.of_tables("fixing_dates", _count) + cells.past_fixings == 1
     mean: Booleans = (cells.average == WORDS["average"]["geometric"]) | single
     return mean
 
@@ -213,7 +214,8 @@ def weights_of(cells: Cells) -> tuple[Floats, Floats]:
 
 def pair(cells: Cells, name: str) -> tuple[Floats, Floats]:
     """Return the first two entries of a vector."""
-    return _read(cells, name, lambda t: _entry(t, 0)), _read(cells, name, lambda t: _entry(t, 1))
+    one, other = (partial(_entry, number=number) for number in (0, 1))
+    return cells.of_tables(name, one), cells.of_tables(name, other)
 
 
 def _entry(table: Table, number: int) -> float:
@@ -226,12 +228,6 @@ def _entry(table: Table, number: int) -> float:
 
 def _count(table: Table) -> int:
     return len(table.times) if isinstance(table, Curve | Fixings) else 0
-
-
-def _read(cells: Cells, name: str, read: Callable[[Table], float]) -> Floats:
-    """Read a number of the table that each cell has for an input, 0 where it has none."""
-    numbers: Floats = np.array([*map(read, cells.tables), 0.0], np.float64)[getattr(cells, name)]
-    return numbers
 
 
 def _numbers(column: NDArray[Any], kind: type = np.float64) -> NDArray[Any]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from .cells import NO_TABLE
 from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, IN, OUT, claims_of
-from .compiled import kernels
+from .compiled import for_kernels, kernels
 from .contracts import TYPES, WORDS
 from .dated import Dates, Fixings
 from .estimates import CONTROL
-from .worlds import exponentials, for_kernels, has_cash, logarithms, snapped, timeline_of
+from .worlds import exponentials, has_cash, logarithms, snapped, timeline_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

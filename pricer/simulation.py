@@ -9,7 +9,7 @@ import numpy as np
 
 from .cells import CURVE_COLUMNS, NO_TABLE
 from .claims import ASSET_AT_HIT, CASH_AT_EXPIRY, OUT, claims_of
-from .compiled import kernels
+from .compiled import for_kernels, kernels
 from .contracts import MODEL_OF, TYPES, WORDS, Status
 from .dated import Fixings
 from .estimates import RANDOMISATIONS, Estimates, regression, staged
@@ -27,7 +27,7 @@ from .onpaths import (
     world_weights,
 )
 from .settings import MEASURES
-from .worlds import HESTON, MERTON, Shift, bias_of, for_kernels, has_cash, market_of, merton_of
+from .worlds import HESTON, MERTON, Shift, bias_of, has_cash, market_of, merton_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -242,7 +242,7 @@ def _simulate_group(cells: Cells, settings: Settings) -> Estimates:
         largest,
         _bias(cells, base),
         settings,
-        decided=_is_fixed(cells) or (int(cells.model[0]) == 0 and not _varies(base, timeline)),
+        decided=_all_fixed(cells) or (int(cells.model[0]) == 0 and not _varies(base, timeline)),
     )
     found.control[:] = paths.control
     return found
@@ -267,7 +267,7 @@ def _bias(cells: Cells, market: Market) -> Floats:
     return bias + bias_of(cells) * claims_of(cells).unit
 
 
-def _is_fixed(cells: Cells) -> bool:
+def _all_fixed(cells: Cells) -> bool:
     """Tell whether all fixings of averages with a strike are of now or past."""
     place = int(cells.fixing_dates[0])
     if place == NO_TABLE or int(cells.strike_type[0]) != WORDS["strike_type"]["fixed"]:

@@ -110,11 +110,6 @@ def logarithms(x: Floats) -> Floats:
     return _elementwise("logarithms", x)
 
 
-def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
-    """Return `array` contiguous and writable, the one layout that kernels are compiled for."""
-    return np.require(array, requirements=["C", "W"])
-
-
 def _elementwise(name: str, x: Floats) -> Floats:
     (simulation,) = kernels("simulation")
     flat = np.ascontiguousarray(x, dtype=np.float64).reshape(-1)
