@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from numba import njit
 from pricer.compiled import kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from pricer.kernels.lanes import Bits
@@ -66,7 +69,8 @@ def words_of(counter: tuple[int, int, int, int], key: tuple[int, int], out: Word
         store_whole(out, i * WIDTH, words[i] & 0xFFFFFFFF)
 
 
-def uniform(
+def filled(
+    fill: Callable[..., None],
     randomisation: int,
     paths: int,
     count: int,
@@ -78,24 +82,11 @@ def uniform(
 ) -> Floats:
     out = np.empty((count, paths))
     how = draws(seed, sobol, first_dimension + count)
-    uniforms(how, randomisation, first_path, first_dimension, count, out)
+    fill(how, randomisation, first_path, first_dimension, count, out)
     return out
 
 
-def normal(
-    randomisation: int,
-    paths: int,
-    count: int,
-    first_path: int = 0,
-    first_dimension: int = 0,
-    *,
-    seed: int = SEED,
-    sobol: bool = True,
-) -> Floats:
-    out = np.empty((count, paths))
-    how = draws(seed, sobol, first_dimension + count)
-    normals(how, randomisation, first_path, first_dimension, count, out)
-    return out
+uniform, normal = partial(filled, uniforms), partial(filled, normals)
 
 
 def unscrambled(dimension: int, paths: int) -> Words:
