@@ -16,6 +16,7 @@ from pricer import firms
 from pricer.cli import cli
 from pricer.errors import MissingDependencyError, SpecError, StoreError
 from pricer.firms import YEAR_DAYS, Economy, write_firms
+from pricer.merton import distance_to_default, implied_assets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +155,33 @@ def test_a_firm_is_delisted_before_its_equity_is_next_to_nothing() -> None:
     for firm in ended:
         # About to be: as large a step as a firm of the greatest vol takes.
         assert firm.equity[-1] < 0.5 * firm.debt[-1]
+
+
+def test_the_model_gives_back_the_assets_at_the_true_vol(panel: dict[str, NDArray[Any]]) -> None:
+    equity, debt, rate, vol, assets = (
+        np.ascontiguousarray(panel[name])
+        for name in ("equity", "debt", "rate", "asset_vol", "asset_value")
+    )
+    found = implied_assets(equity, debt, rate, firms.MATURITY, vol)
+    assert not found.status.any()
+    np.testing.assert_allclose(found.asset_value, assets, rtol=1e-13)
+
+
+def test_the_model_gives_back_the_vols_within_their_sampling_error(
+    panel: dict[str, NDArray[Any]],
+) -> None:
+    whole = [each for each in firm_by_firm(panel).values() if len(each["date"]) == YEARS * 252]
+    equity, debt, rate, vol = (
+        np.array([each[name] for each in whole]) for name in ("equity", "debt", "rate", "asset_vol")
+    )
+    found = distance_to_default(equity, debt, rate, firms.MATURITY)
+    assert found.asset_vol.shape == (len(whole), YEARS)
+    assert not found.status.any()
+    ratios = found.asset_vol / vol[:, ::252] - 1.0
+    # A window has 251 returns.
+    sampling = 1.0 / math.sqrt(2 * 251)
+    assert abs(ratios.mean()) < 4.0 * sampling / math.sqrt(ratios.size)
+    assert ratios.std() == pytest.approx(sampling, rel=0.1)
 
 
 def test_the_same_seed_writes_the_same_bytes_whatever_the_threads(
