@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from math import erf, erfc, exp, inf, isnan, log, sqrt
 from statistics import stdev
@@ -427,6 +429,14 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], message: str) ->
     }  # fmt: skip
     with pytest.raises(SpecError, match=message.replace("(", r"\(")):
         distance_to_default(**(usual | given))
+
+
+def test_the_module_comes_with_the_package_but_no_compiler_does() -> None:
+    code = (
+        "import sys, pricer; assert 'pricer.merton' not in sys.modules;"
+        " pricer.merton.implied_assets; assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_textbooks_example_is_met() -> None:
