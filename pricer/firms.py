@@ -45,7 +45,6 @@ GROUP_ROWS = 2**19
 COLUMNS = ("firm", "date", "equity", "debt", "rate", "asset_value", "asset_vol", "drift")
 VARIED = ("equity", "asset_value")  # whose values hardly ever come again
 REPEATED = tuple(name for name in COLUMNS if name not in VARIED)
-LANES = 8  # random numbers come by so many
 # What is drawn of a firm: the bounds of its vol, its debt by its assets and its assets at first
 # (these three uniform in logarithms), and of its drift beyond a premium for its vol.
 VOL, LEVERAGE, ASSETS, DRIFT = (0.05, 0.8), (0.05, 0.5), (1e7, 1e11), (0.0, 0.06)
@@ -97,6 +96,7 @@ class Economy:
     def __init__(self, years: int, seed: int) -> None:
         self._closed, self._paths = kernels("black_scholes", "simulation")
         self._draws = self._paths.draws.draws(seed, False, 0)
+        self._together = self._paths.WIDTH  # random numbers that are drawn at once
         self.days = years * YEAR_DAYS
         number = np.arange(self.days)
         self.dates = MONDAY + (number // 5 * 7 + number % 5)
@@ -110,7 +110,7 @@ class Economy:
 
     def firm(self, number: int) -> Firm:
         """Return one firm up to its last day."""
-        chances = np.empty((4, LANES))
+        chances = np.empty((4, self._together))
         self._paths.draws.uniforms(self._draws, number, 0, 2, 4, chances)
         low, high = self._bounds
         vol, leverage, first = self._elementary(
@@ -132,7 +132,7 @@ class Economy:
         """Return the debt of every day by the assets at first; `logs` are those of the assets."""
         target = self._elementary("logarithms", np.array([leverage]))[0]
         wanted = (target + logs[::QUARTER]).tolist()
-        debts = np.array(wanted)
+        debts = np.empty(len(wanted))
         level = wanted[0]
         for quarter, log in enumerate(wanted):
             level += TOWARDS_TARGET * (log - level)
@@ -141,7 +141,7 @@ class Economy:
 
     def _calls(self, assets: Floats, debt: Floats, vol: float) -> Floats:
         days = self.days
-        out = np.empty((8, days))
+        out = np.empty((len(self._closed.ROWS), days))
         right, european = np.ones(days, np.int8), np.zeros(days, np.int8)
         years, no_yield, vols = np.full(days, MATURITY), np.zeros(days), np.full(days, vol)
         self._closed.closed_form(
@@ -151,7 +151,7 @@ class Economy:
         return calls
 
     def _normals(self, number: int) -> Floats:
-        row = np.empty((1, -(-self.days // LANES) * LANES))
+        row = np.empty((1, -(-self.days // self._together) * self._together))
         self._paths.draws.normals(self._draws, number, 0, 0, 1, row)
         return row[0, : self.days]
 
@@ -192,9 +192,11 @@ def write_firms(
     threads = check_workers(workers)
     economy = Economy(years, check_seed(seed))
     try:
-        with whole(spec) as text, whole(panel) as part:
-            rows, delisted = _write(part, economy, firms, threads, on_progress)
-            text.write_text(SPEC_TEXT.format(firms=firms, panel=PANEL), encoding="utf-8")
+        with whole(spec) as spec_part, whole(panel) as panel_part:
+            rows, delisted = _write(panel_part, economy, firms, threads, on_progress)
+            spec_part.write_text(SPEC_TEXT.format(firms=firms, panel=PANEL), encoding="utf-8")
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return Written(panel, spec, rows, delisted)
