@@ -269,7 +269,7 @@ def test_a_failure_midway_leaves_nothing(tmp_path: Path) -> None:
     def fail(done: int) -> None:
         raise StoreError("no more")
 
-    with pytest.raises(StoreError, match="^no more$"):
+    with pytest.raises(StoreError, match=r"^no more$"):
         write_firms(tmp_path, 2, 1, on_progress=fail)
     assert list(tmp_path.iterdir()) == []
 
