@@ -455,7 +455,10 @@ def numbers_of(field: str, values: Any) -> Floats:
     if array.dtype.kind not in "iuf":
         got = " ".join(repr(values).split())
         raise SpecError(f"{field}: must be a number or an array of numbers, got {got[:80]}")
-    numbers: Floats = np.asarray(array.astype(np.float64).filled(np.nan))
+    whole = array.mask is np.ma.nomask
+    numbers: Floats = np.asarray(
+        array.data if whole else array.astype(np.float64).filled(np.nan), np.float64
+    )
     if numbers.ndim == 0:
         check_number(field, float(numbers))
     return numbers

@@ -49,6 +49,7 @@ COMPILE_S = {
     "least_squares": 60,
     "lognormal": 10,
     "lookback": 10,
+    "merton": 10,
     "quadratic": 5,
     "scheduled": 30,
     "simulation": 40,
