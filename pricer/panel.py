@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import numpy as np
 from .contracts import suggest
 from .errors import SpecError
 from .grid import parse_toml
-from .gridvalues import check_count, number_of, show, values_of
-from .merton import MEASURES
+from .gridvalues import check_count, keyed, number_of, show, values_of
+from .merton import LEAST_WINDOW, MEASURES, WINDOW, check_days, check_horizons
 from .settings import check_measures
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ TYPE = "merton"
 COLUMNS = ("firm", "date", "equity", "debt", "rate")
 NUMBERS = COLUMNS[2:]
 NUMBER_BYTES = 8
-DEFAULT_WINDOW, LEAST_WINDOW = 252, 3
 MOST_DAYS = 2**31 - 1
 
 _TABLES = {
@@ -61,20 +59,14 @@ class Windows:
         if not self.horizons:
             raise SpecError(f"{place}: must have at least one value, got none")
         check_count(place, "horizon", len(self.horizons))
-        for horizon in self.horizons:
-            if not (isfinite(horizon) and horizon > 0.0):
-                raise SpecError(f"{place}: must be above 0 and finite, got {horizon}")
+        keyed(place, check_horizons, self.horizons)
         for a, b in zip(self.horizons, self.horizons[1:], strict=False):
             if not a < b:
                 raise SpecError(f"{place}: values must increase, got {a} then {b}")
         for name, least in (("window", LEAST_WINDOW), ("step", 1)):
-            days = getattr(self, name)
-            if isinstance(days, bool) or not isinstance(days, int):
-                raise SpecError(f"contract.{name}: must be a whole number of days, got {days!r}")
-            if not least <= days <= MOST_DAYS:
-                raise SpecError(
-                    f"contract.{name}: must lie between {least} and {MOST_DAYS}, got {days}"
-                )
+            days = check_days(f"contract.{name}", getattr(self, name), least)
+            if days > MOST_DAYS:
+                raise SpecError(f"contract.{name}: must be at most {MOST_DAYS}, got {days}")
 
     def count(self, days: Indices) -> Indices:
         """Return how many windows firms of so many days have: one where no whole one fits."""
@@ -218,7 +210,7 @@ def _arguments(document: Mapping[str, Any]) -> dict[str, Any]:
             raise SpecError(f"{table}.{key}: is missing; write {example} below [{table}]")
     place = "contract.horizon"
     horizons = values_of(place, "horizon", contract["horizon"])
-    window = contract.get("window", DEFAULT_WINDOW)
+    window = contract.get("window", WINDOW)
     arguments = {
         "file": _text("panel.file", panel["file"]),
         "windows": Windows(
