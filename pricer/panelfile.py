@@ -268,12 +268,15 @@ def _read_parquet(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     names = _names(schema.names, mapped)
     for column, name in zip(COLUMNS, names, strict=True):
         _check_type(column, name, schema.field(name).type)
-    # Read as it comes, where one row group holds all rows; names of firms once.
     firm = [names[0]] if _is_text(schema.field(names[0]).type) else []
-    with pq.ParquetFile(file, read_dictionary=firm, buffer_size=BUFFER_BYTES) as opened:
-        for batch in opened.iter_batches(BATCH_ROWS, columns=names):
-            if batch.num_rows:
-                yield batch.select(names)
+    # Read as it comes, where one row group holds all rows.
+    reading = {"buffer_size": BUFFER_BYTES, "pre_buffer": False, "read_dictionary": firm}
+    with pq.ParquetFile(file, **reading) as opened:
+        # One after the other: asked for all, Arrow keeps each in memory that it has read.
+        for group in range(opened.num_row_groups):
+            for batch in opened.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
+                if batch.num_rows:
+                    yield batch.select(names)
 
 
 def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:

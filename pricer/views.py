@@ -121,11 +121,12 @@ def plan(document: Document) -> View:
     yield Text(document["name"] or document["file"], "bold")
     yield ""
     cores = f"on {counted(document['workers'], 'core')}"
+    solves = [("solves", count(document["solves"]), _again(document))]
     yield facts(
         [
             ("cells", count(document["cells"]), _swept(document)),
             ("families", count(document["families"]), _why(document)),
-            ("solves", count(document["solves"]), _again(document)),
+            *(solves if document["kind"] != "panel" else []),
             ("chunks", count(document["chunks"]), _each(document["chunk_blocks"], "block")),
             ("blocks", count(document["blocks"]), _each(document["block_cells"], "cell")),
             ("stored", size(document["stored_bytes"]), ", ".join(document["measures"])),
