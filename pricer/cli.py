@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from .plan import Plan
     from .tables import Table
 
     Document = Mapping[str, Any]
@@ -186,7 +187,7 @@ def plan(
     from . import views
     from .compiled import check_workers, kernel_version
     from .estimate import estimate, measure
-    from .plan import GridPlan, OptionPlan, PanelPlan, Plan
+    from .plan import GridPlan, Plan
     from .reading import read_spec
 
     threads = check_workers(workers)
@@ -213,17 +214,23 @@ def plan(
         "blocks": planned.blocks,
         "block_cells": planned.block_cells,
         "stored_bytes": planned.stored_bytes,
-        "measures": list(planned.measures),
+        **_asked(planned),
         "workers": threads,
         "estimated_seconds": cost.seconds,
     }
-    if isinstance(planned, OptionPlan):
-        settings = planned.settings
-        names = ("method", "tolerance", "seed", "sampling", "paths")
-        document |= {name: getattr(settings, name) for name in names}
+    if where.stack:
+        document |= cli_aws.planned(planned, measured, where.stack, cost.seconds)
+    show(document, views.plan, as_json=as_json)
+
+
+def _asked(planned: Plan) -> dict[str, Any]:
+    """Return what a plan says of how its cells are priced, and of a panel also of its windows."""
+    from .plan import OptionPlan, PanelPlan
+
     if isinstance(planned, PanelPlan):
         panel = planned.spec
-        document |= {
+        return {
+            "measures": list(planned.measures),
             "firms": planned.families,
             "days": int(panel.offsets[-1]),
             "windows": len(panel.dates),
@@ -231,9 +238,10 @@ def plan(
             "window": panel.windows.window,
             "step": panel.windows.step,
         }
-    if where.stack:
-        document |= cli_aws.planned(planned, measured, where.stack, cost.seconds)
-    show(document, views.plan, as_json=as_json)
+    assert isinstance(planned, OptionPlan)
+    settings = planned.settings
+    names = ("method", "tolerance", "measures", "seed", "sampling", "paths")
+    return {name: getattr(settings, name) for name in names} | {"measures": list(planned.measures)}
 
 
 @cli.command()

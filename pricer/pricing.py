@@ -8,7 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -200,6 +200,12 @@ def load_kernels(plan: Plan) -> None:
         load(plan.families_at(*plan.family_range(0)), plan.settings)
 
 
+@overload
+def price_chunk(
+    plan: OptionPlan, first_block: int, end_block: int
+) -> Iterator[tuple[int, Prices]]: ...
+@overload
+def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Priced]]: ...
 def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Priced]]:
     """Price a range of blocks, one after the other; memory is bounded by a solve and some blocks.
 
