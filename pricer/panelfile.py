@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 BATCH_ROWS, BATCH_BYTES, BUFFER_BYTES = 2**18, 2**23, 2**20
 EPOCH = date(1970, 1, 1)
 MISSING = sorted({way(mark) for mark in MISSING_MARKS for way in (str, str.upper, str.title)})
+NO_ROWS = "must have at least one row below its header, got none"
 SORTED = "sort the file by firm and date"
 # What pyarrow says of a value that it cannot read.
 _INVALID = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
@@ -99,7 +100,7 @@ class _Reader:
     def panel(self, said: PanelFile) -> Panel:
         """Return the panel of all rows."""
         if not self.rows:
-            raise SpecError("must have at least one row below its header, got none")
+            raise SpecError(NO_ROWS)
         self._close()
         names = list(self.first_rows)
         firms = np.empty(len(names), dtype=object)
@@ -307,10 +308,13 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
 def _header(file: Path) -> list[str]:
     """Return the names of a CSV file's columns as they stand in it."""
     with file.open(encoding="utf-8-sig", newline="") as lines:
-        for row in csv.reader(lines):
-            if "".join(row).strip():
-                return row
-    raise SpecError("is empty; must have a header and at least one row")
+        rows = (row for row in csv.reader(lines) if "".join(row).strip())
+        header = next(rows, None)
+        if header is None:
+            raise SpecError("is empty; must have a header and at least one row")
+        if next(rows, None) is None:
+            raise SpecError(NO_ROWS)
+    return header
 
 
 def _unreadable(file: Path, name: str, column: str, value: str) -> SpecError:
@@ -388,13 +392,14 @@ def _explained(file: Path) -> Iterator[None]:
         raise
     except SpecError as error:
         raise SpecError(f"{file}: {error}") from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, csv.Error) as error:
         what = "CSV" if file.suffix.lower() == ".csv" else "Parquet"
         raise SpecError(f"{file}: is not {what}: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: must be UTF-8 text: {error.reason}") from None
     except OSError as error:
-        raise SpecError(f"{file}: cannot be read: {error.strerror or error}") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise SpecError(f"{file}: cannot be read: {reason}") from None
 
 
 @contextmanager
