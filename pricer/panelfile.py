@@ -215,6 +215,8 @@ def _batches(
     file: Path, mapped: Mapping[str, str]
 ) -> Iterator[tuple[Any, Days, dict[str, Floats]]]:
     """Yield the firms, days and numbers of some rows at a time."""
+    import pyarrow as pa
+
     match file.suffix.lower():
         case ".parquet":
             batches = _read_parquet(file, mapped)
@@ -227,7 +229,7 @@ def _batches(
         columns = dict(zip(COLUMNS, batch.columns, strict=True))
         firms = columns["firm"]
         if not hasattr(firms, "dictionary"):
-            firms = firms.dictionary_encode()
+            firms = firms.cast(pa.string()).dictionary_encode()
         numbers = {name: _numbers(columns[name]) for name in NUMBERS}
         yield firms, _days(columns["date"], rows), numbers
         rows += batch.num_rows
@@ -379,7 +381,8 @@ def _is_text(kind: Any) -> bool:
 
     if types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind))
+    views = types.is_string_view(kind)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or views)
 
 
 @contextmanager
