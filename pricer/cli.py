@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from .plan import Plan
     from .tables import Table
 
     Document = Mapping[str, Any]
@@ -182,7 +183,7 @@ cli.add_command(cli_imply.imply)
 def plan(
     *, file: Path, workers: int | None, where: options.Where, as_json: bool, **given: Any
 ) -> None:
-    """Say what a grid or book would take, here and on AWS."""
+    """Say what a grid, book or panel would take, here and on AWS."""
     from . import views
     from .compiled import check_workers, kernel_version
     from .estimate import estimate, measure
@@ -202,7 +203,7 @@ def plan(
         "run": planned.run_id,
         "name": spec.name,
         "file": str(file),
-        "kind": "grid" if isinstance(planned, GridPlan) else "book",
+        "kind": planned.kind,
         "cells": planned.cells,
         "axes": [{"name": axis.name, "count": len(axis)} for axis in axes],
         "families": planned.families,
@@ -213,18 +214,34 @@ def plan(
         "blocks": planned.blocks,
         "block_cells": planned.block_cells,
         "stored_bytes": planned.stored_bytes,
-        "method": planned.settings.method,
-        "tolerance": planned.settings.tolerance,
-        "measures": list(planned.measures),
-        "seed": planned.settings.seed,
-        "sampling": planned.settings.sampling,
-        "paths": planned.settings.paths,
+        **_asked(planned),
         "workers": threads,
         "estimated_seconds": cost.seconds,
     }
     if where.stack:
         document |= cli_aws.planned(planned, measured, where.stack, cost.seconds)
     show(document, views.plan, as_json=as_json)
+
+
+def _asked(planned: Plan) -> dict[str, Any]:
+    """Return what a plan says of how its cells are priced, and of a panel also of its windows."""
+    from .plan import OptionPlan, PanelPlan
+
+    if isinstance(planned, PanelPlan):
+        panel = planned.spec
+        return {
+            "measures": list(planned.measures),
+            "firms": planned.families,
+            "days": int(panel.offsets[-1]),
+            "windows": len(panel.dates),
+            "horizons": list(panel.windows.horizons),
+            "window": panel.windows.window,
+            "step": panel.windows.step,
+        }
+    assert isinstance(planned, OptionPlan)
+    settings = planned.settings
+    names = ("method", "tolerance", "measures", "seed", "sampling", "paths")
+    return {name: getattr(settings, name) for name in names} | {"measures": list(planned.measures)}
 
 
 @cli.command()
@@ -258,7 +275,7 @@ def submit(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Price a grid or book into the store, or finish it."""
+    """Price a grid, book or panel into the store, or finish it."""
     from . import views
     from .reading import read_spec
     from .screen import progress
@@ -306,6 +323,8 @@ def submit(
         "store": run.store.url,
         "reasons": dict(status.reasons),
     }
+    if status.inversions is not None:
+        document["inversions"] = status.inversions
     show(document, partial(views.submitted, going_on=going_on), as_json=as_json)
     if status.state == "incomplete":
         click.get_current_context().exit(1)
@@ -395,7 +414,8 @@ def query(
     pricer query latest right=put spot=100 strike=90:110 expiry=0.5,1
     pricer query latest desk=index --format csv > index.csv
 
-    A book's rows are selected by any of its columns, or by row=NUMBER.
+    A book's rows are selected by any of its columns, or by row=NUMBER; a panel's cells by firm,
+    date and horizon.
     """  # noqa: D301
     from . import tables, views
     from .run import open_run

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from .book import Book
     from .estimate import Measured
     from .grid import Grid
+    from .panel import Panel
     from .stores.dynamodb import DynamoStore
 
 
 # The outputs of all chunks of a map, `{}` and a comma each, must fit in 256 KiB.
 MOST_CHUNKS = 80_000
+# What one request can put into S3.
+OBJECT_BYTES = 5 * 2**30
 # A worker reads whole the families that its chunk touches: measured, some 96 bytes a row at most.
 WINDOW_ROW_BYTES, WINDOW_SHARE = 100, 0.75
 
@@ -79,7 +82,7 @@ def fan_out_of(
 
 
 def submit(
-    spec: Grid | Book,
+    spec: Grid | Book | Panel,
     stack: str = STACK,
     *,
     keep_days: int | None = None,
@@ -87,7 +90,7 @@ def submit(
     detach: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Run:
-    """Price a grid or a book on AWS by what `stack` has deployed, and return its run.
+    """Price a grid, a book or a panel on AWS by what `stack` has deployed, and return its run.
 
     The same input is the same run: submitted again, what is missing is priced; a run that is
     going is attached to. The run that is returned is complete unless chunks failed or the
@@ -142,6 +145,12 @@ def _check_fits(plan: Plan, fan: FanOut, limits: Limits) -> None:
             f"chunks: an execution can have at most {MOST_CHUNKS:,}, this run would have"
             f" {fan.chunks:,}; submit it in parts"
         )
+    for name, file in plan.bulk().items():
+        if file.size > OBJECT_BYTES:
+            raise SpecError(
+                f"{plan.kind}: S3 takes at most {OBJECT_BYTES:,} bytes of {name}, got"
+                f" {file.size:,}; submit it in parts, or here"
+            )
     if isinstance(plan, BookPlan):
         rows = int(limits.memory_mb * 1e6 * WINDOW_SHARE / WINDOW_ROW_BYTES)
         largest = int(np.diff(plan.offsets).max())

@@ -12,8 +12,10 @@ import numpy as np
 from .blocks import encode_block, pack_block
 from .claims import beyond
 from .compiled import check_workers
-from .engines import evaluate, load, solve
-from .summary import summarise
+from .engines import evaluate, solve
+from .plan import OptionPlan, PanelPlan
+from .pricing import estimate_cells, load_kernels
+from .summary import summarise, summarise_estimates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +84,7 @@ def measure(plan: Plan) -> Measured:
     """Time some families spread over the plan, in about a second."""
     families = cells = packed_bytes = 0
     solve_s = cell_s = pack_s = 0.0
-    load(plan.families_at(0, min(plan.families, SAMPLE_FAMILIES)), plan.settings)
+    load_kernels(plan)
     sample = SAMPLE_FAMILIES
     deadline = time.perf_counter() + BUDGET_S
     for block in _spread(plan.blocks):
@@ -114,6 +116,27 @@ class _Timed:
 
 
 def _timed(plan: Plan, block: int, sample: int) -> _Timed:
+    """Time what a sample of a plan takes that begins with `block`."""
+    if isinstance(plan, PanelPlan):
+        return _timed_estimates(plan, block)
+    assert isinstance(plan, OptionPlan)
+    return _timed_solves(plan, block, sample)
+
+
+def _timed_estimates(plan: PanelPlan, block: int) -> _Timed:
+    """Time the cells of a block of a panel, of which no firm takes anything by itself."""
+    first, end = plan.block_range(block)
+    started = time.perf_counter()
+    estimates = estimate_cells(plan, first, end)
+    summarise_estimates([estimates], plan.measures, first, plan.spec.called)
+    data = encode_block(estimates, plan.measures)
+    estimated = time.perf_counter()
+    packed_bytes = len(pack_block(data))
+    pack_s = time.perf_counter() - estimated
+    return _Timed(1, end - first, packed_bytes, 0.0, estimated - started, pack_s)
+
+
+def _timed_solves(plan: OptionPlan, block: int, sample: int) -> _Timed:
     """Time the solves of the first `sample` families of `block`, what makes cells, and packing.
 
     The blocks after it count too, as far as these families reach: cells differ in how well they

@@ -10,7 +10,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from .marginals import MOST_VALUES
+from .panel import NUMBER_BYTES
 from .plan import GridPlan
+from .pricing import PANEL_ROWS
 
 if TYPE_CHECKING:
     from .estimate import Measured
@@ -56,6 +58,8 @@ MARKER_BYTES, MARGINAL_BYTES = 2_048, 16
 RUN_UNITS = 24
 # Every state, and one for the start.
 TRANSITIONS_A_CHUNK, PARENT_TRANSITIONS = 2, 7
+# Of a column of a panel's days, what a worker reads at a time.
+PIECE_BYTES = PANEL_ROWS * NUMBER_BYTES
 # START, END, REPORT and the handler's own line.
 LOG_BYTES_A_CHUNK = 1_000
 
@@ -305,17 +309,19 @@ def _usage(
     marker_bytes = MARKER_BYTES + _marginal_bytes(plan)
     stored = packed_bytes + plan.blocks * (ITEM_BYTES + STORED_ITEM_BYTES) + chunks * marker_bytes
     months = keep_days / DAYS_A_MONTH
-    columns = plan.columns()
+    sizes = [len(data) for data in plan.columns().values()]
+    bulk = [file.size for file in plan.bulk().values()]
     return Usage(
         billed_s=billed_s + (concurrency + 2) * START_S + 2 * STEP_S,
         invocations=chunks + 2,
         transitions=TRANSITIONS_A_CHUNK * chunks + PARENT_TRANSITIONS,
         write_units=block_units + chunks * units_of(marker_bytes) + RUN_UNITS,
         table_gb_months=stored / GB * months,
-        # The plan and the manifest beside a book's columns, of which a chunk reads its parts.
-        s3_puts=len(columns) + 2,
-        s3_gets=concurrency + 1 + chunks * len(columns),
-        s3_gb_months=sum(map(len, columns.values())) / GB * months,
+        # The plan and the manifest beside the columns, of which a chunk reads its parts; of a
+        # panel's days, in pieces.
+        s3_puts=len(sizes) + len(bulk) + 2,
+        s3_gets=concurrency + 1 + chunks * (len(sizes) + len(bulk)) + sum(bulk) // PIECE_BYTES,
+        s3_gb_months=sum(sizes + bulk) / GB * months,
         log_gb=(chunks + 2) * LOG_BYTES_A_CHUNK / GB,
         traces=chunks + 1,
     )

@@ -222,7 +222,7 @@ class Grid:
             Where the text cannot be meant: names the file, the key, the rule and the value got.
         """
         try:
-            document = _toml(text)
+            document = parse_toml(text)
             return cls(**_arguments(document))
         except SpecError as error:
             raise SpecError(f"{source}: {error}") from None
@@ -300,7 +300,8 @@ def _not_an_input(place: str, name: str, kind: str) -> SpecError:
     return SpecError(f"{place}: is not an input{suggest(name, inputs_of(kind))}")
 
 
-def _toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Any]:
+    """Read TOML text; what is wrong with it is a `SpecError` that names the line."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except RecursionError:

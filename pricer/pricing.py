@@ -1,11 +1,14 @@
-"""Prices of arrays of options: families are solved in batches, then their cells are read off."""
+"""Prices of arrays of options: families are solved in batches, then their cells are read off.
+
+What a run prices is a range of blocks: of options so, of a panel some firms after others.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -23,11 +26,13 @@ from .contracts import (
     Market,
     market_of,
 )
-from .engines import cells_alone, evaluate, price_beyond, slices_of, solve
+from .engines import cells_alone, evaluate, load, price_beyond, slices_of, solve
 from .errors import SpecError
 from .families import families_of, sort_by_family
 from .grid import check_possible
+from .merton import Estimates, estimate_windows
 from .methods import exact_alone
+from .plan import OptionPlan, PanelPlan
 from .prices import Prices
 from .settings import DEFAULT_PATHS, DEFAULT_TOLERANCE, Settings, check_measures
 
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .blocks import Priced
     from .cells import Cells
     from .families import Families
     from .plan import Plan
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 SOLVE_SLICES = 2048  # expiries, over all families, that one call of the solver keeps in memory
 EVALUATE_CELLS = 32_768  # cells read off the solved surfaces, or simulated, at a time
 PIECES_A_THREAD, LEAST_PIECE = 4, 64
+PANEL_ROWS = 2**19  # of a panel, in memory at a time, unless a window has more
 
 
 def price(
@@ -184,11 +191,79 @@ def _pieces(start: int, stop: int, size: int = EVALUATE_CELLS) -> Iterator[tuple
         yield first, min(first + size, stop)
 
 
-def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Prices]]:
+def load_kernels(plan: Plan) -> None:
+    """Load what prices a plan, before threads do."""
+    if isinstance(plan, PanelPlan):
+        nothing, nowhere = np.empty(0), np.empty(0, np.int64)
+        estimate_windows(nothing, nothing, nothing, nowhere, nowhere, nothing, 0)
+    elif isinstance(plan, OptionPlan):
+        load(plan.families_at(*plan.family_range(0)), plan.settings)
+
+
+@overload
+def price_chunk(
+    plan: OptionPlan, first_block: int, end_block: int
+) -> Iterator[tuple[int, Prices]]: ...
+@overload
+def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Priced]]: ...
+def price_chunk(plan: Plan, first_block: int, end_block: int) -> Iterator[tuple[int, Priced]]:
     """Price a range of blocks, one after the other; memory is bounded by a solve and some blocks.
 
     A block's values depend on its families as the whole plan defines them, never on the range.
     """
+    if isinstance(plan, PanelPlan):
+        return _estimate_blocks(plan, first_block, end_block)
+    assert isinstance(plan, OptionPlan)
+    return _price_blocks(plan, first_block, end_block)
+
+
+def estimate_cells(plan: PanelPlan, first: int, end: int) -> Estimates:
+    """Estimate the cells `first` to before `end` of a panel."""
+    panel = plan.spec
+    if end - first > 1 and _rows_between(plan, first, end) > PANEL_ROWS:
+        middle = (first + end) // 2
+        parts = estimate_cells(plan, first, middle), estimate_cells(plan, middle, end)
+        columns = ([getattr(part, f.name) for part in parts] for f in fields(Estimates))
+        return Estimates(*map(np.concatenate, columns))
+    windows, horizons = np.divmod(np.arange(first, end, dtype=np.int64), len(panel.horizons))
+    starts, stops = panel.rows_of(windows)
+    before = int(starts[0])
+    days = panel.days(before, int(stops[-1]))
+    return estimate_windows(
+        *days, starts - before, stops - before, panel.horizons[horizons], panel.windows.window
+    )
+
+
+def _rows_between(plan: PanelPlan, first: int, end: int) -> int:
+    """Return how many rows lie between the first and the last of some consecutive cells."""
+    ends = np.array([first, end - 1], dtype=np.int64) // len(plan.spec.horizons)
+    starts, stops = plan.spec.rows_of(ends)
+    return int(stops[-1] - starts[0])
+
+
+def _estimate_blocks(
+    plan: PanelPlan, first_block: int, end_block: int
+) -> Iterator[tuple[int, Estimates]]:
+    """Estimate blocks, as many together as read `PANEL_ROWS`."""
+    block = first_block
+    while block < end_block:
+        first, end = plan.block_range(block)
+        last = block + 1
+        while last < end_block:
+            further = plan.block_range(last)[1]
+            if _rows_between(plan, first, further) > PANEL_ROWS:
+                break
+            end, last = further, last + 1
+        estimates = estimate_cells(plan, first, end)
+        for b in range(block, last):
+            low, high = plan.block_range(b)
+            yield b, estimates[low - first : high - first]
+        block = last
+
+
+def _price_blocks(
+    plan: OptionPlan, first_block: int, end_block: int
+) -> Iterator[tuple[int, Prices]]:
     settings = plan.settings
     base = plan.family_range(first_block)[0]
     families = plan.families_at(base, plan.family_range(end_block - 1)[1])

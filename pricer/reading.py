@@ -1,4 +1,4 @@
-"""A grid or a book from a file. Only here does a file become text and text a spec."""
+"""A grid, a book or a panel from a file. Only here does a file become text and text a spec."""
 
 from __future__ import annotations
 
@@ -14,21 +14,36 @@ if TYPE_CHECKING:
 
     from .book import Book
     from .grid import Grid
+    from .panel import Panel
 
 
-def read_spec(path: Path, **book: Any) -> Grid | Book:
-    """Read a grid from a .toml file, or a book from a .csv or .parquet file.
+def read_spec(path: Path, **book: Any) -> Grid | Book | Panel:
+    """Read a grid or a panel from a .toml file, or a book from a .csv or .parquet file.
 
-    `book` are the keyword arguments of `read_book`, which a grid file says itself.
+    `book` are the keyword arguments of `read_book`, which a .toml file says itself.
     """
     if path.suffix.lower() == ".toml":
-        from .grid import Grid
-
         given = [name.replace("_", " ") for name, value in book.items() if value]
         if given:
             raise SpecError(f"{path}: a grid file says its own {' and '.join(given)}")
-        return Grid.parse(_text(path), str(path))
+        return _read_toml(path)
     return read_book(path, **book)
+
+
+def _read_toml(path: Path) -> Grid | Panel:
+    from .grid import Grid, parse_toml
+    from .panel import says_panel
+
+    text = _text(path)
+    try:
+        panel = says_panel(parse_toml(text))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    if panel:
+        from .panelfile import read_panel
+
+        return read_panel(text, path)
+    return Grid.parse(text, str(path))
 
 
 def read_book(
@@ -49,7 +64,9 @@ def read_book(
             return Book.parse(_text(path), str(path), **given)
         case ".parquet":
             return Book.from_columns(_columns(path), str(path), **given)
-    raise SpecError(f"{path}: must end in .toml (a grid), or in .csv or .parquet (a book)")
+    raise SpecError(
+        f"{path}: must end in .toml (a grid or a panel), or in .csv or .parquet (a book)"
+    )
 
 
 def _text(path: Path) -> str:

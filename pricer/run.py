@@ -17,8 +17,15 @@ from .blocks import decode_block
 from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
 from .estimate import estimate
 from .executors.local import LocalExecutor
-from .plan import BookPlan, GridPlan, Plan
-from .selection import axis_values, book_columns, select_cells, select_rows
+from .plan import BookPlan, GridPlan, PanelPlan, Plan
+from .selection import (
+    axis_values,
+    book_columns,
+    select_cells,
+    select_rows,
+    select_windows,
+    window_columns,
+)
 from .settings import check_measures
 from .stores import (
     COMPLETE,
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
     from .book import Book
     from .executors import Executor
     from .grid import Grid
+    from .panel import Panel
     from .selection import Selected
 
     Indices = NDArray[np.int64]
@@ -61,7 +69,8 @@ logger = logging.getLogger("pricer")
 class RunStatus:
     """How far a run is and what its cells came to; `measures` spans the cells that are ok.
 
-    `reasons` says why chunks failed, by the blocks they are of, where the run is not complete.
+    `reasons` says why chunks failed, by the blocks they are of, where the run is not complete;
+    `inversions` how many Black-Scholes inversions the cells of a panel took, None of options.
     """
 
     run: str
@@ -77,6 +86,7 @@ class RunStatus:
     failures: tuple[Failure, ...]
     measures: Mapping[str, Spread]
     reasons: Mapping[str, str]
+    inversions: int | None
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -87,6 +97,8 @@ class RunStatus:
         ]
         document["measures"] = {name: spread.shown() for name, spread in self.measures.items()}
         document["reasons"] = dict(self.reasons)
+        if self.inversions is None:
+            del document["inversions"]
         return document
 
 
@@ -137,6 +149,7 @@ class Run:
             failures=total.failures,
             measures=total.measures,
             reasons={} if state == COMPLETE else self.store.reasons(self.id),
+            inversions=total.inversions,
         )
 
     def wait(self, on_progress: Callable[[int], None] | None = None) -> None:
@@ -164,7 +177,8 @@ class Run:
         selection
             What to read, by axis: a value, a list of values, or a range as a tuple
             ``(low, high)``; as text ``"100"``, ``"90,100"`` and ``"90:110"``. Values are matched
-            to 1e-9, relative. A book's rows are selected by its columns or by ``row``, from 1.
+            to 1e-9, relative. A book's rows are selected by its columns or by ``row``, from 1; a
+            panel's cells by ``firm``, ``date`` (the last day of a window) and ``horizon``.
         measures
             Which measures to read; all that the run has if None.
         nearest
@@ -175,8 +189,9 @@ class Run:
         Returns
         -------
         dict of arrays of shape (n,)
-            The axes in file order (a book: ``row`` and its columns), the measures, ``error`` and
-            ``status``. A grid's rows come in C order over its axes, a book's in file order.
+            The axes in file order (a book: ``row`` and its columns; a panel: ``firm``, ``date``
+            and ``horizon``), the measures, ``error`` and ``status``. A grid's rows come in C order
+            over its axes, a book's in file order, a panel's by firm, date and horizon.
 
         Raises
         ------
@@ -186,17 +201,22 @@ class Run:
             Where a block that is needed is not priced yet, or cannot be read.
         """
         columns = self._columns(measures)
-        if isinstance(self.plan, BookPlan):
-            table, cells = select_rows(self.plan, selection or {}, nearest=nearest, limit=limit)
-        else:
-            table, cells = select_cells(self._grid, selection or {}, nearest=nearest, limit=limit)
+        selected = selection or {}
+        match self.plan:
+            case BookPlan() as plan:
+                table, cells = select_rows(plan, selected, nearest=nearest, limit=limit)
+            case PanelPlan() as plan:
+                table, cells = select_windows(plan, selected, nearest=nearest, limit=limit)
+            case _:
+                table, cells = select_cells(self._grid, selected, nearest=nearest, limit=limit)
         return table | self._read(cells, columns)
 
     def batches(self, measures: Sequence[str] | None = None) -> Iterator[Table]:
         """Yield the whole run as tables of some 100,000 rows; memory stays bounded.
 
         A grid's cells come as they are stored: axes that need solves of their own outside, those
-        that share one inside. A book's rows come in file order.
+        that share one inside. A book's rows come in file order, a panel's cells by firm, date and
+        horizon.
         """
         self._check_complete()
         columns = self._columns(measures)
@@ -208,14 +228,11 @@ class Run:
                 rows = slice(start, start + BATCH_CELLS)
                 yield book_columns(plan.spec, rows) | {n: c[rows] for n, c in results.items()}
             return
-        grid = self._grid
-        values = axis_values(grid)
         step = max(1, BATCH_CELLS // plan.block_cells)
         for block in range(0, plan.blocks, step):
             last = min(block + step, plan.blocks) - 1
             cells = np.arange(plan.block_range(block)[0], plan.block_range(last)[1])
-            where = grid.positions(cells)
-            yield {n: v[where[n]] for n, v in values.items()} | self._read(cells, columns)
+            yield self._named(cells) | self._read(cells, columns)
 
     def to_arrow(self) -> Any:
         """Return the whole run as a ``pyarrow.Table``, rows as `query` orders them."""
@@ -231,8 +248,8 @@ class Run:
             raise MissingDependencyError(
                 "to_xarray needs xarray: pip install 'pricer[xarray]'"
             ) from None
-        if isinstance(self.plan, BookPlan):
-            raise SpecError("to_xarray: a book has no axes; use to_arrow")
+        if not isinstance(self.plan, GridPlan):
+            raise SpecError(f"to_xarray: a {self.plan.kind} has no axes; use to_arrow")
         values = axis_values(self._grid)
         shape = tuple(map(len, values.values()))
         table = self.query()
@@ -256,6 +273,13 @@ class Run:
         assert isinstance(self.plan, GridPlan)
         return self.plan
 
+    def _named(self, cells: Indices) -> Table:
+        """Return what names each cell of a grid or a panel."""
+        if isinstance(self.plan, PanelPlan):
+            return window_columns(self.plan, cells)
+        where = self._grid.positions(cells)
+        return {n: values[where[n]] for n, values in axis_values(self._grid).items()}
+
     def _read_markers(self) -> tuple[str, dict[int, dict[str, Any]]]:
         """Return the state of the run and the summaries of its chunks."""
         # Asked in this order, a run that ends meanwhile is complete rather than incomplete.
@@ -276,7 +300,7 @@ class Run:
     def _columns(self, measures: Sequence[str] | None) -> tuple[str, ...]:
         if measures is None:
             return (*self.plan.measures, *RESULTS)
-        asked = check_measures(measures)
+        asked = check_measures(measures, self.plan.every_measure)
         for measure in asked:
             if measure not in self.plan.measures:
                 there = ", ".join(self.plan.measures)
@@ -323,13 +347,13 @@ class Run:
 
 
 def submit(
-    spec: Grid | Book,
+    spec: Grid | Book | Panel,
     store: Store | str | None = None,
     *,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Run:
-    """Price a grid or a book on this machine into `store`, and return its run when complete.
+    """Price a grid, a book or a panel on this machine into `store`; return the complete run.
 
     The same input is the same run: submitted again, it prices what is missing. Where another
     process prices it, wait for that one, and take over if it dies.
@@ -374,7 +398,7 @@ def submit_plan(
                 # Again: whoever owned it till now may have priced more.
                 progress.report()
                 before = progress.done
-                executor.execute(run.plan, run.head, store, progress)
+                executor.execute(run.plan.fed(plan.spec), run.head, store, progress)
                 progress.report()
                 return _with_plan(replace(run, priced=progress.done - before), run.plan)
         if not progress.attached:

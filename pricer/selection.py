@@ -1,4 +1,4 @@
-"""Which cells a query means: values on axes become cell numbers, values in columns become rows."""
+"""Which cells a query means, by values on axes, in columns, or by firm, date and horizon."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from .cells import NO_TABLE
-from .columns import parse_number, words_of
+from .columns import parse_date, parse_number, words_of
 from .contracts import CURVES, TABLES, TYPES, WORDS, code_of, inputs_of, suggest
 from .dated import Curve, parse_table
 from .errors import SpecError
 from .grid import shown
+from .panel import iso_dates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .book import Book
-    from .plan import BookPlan, GridPlan
+    from .plan import BookPlan, GridPlan, PanelPlan
 
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Selected = str | float | tuple[float | None, float | None] | Sequence[str | float]
 
 ROW = "row"
+PANEL_NAMES = ("firm", "date", "horizon")
 MAX_ROWS = 20_000_000
 # Numbers are equal where they differ by no more than this, relative to the larger.
 SAME = 1e-9
@@ -68,11 +70,7 @@ def select_cells(
             _refuse(name, "an axis", list(values))
     total = prod(map(len, chosen.values()))
     count = total if limit is None else min(_checked(limit), total)
-    if count > MAX_ROWS:
-        raise SpecError(
-            f"selection: must mean at most {MAX_ROWS:,} cells, got {total:,};"
-            " narrow or limit it, or export the run"
-        )
+    _check_rows(count, total)
     rest = np.arange(count, dtype=np.int64)
     positions = {}
     for name, on_axis in reversed(chosen.items()):
@@ -106,6 +104,51 @@ def select_rows(
             kept &= _equal(name, _column(book, name), selected, nearest=nearest)
     rows = np.flatnonzero(kept)[: None if limit is None else _checked(limit)]
     return book_columns(book, rows), plan.rows[rows]
+
+
+def select_windows(
+    plan: PanelPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+) -> tuple[Table, Indices]:
+    """Return firm, date and horizon and the number of each cell of a panel that `selection` means.
+
+    Both come by firm as the file has them, date and horizon. `limit` keeps the first so many.
+
+    Raises
+    ------
+    SpecError
+        Where a firm, date or horizon is not there, or the cells are too many for memory.
+    """
+    panel = plan.spec
+    for name in selection:
+        if name not in PANEL_NAMES:
+            _refuse(name, "a column", PANEL_NAMES)
+    kept = np.ones(len(panel.dates), dtype=bool)
+    if "firm" in selection:
+        firms = _equal_firms(panel.firms, selection["firm"])
+        kept = np.repeat(firms, np.diff(panel.window_offsets))
+    if "date" in selection:
+        days = np.unique(panel.dates[kept])
+        wanted = days[_equal_dates(days, selection["date"], nearest=nearest)]
+        kept &= np.isin(panel.dates, wanted)
+    horizons = np.arange(len(panel.horizons))
+    if "horizon" in selection:
+        wished = selection["horizon"]
+        horizons = _positions("horizon", panel.horizons, wished, nearest=nearest)
+    windows = np.flatnonzero(kept)
+    total = len(windows) * len(horizons)
+    count = total if limit is None else min(_checked(limit), total)
+    _check_rows(count, total)
+    windows = windows[: -(-count // len(horizons))]
+    cells = (windows[:, None] * len(panel.horizons) + horizons).reshape(-1)[:count]
+    return window_columns(plan, cells), cells
+
+
+def window_columns(plan: PanelPlan, cells: Indices) -> Table:
+    """Return the firm, the last day of the window and the horizon of each cell of a panel."""
+    panel = plan.spec
+    windows, horizons = np.divmod(cells, len(panel.horizons))
+    named = panel.firms[panel.firm_of(windows)], iso_dates(panel.dates[windows])
+    return dict(zip(PANEL_NAMES, (*named, panel.horizons[horizons]), strict=True))
 
 
 def axis_values(plan: GridPlan) -> Table:
@@ -243,6 +286,50 @@ def _equal_texts(name: str, texts: NDArray[Any], selected: Selected) -> NDArray[
     return same
 
 
+def _equal_firms(firms: NDArray[Any], selected: Selected) -> NDArray[np.bool_]:
+    """Tell which firms are selected, by their names."""
+    # First as it stands: names may be numbers, of which 7 and 007 are two.
+    same: NDArray[np.bool_] = np.zeros(len(firms), dtype=bool)
+    if isinstance(selected, str):
+        for name in (selected, *selected.split(",")):
+            same |= firms == name.strip()
+        if same.sum() >= len(selected.split(",")):
+            return same
+    return _equal_texts("firm", firms, selected)
+
+
+def _equal_dates(days: NDArray[Any], selected: Selected, *, nearest: bool) -> NDArray[np.bool_]:
+    """Tell which days since 1970-01-01, increasing, are selected as ISO dates."""
+
+    def day_of(text: object) -> int:
+        try:
+            return int(np.datetime64(parse_date(str(text).strip()), "D").astype(np.int64))
+        except SpecError as error:
+            raise SpecError(f"date: {error}") from None
+
+    same: NDArray[np.bool_]
+    match _parsed(selected):
+        case _Range(low, high):
+            first = days[0] if low is None else day_of(low)
+            last = days[-1] if high is None else day_of(high)
+            if low is not None and high is not None and first > last:
+                raise SpecError(f"date: a range must go up, got {low}:{high}")
+            same = (days >= first) & (days <= last)
+        case wanted:
+            same = np.zeros(len(days), dtype=bool)
+            for one in wanted:
+                day = day_of(one)
+                closest = days[np.abs(days - day).argmin()]
+                if closest != day and not nearest:
+                    (there,) = iso_dates(closest[None])
+                    raise SpecError(f"date: {one} is not there; the nearest is {there}")
+                same |= days == closest
+    if not same.any():
+        there = " to ".join(iso_dates(days[[0, -1]]))
+        raise SpecError(f"date: no value lies in {_spell(selected)}; there are {there}")
+    return same
+
+
 def _same(values: Floats, wanted: float) -> NDArray[np.bool_]:
     same: NDArray[np.bool_] = np.abs(values - wanted) <= SAME * np.maximum(
         np.abs(values), abs(wanted)
@@ -308,6 +395,14 @@ def _spell(selected: Selected) -> str:
             return ":".join("" if end is None else _show(end) for end in (low, high))
         case wanted:
             return ",".join(map(_show, wanted))
+
+
+def _check_rows(count: int, total: int) -> None:
+    if count > MAX_ROWS:
+        raise SpecError(
+            f"selection: must mean at most {MAX_ROWS:,} cells, got {total:,};"
+            " narrow or limit it, or export the run"
+        )
 
 
 def _checked(limit: int) -> int:

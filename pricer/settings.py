@@ -9,7 +9,7 @@ from .contracts import suggest
 from .errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MEASURES = ("price", "delta", "gamma", "vega", "theta", "rho", "dividend_rho")
 # What a simulation knows beside them; of any other method the first seven are 0.
@@ -86,19 +86,21 @@ class Settings:
         return cls(**given | {"tolerance": float.fromhex(identity["tolerance"])})
 
 
-def check_measures(measures: Iterable[str]) -> tuple[str, ...]:
-    """Return `measures` in the order of `EVERY_MEASURE`, without repeats."""
+def check_measures(
+    measures: Iterable[str], every: Sequence[str] = EVERY_MEASURE
+) -> tuple[str, ...]:
+    """Return `measures` in the order of `every` measure there is, without repeats."""
     if isinstance(measures, str):
         raise SpecError(f"measures: must be a list of names, got {measures!r}")
     asked = list(measures)
     for measure in asked:
-        if measure not in EVERY_MEASURE:
-            hint = suggest(str(measure), EVERY_MEASURE)
-            known = ", ".join(EVERY_MEASURE)
+        if measure not in every:
+            hint = suggest(str(measure), every)
+            known = ", ".join(every)
             raise SpecError(f"measures: must be of {known}; got {measure!r}{hint}")
     if not asked:
         raise SpecError("measures: must name at least one")
-    return tuple(m for m in EVERY_MEASURE if m in asked)
+    return tuple(measure for measure in every if measure in asked)
 
 
 def check_method(method: object) -> str:
@@ -145,7 +147,7 @@ def _one_of(name: str, known: tuple[str, ...], word: object) -> str:
     return str(word)
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], Any]] = {
     "method": check_method,
     "tolerance": check_tolerance,
     "measures": check_measures,

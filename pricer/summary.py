@@ -12,16 +12,21 @@ import numpy as np
 
 from .claims import paid_cash
 from .contracts import TYPES, Status, inputs_of
+from .merton import REASONS
 from .methods import UNSUPPORTED_REASONS, why_unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from .blocks import Priced
     from .cells import Cells
+    from .merton import Estimates
 
+    Indices = NDArray[np.int64]
+    # Returns the failures among cells, by how each of some ended and their places.
+    Explain = Callable[[NDArray[np.uint8], Indices], tuple["Failure", ...]]
 
 # Inputs can be wrong in thousands of ways at once, which nobody would read, nor a store hold.
 MOST_REASONS, OTHER_REASONS = 100, "other reasons"
@@ -60,12 +65,16 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What some cells came to. `measures` holds the spread of each measure and of ``error``."""
+    """What some cells came to. `measures` holds the spread of each measure and of ``error``.
+
+    Of a panel's cells `inversions` is how many Black-Scholes inversions they took in all.
+    """
 
     cells: int = 0
     ok: int = 0
     failures: tuple[Failure, ...] = ()
     measures: Mapping[str, Spread] = field(default_factory=dict)
+    inversions: int | None = None
 
     @property
     def failed(self) -> int:
@@ -74,7 +83,10 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold; `from_json` reads it back, every bit of it."""
-        return asdict(self)
+        document = asdict(self)
+        if self.inversions is None:
+            del document["inversions"]
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Summary:
@@ -84,6 +96,7 @@ class Summary:
             ok=document["ok"],
             failures=tuple(Failure(**failure) for failure in document["failures"]),
             measures={name: Spread(**s) for name, s in document["measures"].items()},
+            inversions=document.get("inversions"),
         )
 
 
@@ -107,11 +120,40 @@ def summarise_parts(
 
     A block is small: most of the time goes into calling NumPy, not into its work.
     """
+    return _summary(parts, measures, lambda how, where: _failures(how, where + first, inputs))
+
+
+def summarise_estimates(
+    parts: Sequence[Estimates],
+    measures: Sequence[str],
+    first: int,
+    called: Callable[[int], Mapping[str, str | float]],
+) -> Summary:
+    """Summarise consecutive cells of a panel, the first of them cell `first` of its run.
+
+    `called` names a cell by its number in the run.
+    """
+
+    def explain(how: NDArray[np.uint8], where: Indices) -> tuple[Failure, ...]:
+        why = np.concatenate([part.why for part in parts])[where]
+        failures = []
+        for at, count in _each(how + 256 * why.astype(np.int64)):
+            code, number = Status(int(how[at])), int(where[at]) + first
+            reason = REASONS.get(int(why[at]), code.name)
+            failures.append(Failure(code.name, reason, count, number, called(number)))
+        return tuple(failures)
+
+    inversions = np.concatenate([part.inversions for part in parts])
+    counted = int(inversions[np.isfinite(inversions)].sum())
+    return replace(_summary(parts, measures, explain), inversions=counted)
+
+
+def _summary(parts: Sequence[Priced], measures: Sequence[str], explain: Explain) -> Summary:
     names = (*measures, "error")
     table = np.stack([np.concatenate([getattr(p, name) for p in parts]) for name in names])
     status = np.concatenate([p.status for p in parts])
     failed = np.flatnonzero(status != Status.ok)
-    failures = _failures(status[failed], failed + first, inputs) if len(failed) else ()
+    failures = explain(status[failed], failed) if len(failed) else ()
     if len(failed):
         table = table[:, status == Status.ok]
     spreads = {}
@@ -129,11 +171,14 @@ def summarise_parts(
 def merge(summaries: Iterable[Summary]) -> Summary:
     """Merge summaries of consecutive cells, in order; what fails in too many ways in fewer."""
     cells = ok = 0
+    inversions: int | None = None
     failures: dict[tuple[str, str], Failure] = {}
     spreads: dict[str, Spread] = {}
     for summary in summaries:
         cells += summary.cells
         ok += summary.ok
+        if summary.inversions is not None:
+            inversions = (inversions or 0) + summary.inversions
         for new in summary.failures:
             key = (new.status, new.reason)
             if key not in failures and len(failures) >= MOST_REASONS:
@@ -143,7 +188,7 @@ def merge(summaries: Iterable[Summary]) -> Summary:
             failures[key] = replace(old or new, reason=key[1], count=count)
         for name, new_spread in summary.measures.items():
             spreads[name] = _joined(spreads[name], new_spread) if name in spreads else new_spread
-    return Summary(cells, ok, tuple(failures.values()), spreads)
+    return Summary(cells, ok, tuple(failures.values()), spreads, inversions)
 
 
 def _joined(a: Spread, b: Spread) -> Spread:
@@ -151,7 +196,7 @@ def _joined(a: Spread, b: Spread) -> Spread:
 
 
 def _failures(
-    status: NDArray[np.uint8], numbers: NDArray[np.int64], inputs: Callable[[NDArray[Any]], Cells]
+    status: NDArray[np.uint8], numbers: Indices, inputs: Callable[[NDArray[Any]], Cells]
 ) -> tuple[Failure, ...]:
     """Group failed cells by status and, where it is their inputs, by what is wrong with them."""
     kinds = status.astype(np.int64)
@@ -161,14 +206,19 @@ def _failures(
     unsupported = np.flatnonzero(status == Status.unsupported)
     if len(unsupported):
         kinds[unsupported] += 256 * why_unsupported(inputs(numbers[unsupported]))
-    _, first, counts = np.unique(kinds, return_index=True, return_counts=True)
     failures = []
-    for position, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
+    for position, count in _each(kinds):
         code = Status(int(status[position]))
         number = int(numbers[position])
         cell = inputs(numbers[position : position + 1])
         failures.append(Failure(code.name, _reason(code, cell), count, number, _example(cell)))
     return tuple(failures)
+
+
+def _each(kinds: Indices) -> Iterator[tuple[int, int]]:
+    """Yield where each kind is first, in this order, and how often it is there."""
+    _, first, counts = np.unique(kinds, return_index=True, return_counts=True)
+    return iter(sorted(zip(first.tolist(), counts.tolist(), strict=True)))
 
 
 def _faults(cells: Cells) -> NDArray[np.int64]:

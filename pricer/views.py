@@ -119,16 +119,15 @@ def implied(document: Document, table: Table, width: int) -> View:
 
 def plan(document: Document) -> View:
     """Show what a submit would do."""
-    swept = (axis for axis in document["axes"] if axis["count"] > 1)
-    axes = " x ".join(f"{count(axis['count'])} {axis['name']}" for axis in swept)
     yield Text(document["name"] or document["file"], "bold")
     yield ""
     cores = f"on {counted(document['workers'], 'core')}"
+    solves = [("solves", count(document["solves"]), _again(document))]
     yield facts(
         [
-            ("cells", count(document["cells"]), axes),
+            ("cells", count(document["cells"]), _swept(document)),
             ("families", count(document["families"]), _why(document)),
-            ("solves", count(document["solves"]), _again(document)),
+            *(solves if document["kind"] != "panel" else []),
             ("chunks", count(document["chunks"]), _each(document["chunk_blocks"], "block")),
             ("blocks", count(document["blocks"]), _each(document["block_cells"], "cell")),
             ("stored", size(document["stored_bytes"]), ", ".join(document["measures"])),
@@ -143,6 +142,15 @@ def plan(document: Document) -> View:
     if "verdict" in document:
         yield ""
         yield Text(document["verdict"], "green")
+
+
+def _swept(document: Document) -> str:
+    if document["kind"] == "panel":
+        horizons = counted(len(document["horizons"]), "horizon")
+        windows = counted(document["windows"], "window")
+        return f"{windows} of {counted(document['firms'], 'firm')} x {horizons}"
+    axes = (axis for axis in document["axes"] if axis["count"] > 1)
+    return " x ".join(f"{count(axis['count'])} {axis['name']}" for axis in axes)
 
 
 def _plan_on_aws(document: Document) -> View:
@@ -197,6 +205,8 @@ def submitted(document: Document, going_on: str = "") -> View:
         spent = "priced already, nothing left to do"
     style = "yellow" if document["failed"] else "green"
     yield Text(f"{counted(cells, 'cell')}, {_outcome(document)}, {spent}", style)
+    if "inversions" in document:
+        yield Text(counted(document["inversions"], "Black-Scholes inversion"))
 
 
 def ended(document: Document) -> View:
@@ -334,6 +344,8 @@ def status(document: Document) -> View:
     ]
     if failed:
         lines += [("failed", count(failed), _percent(failed, done))]
+    if "inversions" in document:
+        lines += [("inversions", count(document["inversions"]), "of Black-Scholes")]
     yield facts(lines)
     yield from _unfinished(document)
     if document["failures"]:

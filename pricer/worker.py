@@ -127,6 +127,8 @@ def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
         "missing": named,
         "finished_at": datetime.now(UTC).isoformat(),
     }
+    if total.inversions is not None:
+        document["inversions"] = total.inversions
     store.put_summary(run_id, document)
     return {"run": run_id, "state": state, "missing": len(missing), **counts}
 

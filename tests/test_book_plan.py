@@ -94,6 +94,7 @@ def test_a_window_of_every_type_has_the_families_of_the_whole(
         window = Plan.window(
             whole.to_json(), lambda name, a, b: files[name][a:b], chunk.start, chunk.stop
         )
+        assert isinstance(window.plan, BookPlan)
         for block in chunk:
             first, end = whole.block_range(block)
             cells, offsets = whole.cells_at(first, end)

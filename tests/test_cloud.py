@@ -18,6 +18,7 @@ import pytest
 
 from cloud.faults import happened, inject
 from cloud.submitted import call, chunk_events, submitted
+from panels import columns_of, write_panel
 from pricer.aws import client
 from pricer.billing import run_cost
 from pricer.compiled import kernel_version
@@ -134,6 +135,17 @@ def test_the_command_line_prices_on_aws_what_it_prices_here(
     pricer("export", here["run"], tmp_path / "here.csv")
     assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert pricer("submit", file, "--on", "aws")["priced"] == 0
+
+
+def test_a_panel_is_priced_there_as_it_is_here(tmp_path: Path, deployment: Deployment) -> None:
+    file = write_panel(tmp_path, columns_of([2_000] * 20), contract="window = 250\nstep = 5")
+    there = pricer("submit", file, "--on", "aws")
+    here = pricer("submit", file)
+    assert (there["run"], there["state"], there["cells"]) == (here["run"], "complete", 14_040)
+    assert there["inversions"] == here["inversions"] > 14_040 * 240
+    pricer("export", there["run"], tmp_path / "there.csv", "--on", "aws")
+    pricer("export", here["run"], tmp_path / "here.csv")
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
 
 
 def test_a_chunk_that_is_delivered_twice(deployment: Deployment, plan: Plan) -> None:

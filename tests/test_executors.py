@@ -15,7 +15,7 @@ from pricer.errors import SpecError, StoreError
 from pricer.executors import price_blocks
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
-from pricer.plan import Plan
+from pricer.plan import OptionPlan, Plan
 from pricer.settings import Settings
 from pricer.stores import StoredRun
 from pricer.stores.memory import MemoryStore
@@ -42,6 +42,7 @@ CHUNK_BLOCKS = 2
 
 def formula(plan: Plan, first: int, end: int) -> Iterator[tuple[int, Any]]:
     """Stand in for the kernels: values that tell every cell from every other."""
+    assert isinstance(plan, OptionPlan)
     for block in range(first, end):
         cells, _ = plan.cells_at(*plan.block_range(block))
         price = cells.spot - 2 * cells.strike + 1e3 * cells.vol + 1e5 * cells.rate

@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from panels import panel_of
 from pricer.billing import prices
 from pricer.book import Book
+from pricer.cloud import _check_fits
+from pricer.errors import SpecError
 from pricer.estimate import Measured
 from pricer.fanout import (
     ITEM_BYTES,
@@ -314,3 +317,23 @@ def test_what_the_docs_say_a_deployment_costs_idle_is_at_these_prices() -> None:
         assert row in docs
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"[{100 * (alarms + image):.0f} cents a month](docs/aws.md)" in readme
+
+
+def test_the_days_of_a_panel_are_put_kept_and_read_in_pieces() -> None:
+    plan = Plan.of(panel_of([252 * 30] * 500, 252), "kernel")
+    fan = fan_out(plan, replace(HARD, cell_s=1e-3), Limits(), prices(), 5, keep_days=30)
+    small = len(plan.columns())
+    # 90 MB, of which a worker reads 2^19 rows at a time.
+    days = 3 * 8 * 252 * 30 * 500
+    assert fan.usage.s3_puts == small + 3 + 2
+    assert fan.usage.s3_gets == fan.concurrency + 1 + fan.chunks * (small + 3) + days // (8 * 2**19)
+    kept = (days + sum(map(len, plan.columns().values()))) / 2**30 * 30 / (365 / 12)
+    assert fan.usage.s3_gb_months == pytest.approx(kept)
+
+
+def test_a_panel_that_s3_cannot_take_is_refused() -> None:
+    panel = panel_of([300, 300])
+    object.__setattr__(panel, "offsets", np.array([0, 300, 700_000_000]))
+    plan = Plan.of(panel, "kernel")
+    with pytest.raises(SpecError, match="S3 takes at most 5,368,709,120 bytes of equity, got 5,6"):
+        _check_fits(plan, fan_out(plan, HARD, Limits(), prices(), 1), Limits())

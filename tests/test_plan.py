@@ -31,7 +31,7 @@ from pricer.dated import Correlation, Curve, Dates, Dividends, Fixings, Vector
 from pricer.errors import PlanError, StoreError
 from pricer.families import Families, families_of, sort_by_family
 from pricer.grid import Axis, Grid
-from pricer.plan import BookPlan, GridPlan, Plan
+from pricer.plan import BookPlan, GridPlan, OptionPlan, Plan
 from pricer.settings import MEASURES, Settings
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def test_every_cell_has_a_number_of_its_own(plan: GridPlan) -> None:
 
 
 @given(plan=plans)
-def test_blocks_partition_cells_and_families(plan: Plan) -> None:
+def test_blocks_partition_cells_and_families(plan: OptionPlan) -> None:
     ranges = [plan.block_range(b) for b in range(plan.blocks)]
     assert (ranges[0][0], ranges[-1][1]) == (0, plan.cells)
     assert all(before[1] == after[0] for before, after in pairwise(ranges))
@@ -210,7 +210,7 @@ def test_blocks_partition_cells_and_families(plan: Plan) -> None:
 
 
 @given(plan=plans)
-def test_a_block_is_whole_families_or_a_part_of_one(plan: Plan) -> None:
+def test_a_block_is_whole_families_or_a_part_of_one(plan: OptionPlan) -> None:
     _, offsets = plan.cells_at(0, plan.cells)
     parts: dict[int, list[int]] = {}
     for block in range(plan.blocks):
@@ -230,7 +230,7 @@ def test_a_block_is_whole_families_or_a_part_of_one(plan: Plan) -> None:
 
 
 @given(plan=plans)
-def test_a_full_block_leaves_no_room_for_the_next_family(plan: Plan) -> None:
+def test_a_full_block_leaves_no_room_for_the_next_family(plan: OptionPlan) -> None:
     _, offsets = plan.cells_at(0, plan.cells)
     sizes = np.diff(offsets)
     for block in range(plan.blocks - 1):
@@ -242,14 +242,16 @@ def test_a_full_block_leaves_no_room_for_the_next_family(plan: Plan) -> None:
 
 
 @given(plan=plans)
-def test_the_block_of_a_cell_is_the_one_whose_range_holds_it(plan: Plan) -> None:
+def test_the_block_of_a_cell_is_the_one_whose_range_holds_it(plan: OptionPlan) -> None:
     blocks = plan.block_of(np.arange(plan.cells))
     sizes = [end - first for first, end in map(plan.block_range, range(plan.blocks))]
     np.testing.assert_array_equal(blocks, np.repeat(np.arange(plan.blocks), sizes))
 
 
 @given(plan=plans, data=st.data())
-def test_any_range_of_cells_is_that_part_of_all_cells(plan: Plan, data: st.DataObject) -> None:
+def test_any_range_of_cells_is_that_part_of_all_cells(
+    plan: OptionPlan, data: st.DataObject
+) -> None:
     first = data.draw(st.integers(0, plan.cells - 1))
     end = data.draw(st.integers(first + 1, plan.cells))
     everything, all_offsets = plan.cells_at(0, plan.cells)
@@ -265,7 +267,7 @@ def test_any_range_of_cells_is_that_part_of_all_cells(plan: Plan, data: st.DataO
 
 @given(plan=plans, chunk_blocks=st.integers(1, 20))
 def test_chunks_partition_blocks_and_solves_count_families_in_each(
-    plan: Plan, chunk_blocks: int
+    plan: OptionPlan, chunk_blocks: int
 ) -> None:
     chunks = plan.chunks(chunk_blocks)
     assert [block for chunk in chunks for block in chunk] == list(range(plan.blocks))
@@ -300,7 +302,7 @@ def assert_families_equal(found: Families, expected: Families) -> None:
         )
 
 
-def sorted_families(plan: Plan) -> Families:
+def sorted_families(plan: OptionPlan) -> Families:
     """Describe families from their cells, in the order that `families_of` needs."""
     cells, offsets = plan.cells_at(0, plan.cells)
     family = np.repeat(np.arange(plan.families), np.diff(offsets))
@@ -308,7 +310,7 @@ def sorted_families(plan: Plan) -> Families:
 
 
 @given(plan=plans, data=st.data())
-def test_families_are_those_of_the_whole_file(plan: Plan, data: st.DataObject) -> None:
+def test_families_are_those_of_the_whole_file(plan: OptionPlan, data: st.DataObject) -> None:
     expected = sorted_families(plan)
     assert_families_equal(plan.families_at(0, plan.families), expected)
     first = data.draw(st.integers(0, plan.families - 1))
@@ -316,7 +318,7 @@ def test_families_are_those_of_the_whole_file(plan: Plan, data: st.DataObject) -
     assert_families_equal(plan.families_at(first, end), expected[first:end])
 
 
-def families_by_claims(plan: Plan) -> NDArray[np.int64]:
+def families_by_claims(plan: OptionPlan) -> NDArray[np.int64]:
     """Give each cell the number of its family as `sort_by_family` finds it in cells alone."""
     cells, _ = plan.cells_at(0, plan.cells)
     order, offsets = sort_by_family(cells)
@@ -325,7 +327,7 @@ def families_by_claims(plan: Plan) -> NDArray[np.int64]:
     return families
 
 
-def assert_alike_within_families(plan: Plan) -> None:
+def assert_alike_within_families(plan: OptionPlan) -> None:
     families, (_, offsets) = families_by_claims(plan), plan.cells_at(0, plan.cells)
     least, most = (end.reduceat(families, offsets[:-1]) for end in (np.minimum, np.maximum))
     np.testing.assert_array_equal(least, most)
@@ -668,6 +670,7 @@ def test_labels_are_found_again_in_a_stored_plan() -> None:
     called = '{ label = "as announced", times = [0.5], amounts = [1] }'
     plan = Plan.of(Grid.parse(DIVIDENDS.replace('"0.5:1"', called)), KERNEL)
     again = Plan.from_json(plan.to_json())
+    assert isinstance(again, GridPlan)
     assert again.cells_of(np.array([0])).shown("cash_dividends", 0) == "as announced"
     assert again.to_json() == plan.to_json()
 
@@ -691,6 +694,7 @@ CSV = "right,spot,strike,expiry,vol,rate,id\ncall,1,1,1,.2,0,é\nput,1,2,1,.2,0,
 def test_a_plan_is_rebuilt_exactly_from_what_a_store_keeps(spec: Grid | Book) -> None:
     plan = Plan.of(spec, KERNEL)
     again = Plan.from_json(plan.to_json(), plan.columns())
+    assert isinstance(again, OptionPlan)
     assert again.spec.identity() == spec.identity()
     assert (again.spec.name, again.run_id) == (spec.name, plan.run_id)
     assert again.to_json() == plan.to_json()
@@ -833,7 +837,11 @@ def test_a_window_of_a_grid_is_the_grid() -> None:
     [
         ("vol", lambda data: data[:-8], "its file vol must have numbers 0 to 8, got 56 bytes"),
         ("blocks", lambda data: data[:16], "its file blocks must have numbers 0 to 9, got 16"),
-        ("blocks", lambda data: data[:24] + data[48:] + data[:24], "files blocks and family_off"),
+        (
+            "blocks",
+            lambda data: data[:24] + data[48:] + data[:24],
+            "disagree about where blocks begin",
+        ),
         ("family_offsets", lambda data: bytes(len(data)), "a plan is damaged"),
     ],
 )

@@ -26,7 +26,7 @@ from pricer.contracts import Status
 from pricer.errors import RunNotFoundError, SpecError, StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
-from pricer.plan import Plan
+from pricer.plan import OptionPlan, Plan
 from pricer.run import Run, default_store_url, list_runs, open_run, submit, submit_plan
 from pricer.settings import MEASURES, Settings
 from pricer.stores.memory import MemoryStore
@@ -77,6 +77,7 @@ def value(inputs: Any) -> Any:
 
 def formula(plan: Plan, first: int, end: int) -> Iterator[tuple[int, Any]]:
     """Stand in for the kernels."""
+    assert isinstance(plan, OptionPlan)
     for block in range(first, end):
         cells, _ = plan.cells_at(*plan.block_range(block))
         price = np.where(cells.valid(), value(cells), np.nan)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pricer.blocks import encode_block
-from pricer.plan import BookPlan
-from pricer.summary import merge, summarise_parts
+from pricer.plan import BookPlan, OptionPlan, PanelPlan
+from pricer.summary import merge, summarise_estimates, summarise_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from pricer.blocks import Priced
+    from pricer.merton import Estimates
     from pricer.plan import Plan
     from pricer.stores import Store, StoredRun
     from pricer.summary import Summary
@@ -58,13 +59,20 @@ def price_blocks(
         keep(block, encode_block(prices, plan.measures))
         waiting.append(prices)
         if len(waiting) == SUMMARY_BLOCKS or block == chunk.stop - 1:
-            summary = summarise_parts(waiting, plan.measures, first, plan.cells_of)
-            if isinstance(plan, BookPlan):
-                summary = _with_rows(summary, plan)
+            summary = _summarise(plan, waiting, first)
             summaries.append(summary)
             first += summary.cells
             waiting = []
     return merge(summaries)
+
+
+def _summarise(plan: Plan, parts: list[Priced], first: int) -> Summary:
+    if isinstance(plan, PanelPlan):
+        estimates = cast("list[Estimates]", parts)
+        return summarise_estimates(estimates, plan.measures, first, plan.spec.called)
+    assert isinstance(plan, OptionPlan)
+    summary = summarise_parts(parts, plan.measures, first, plan.cells_of)
+    return _with_rows(summary, plan) if isinstance(plan, BookPlan) else summary
 
 
 def _with_rows(summary: Summary, plan: BookPlan) -> Summary:

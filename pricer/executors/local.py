@@ -11,8 +11,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from pricer.compiled import check_workers
-from pricer.engines import load
-from pricer.pricing import price_chunk
+from pricer.pricing import load_kernels, price_chunk
 
 from . import price_blocks
 
@@ -61,8 +60,7 @@ class LocalExecutor:
         if not todo:
             return
         # Here, where one thread runs: imports and compilers do not take turns.
-        first = plan.family_range(0)
-        load(plan.families_at(*first), plan.settings)
+        load_kernels(plan)
         work = _Work(plan, run, todo, self.price)
         threads = [
             threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)

@@ -143,8 +143,9 @@ class StepFunctionsExecutor:
 
         An interrupt ends the waiting, not the execution.
         """
-        del plan
         there = _on_aws(store)
+        if not there.running(run.run_id):
+            self._put_bulk(plan, run.run_id, there)
         try:
             execution = self._going(run, there)
             if self.detach:
@@ -154,6 +155,13 @@ class StepFunctionsExecutor:
                 time.sleep(POLL_S)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on(run.run_id, self.deployment.stack)) from None
+
+    def _put_bulk(self, plan: Plan, run_id: str, store: DynamoStore) -> None:
+        """Put there what workers read of a plan and no store keeps; once is enough."""
+        for name, file in plan.bulk().items():
+            if not store.has(run_id, name, file.size):
+                logger.info("%s: %d bytes to %s", name, file.size, store.bucket)
+                store.write(run_id, name, file)
 
     def _going(self, run: StoredRun, store: DynamoStore) -> str:
         """Return the ARN of the execution that prices a run, started here if there is none."""

@@ -1,7 +1,8 @@
 """What every plan can tell: which solves are shared, how cells are cut, what a run is called.
 
-A family is the set of cells that one solve prices. Cells are numbered 0..n-1, family after
-family, and decoded from their number; those of a grid are never expanded.
+A family is the set of cells that one solve prices; of a panel, the cells of one firm. Cells are
+numbered 0..n-1, family after family, and decoded from their number; those of a grid are never
+expanded.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from pricer.blocks import BLOCK_BYTES, cell_bytes
 from pricer.errors import PlanError, RunNotFoundError
 from pricer.families import sort_by_family
 from pricer.grid import Grid
+from pricer.panel import Panel
+from pricer.settings import EVERY_MEASURE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -28,12 +31,10 @@ if TYPE_CHECKING:
     from pricer.book import Book
     from pricer.cells import Cells
     from pricer.families import Families
+    from pricer.panel import Read
     from pricer.settings import Settings
 
     Indices = NDArray[np.int64]
-
-# Reads a file that is kept beside a plan: its name, the first byte, the byte after the last.
-Read = Callable[[str, int, int], bytes]
 
 FORMAT = 2
 
@@ -65,63 +66,93 @@ class Chunks(Sequence[range]):
         return range(first, min(first + self.size, self.blocks))
 
 
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A file beside a plan that is too large for memory: `size` bytes, read a range at a time.
+
+    `read` returns those from its first argument to before its second.
+    """
+
+    size: int
+    read: Callable[[int, int], bytes]
+
+
 @dataclass(frozen=True, eq=False)
 class Plan(ABC):
-    """How a grid or a book is priced and stored: its families, blocks and id.
+    """How a grid, a book or a panel is priced and stored: its families, blocks and id.
 
     `block_cells` is the number of cells that a block holds at most.
     """
 
-    spec: Grid | Book
+    kind: ClassVar[str]
+    every_measure: ClassVar[tuple[str, ...]]
+
+    spec: Grid | Book | Panel
     kernel_version: str
     run_id: str
     block_cells: int
 
+    @overload
     @staticmethod
-    def of(spec: Grid | Book, kernel_version: str) -> Plan:
+    def of(spec: Grid | Book, kernel_version: str) -> OptionPlan: ...
+    @overload
+    @staticmethod
+    def of(spec: Grid | Book | Panel, kernel_version: str) -> Plan: ...
+    @staticmethod
+    def of(spec: Grid | Book | Panel, kernel_version: str) -> Plan:
         """Plan `spec` for the kernel of that version."""
         from .book import BookPlan
         from .grid import GridPlan
+        from .panel import PanelPlan
 
         run_id = _run_id(spec.identity(), kernel_version)
+        if isinstance(spec, Panel):
+            block_cells = BLOCK_BYTES // cell_bytes(spec.measures)
+            return PanelPlan(spec, kernel_version, run_id, block_cells, spec.cell_offsets)
         block_cells = BLOCK_BYTES // cell_bytes(spec.settings.measures)
         if isinstance(spec, Grid):
             return GridPlan(spec, kernel_version, run_id, block_cells)
         order, offsets = sort_by_family(spec.cells)
-        return BookPlan(
-            spec, kernel_version, run_id, block_cells, order, spec.cells[order], offsets
-        )
+        cells = spec.cells[order]
+        return BookPlan(spec, kernel_version, run_id, block_cells, offsets, order, cells)
 
     @staticmethod
     def from_json(text: str, columns: Mapping[str, bytes] | None = None) -> Plan:
         """Rebuild the plan that `to_json` and `columns` described."""
-        from . import book, grid
+        from . import book, grid, panel
 
         with _whole():
             document = _parsed(text)
-            if document["kind"] == "grid":
-                return grid.stored(document)
+            match document["kind"]:
+                case "grid":
+                    return grid.stored(document)
+                case "panel":
+                    return panel.stored(document, columns or {})
             return book.stored(document, columns or {})
 
     @staticmethod
     def window(text: str, read: Read, first_block: int, end_block: int) -> Window:
         """Rebuild so much of the plan that `to_json` described as those blocks need.
 
-        Of a book that is the families they touch, which `read` returns from its `columns`.
+        Of a book or a panel that is the families they touch, which `read` returns from its
+        `columns` and `bulk`.
         """
-        from . import book, grid
+        from . import book, grid, panel
 
         with _whole():
             document = _parsed(text)
-            if document["kind"] == "grid":
-                return Window(grid.stored(document), 0, 0)
+            match document["kind"]:
+                case "grid":
+                    return Window(grid.stored(document), 0, 0)
+                case "panel":
+                    return panel.window(document, read, first_block, end_block)
             return book.window(document, read, first_block, end_block)
 
     def to_json(self) -> str:
-        """Describe the plan, but for `columns`, so that any process can rebuild it exactly."""
+        """Describe the plan, but for its files, so that any process can rebuild it exactly."""
         document = {
             "format": FORMAT,
-            "kind": "grid" if isinstance(self.spec, Grid) else "book",
+            "kind": self.kind,
             "name": self.spec.name,
             "spec": self.spec.identity(),
             "run_id": self.run_id,
@@ -133,18 +164,25 @@ class Plan(ABC):
         return _canonical(document)
 
     def columns(self) -> dict[str, bytes]:
-        """Return what of a book a store keeps beside `to_json`; nothing for a grid."""
+        """Return what of a book or a panel a store keeps beside `to_json`; nothing for a grid."""
         return {}
 
-    @property
-    def settings(self) -> Settings:
-        """How cells are priced."""
-        return self.spec.settings
+    def bulk(self) -> dict[str, Bulk]:
+        """Return what only those read who price, where they have not the file that is submitted.
+
+        No store keeps it on this machine: who submits the file again has it.
+        """
+        return {}
+
+    def fed(self, spec: Grid | Book | Panel) -> Plan:
+        """Return this plan, which a store has kept, with what it has not of an equal `spec`."""
+        del spec
+        return self
 
     @property
+    @abstractmethod
     def measures(self) -> tuple[str, ...]:
         """What is computed of each cell."""
-        return self.settings.measures
 
     @property
     def cell_bytes(self) -> int:
@@ -184,18 +222,6 @@ class Plan(ABC):
         """Return the block of each cell."""
 
     @abstractmethod
-    def families_at(self, first: int, end: int) -> Families:
-        """Describe the families `first` to `end` as the whole file defines them."""
-
-    @abstractmethod
-    def cells_at(self, first: int, end: int) -> tuple[Cells, Indices]:
-        """Return the cells `first` to `end`, and the offsets that delimit families in them."""
-
-    @abstractmethod
-    def cells_of(self, cells: Indices) -> Cells:
-        """Return any cells by their numbers, shape (n,)."""
-
-    @abstractmethod
     def solves(self, chunk_blocks: int) -> int:
         """Count solves where each chunk of `chunk_blocks` blocks solves its own families."""
 
@@ -210,6 +236,37 @@ class Plan(ABC):
     def _check_block(self, block: int) -> None:
         if not 0 <= block < self.blocks:
             raise IndexError(f"block must be below {self.blocks}, got {block}")
+
+
+@dataclass(frozen=True, eq=False)
+class OptionPlan(Plan):
+    """The plan of a grid or a book, whose cells are options."""
+
+    every_measure = EVERY_MEASURE
+
+    spec: Grid | Book
+
+    @property
+    def settings(self) -> Settings:
+        """How cells are priced."""
+        return self.spec.settings
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is computed of each cell."""
+        return self.settings.measures
+
+    @abstractmethod
+    def families_at(self, first: int, end: int) -> Families:
+        """Describe the families `first` to `end` as the whole file defines them."""
+
+    @abstractmethod
+    def cells_at(self, first: int, end: int) -> tuple[Cells, Indices]:
+        """Return the cells `first` to `end`, and the offsets that delimit families in them."""
+
+    @abstractmethod
+    def cells_of(self, cells: Indices) -> Cells:
+        """Return any cells by their numbers, shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)

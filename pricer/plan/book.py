@@ -13,11 +13,11 @@ from pricer.book import Book, pack_texts, table_of, unpack_texts
 from pricer.cells import CURVE_COLUMNS, Cells
 from pricer.claims import dated, paid_cash
 from pricer.contracts import NUMBERS, TABLES, WORDS
-from pricer.errors import PlanError
 from pricer.families import Families, families_of
 from pricer.settings import Settings
 
-from .base import Plan, Window, part_cells
+from .base import OptionPlan
+from .ragged import RaggedPlan, kept, pack, part, windowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pricer.book import Texts
+    from pricer.panel import Read
 
-    from .base import Read
+    from .base import Window
 
     Indices = NDArray[np.int64]
 
@@ -40,27 +41,23 @@ TYPES = {
 
 
 @dataclass(frozen=True, eq=False)
-class BookPlan(Plan):
+class BookPlan(RaggedPlan, OptionPlan):
     """A book's plan: its rows sorted by family.
 
-    Cell i is row `order[i]` (from 0) of the book; `offsets` (F + 1,) delimits the families. In a
-    window, rows are still those of the whole book, and `spec` holds its cells in their own order.
+    Cell i is row `order[i]` (from 0) of the book. In a window, rows are still those of the whole
+    book, and `spec` holds its cells in their own order.
     """
+
+    kind = "book"
 
     spec: Book
     order: Indices = field(repr=False)
     sorted_cells: Cells = field(repr=False)
-    offsets: Indices = field(repr=False)
 
     @property
     def cells(self) -> int:
         """The number of cells."""
         return len(self.spec)
-
-    @property
-    def families(self) -> int:
-        """The number of families."""
-        return len(self.offsets) - 1
 
     @cached_property
     def rows(self) -> Indices:
@@ -70,48 +67,8 @@ class BookPlan(Plan):
         return rows
 
     @cached_property
-    def _starts(self) -> Indices:
-        """The first cell of each block, and the number of cells; shape (B + 1,)."""
-        offsets = self.offsets
-        starts = [0]
-        family = 0
-        while family < self.families:
-            end = int(np.searchsorted(offsets, offsets[family] + self.block_cells, "right")) - 1
-            if end > family:
-                starts.append(int(offsets[end]))
-                family = end
-                continue
-            first, last = int(offsets[family]), int(offsets[family + 1])
-            step = part_cells(last - first, self.block_cells)
-            starts += [*range(first + step, last, step), last]
-            family += 1
-        return np.array(starts, dtype=np.int64)
-
-    @cached_property
     def _described(self) -> Families:
         return families_of(self.sorted_cells, self.offsets)
-
-    @property
-    def blocks(self) -> int:
-        """The number of blocks."""
-        return len(self._starts) - 1
-
-    def block_range(self, block: int) -> tuple[int, int]:
-        """Return the first cell of `block` and the cell after its last."""
-        self._check_block(block)
-        return int(self._starts[block]), int(self._starts[block + 1])
-
-    def family_range(self, block: int) -> tuple[int, int]:
-        """Return the first family that `block` touches and the family after its last."""
-        return self._families_between(*self.block_range(block))
-
-    def _families_between(self, first: int, end: int) -> tuple[int, int]:
-        before = np.searchsorted(self.offsets, first, "right") - 1
-        return int(before), int(np.searchsorted(self.offsets, end, "left"))
-
-    def block_of(self, cells: Indices) -> Indices:
-        """Return the block of each cell."""
-        return np.searchsorted(self._starts, cells, "right") - 1
 
     def families_at(self, first: int, end: int) -> Families:
         """Describe the families `first` to `end` as the whole file defines them."""
@@ -119,19 +76,13 @@ class BookPlan(Plan):
 
     def cells_at(self, first: int, end: int) -> tuple[Cells, Indices]:
         """Return the cells `first` to `end`, and the offsets that delimit families in them."""
-        family, last = self._families_between(first, end)
+        family, last = self.families_between(first, end)
         offsets = self.offsets[family : last + 1].clip(first, end) - first
         return self.sorted_cells[first:end], offsets
 
     def cells_of(self, cells: Indices) -> Cells:
         """Return any cells by their numbers, shape (n,)."""
         return self.sorted_cells[cells]
-
-    def solves(self, chunk_blocks: int) -> int:
-        """Count solves where each chunk of `chunk_blocks` blocks solves its own families."""
-        cuts = self._starts[chunk_blocks:-1:chunk_blocks]
-        between_families = np.isin(cuts, self.offsets).sum()
-        return self.families + len(cuts) - int(between_families)
 
     def why(self) -> str:
         """Say in a line which inputs share a solve."""
@@ -151,31 +102,18 @@ class BookPlan(Plan):
     def columns(self) -> dict[str, bytes]:
         """Return the sorted inputs, the permutation, where families and blocks are, the texts."""
         inputs = self.sorted_cells.columns
-        columns = {name: _little_endian(column).tobytes() for name, column in inputs.items()}
-        columns["order"] = _little_endian(self.order).tobytes()
-        columns["family_offsets"] = _little_endian(self.offsets).tobytes()
-        columns["blocks"] = _little_endian(self._block_table()).tobytes()
+        own = {"order": self.order, "family_offsets": self.offsets, "blocks": self.block_table()}
+        columns = {name: pack(column, TYPES[name]) for name, column in {**inputs, **own}.items()}
         return columns | {
             f"text:{name}": pack_texts(texts) for name, texts in self.spec.texts.items()
         }
-
-    def _block_table(self) -> Indices:
-        """Return each block's first cell, first family and the family after its last: (B, 3)."""
-        starts, ends = self._starts[:-1], self._starts[1:]
-        before = np.searchsorted(self.offsets, starts, "right") - 1
-        return np.column_stack([starts, before, np.searchsorted(self.offsets, ends, "left")])
 
 
 def stored(document: Mapping[str, Any], columns: Mapping[str, bytes]) -> BookPlan:
     """Rebuild a plan from what `to_json` described and `columns` returned."""
 
     def column(name: str) -> NDArray[Any]:
-        if name not in columns:
-            raise PlanError(f"a book's plan must have its file {name}")
-        dtype = np.dtype(TYPES[name])
-        if len(columns[name]) % dtype.itemsize:
-            raise _damaged(name, f"must hold numbers of {dtype.itemsize} bytes", columns[name])
-        return _native(np.frombuffer(columns[name], dtype))
+        return kept(columns, "book", name, TYPES[name])
 
     order = column("order")
     cells = _cells(document, column)
@@ -187,7 +125,7 @@ def stored(document: Mapping[str, Any], columns: Mapping[str, bytes]) -> BookPla
         if f"text:{name}" in columns
     }
     book = _book(document, cells[rows], texts)
-    return BookPlan(book, *_rest(document), order, cells, column("family_offsets"))
+    return BookPlan(book, *_rest(document), column("family_offsets"), order, cells)
 
 
 def window(document: Mapping[str, Any], read: Read, first_block: int, end_block: int) -> Window:
@@ -197,22 +135,15 @@ def window(document: Mapping[str, Any], read: Read, first_block: int, end_block:
     """
 
     def column(name: str, first: int, end: int) -> NDArray[Any]:
-        dtype = np.dtype(TYPES[name])
-        data = read(name, first * dtype.itemsize, end * dtype.itemsize)
-        if len(data) != (end - first) * dtype.itemsize:
-            raise _damaged(name, f"must have numbers {first} to {end}", data)
-        return _native(np.frombuffer(data, dtype))
+        return part(read, "book", name, TYPES[name], first, end)
 
     table = column("blocks", 3 * first_block, 3 * end_block).reshape(-1, 3)
     offsets = column("family_offsets", table[0, 1], table[-1, 2] + 1)
     first, end = offsets[[0, -1]].tolist()
     cells = _cells(document, lambda name: column(name, first, end))
     order = column("order", first, end)
-    plan = BookPlan(_book(document, cells, {}), *_rest(document), order, cells, offsets - first)
-    before = int(plan.block_of(table[0, 0] - first))
-    if not np.array_equal(plan._block_table()[before:][: len(table), 0] + first, table[:, 0]):
-        raise PlanError("a book's plan is damaged: its files blocks and family_offsets disagree")
-    return Window(plan, first_block - before, first)
+    plan = BookPlan(_book(document, cells, {}), *_rest(document), offsets - first, order, cells)
+    return windowed(plan, table, first_block, first)
 
 
 def _cells(document: Mapping[str, Any], column: Callable[[str], NDArray[Any]]) -> Cells:
@@ -236,15 +167,3 @@ def _book(document: Mapping[str, Any], cells: Cells, texts: Mapping[str, Texts])
 
 def _rest(document: Mapping[str, Any]) -> tuple[str, str, int]:
     return document["kernel_version"], document["run_id"], document["block_cells"]
-
-
-def _damaged(name: str, rule: str, data: bytes) -> PlanError:
-    return PlanError(f"a book's plan is damaged: its file {name} {rule}, got {len(data)} bytes")
-
-
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)

@@ -16,7 +16,7 @@ from pricer.dated import Curve, Table
 from pricer.families import Families, units
 from pricer.grid import Grid
 
-from .base import Plan, part_cells
+from .base import OptionPlan, part_cells
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,8 +55,10 @@ _RATIOS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class GridPlan(Plan):
+class GridPlan(OptionPlan):
     """A grid's plan: all families have the same number of cells, so everything is arithmetic."""
+
+    kind = "grid"
 
     spec: Grid
 

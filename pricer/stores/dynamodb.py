@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from pricer.plan import Bulk
+
     from .items import Item
 
 HEAD, RUNS, BLOCK, SUMMARY = "head", "runs", "block", "summary"
@@ -119,9 +121,13 @@ class DynamoStore:
         """Return the bytes from `first` to before `end` of a file."""
         return self._files.read(run_id, self._head(run_id), name, first, end)
 
-    def write(self, run_id: str, name: str, data: bytes) -> str:
+    def write(self, run_id: str, name: str, data: bytes | Bulk) -> str:
         """Keep a file beside those of the plan; return its key in the bucket."""
         return self._files.write(run_id, self._head(run_id), name, data)
+
+    def has(self, run_id: str, name: str, size: int) -> bool:
+        """Tell whether a file of that size is kept in the bucket beside those of the plan."""
+        return self._files.has(run_id, self._head(run_id), name, size)
 
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
         """Keep blocks, each with its number; what a failure kept of them does no harm."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 from pricer import aws
 from pricer.errors import AwsError, PlanError, StoreError
+from pricer.plan import Bulk
 
 from . import SHORT_ID
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from .table import Table
 
 PIECE_BYTES = 390_000
+BUFFER_BYTES = 2**20
 S3 = "s3://"
 
 
@@ -40,16 +43,29 @@ class Files:
                 self.table.put(piece | {"expires": head["expires"]})
         return kept
 
-    def write(self, run_id: str, head: Item, name: str, data: bytes) -> str:
-        """Put a file into the bucket and return its key."""
+    def write(self, run_id: str, head: Item, name: str, data: bytes | Bulk) -> str:
+        """Put a file into the bucket, what is bulky as it is read, and return its key."""
         if not self.bucket:
             raise StoreError(
                 f"{self.table.where}: has no bucket beside it to write {name} to; open the store"
                 " with bucket=NAME"
             )
         key = f"{_folder(run_id, head)}{name}"
-        self._s3("put_object", self.bucket, key, Body=data)
+        body = io.BufferedReader(_Stream(data), BUFFER_BYTES) if isinstance(data, Bulk) else data
+        self._s3("put_object", self.bucket, key, Body=body)
         return key
+
+    def has(self, run_id: str, head: Item, name: str, size: int) -> bool:
+        """Tell whether a file of that size is in the bucket."""
+        if not self.bucket:
+            return False
+        try:
+            found = self._s3("head_object", self.bucket, f"{_folder(run_id, head)}{name}")
+        except AwsError as error:
+            if aws.error_code(error) not in ("404", "NoSuchKey", "NotFound"):
+                raise
+            return False
+        return bool(found["ContentLength"] == size)
 
     def read(
         self, run_id: str, head: Item, name: str, first: int = 0, end: int | None = None
@@ -107,6 +123,33 @@ class Files:
                         " submit it again"
                     ) from error
             raise
+
+
+class _Stream(io.RawIOBase):
+    """A bulky file as what reads and sends it expects one."""
+
+    def __init__(self, file: Bulk) -> None:
+        self.file = file
+        self.at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + (0, self.at, self.file.size)[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.file.read(self.at, min(self.at + len(buffer), self.file.size))
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
 
 
 def _folder(run_id: str, head: Item) -> str:
