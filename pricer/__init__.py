@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import merton
     from .book import Book
     from .contracts import (
         Asian,
@@ -80,6 +81,8 @@ _HOMES = {
     "run": ("Run", "open_run", "submit"),
     "settings": ("MEASURES", "METHODS"),
 }
+# Used with their name before what they have: pricer.merton.implied_assets.
+_MODULES = ("merton",)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -119,6 +122,7 @@ __all__ = [
     "Vanilla",
     "Vector",
     "implied_volatility",
+    "merton",
     "open_run",
     "price",
     "submit",
@@ -126,7 +130,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the module that has `name`, once."""
+    """Import the module that has `name`, or is it, once."""
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

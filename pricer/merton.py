@@ -264,12 +264,14 @@ def check_days(name: str, days: object, least: int) -> int:
     return int(days)
 
 
-def _together(arrays: dict[str, Floats]) -> tuple[Floats, ...]:
+def _together(arrays: dict[str, Floats]) -> list[Floats]:
+    """Give arrays one shape; those that have it are not copied."""
     try:
-        return np.broadcast_arrays(*arrays.values())
+        shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     except ValueError:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise SpecError(f"shapes do not broadcast: {shapes}") from None
+    return [a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays.values()]
 
 
 def _on_threads(
