@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def test_a_file_says_what_is_estimated_of_which_days() -> None:
     assert (said.name, said.file, said.columns) == (
         "firms", "firms.parquet", {"equity": "market_cap"}
     )  # fmt: skip
+    assert said.measures == ("asset_value", "asset_vol")
+
+
+def test_the_documented_panel_is_one() -> None:
+    docs = Path(__file__).parents[1] / "docs" / "cli.md"
+    text = re.findall(r"```toml\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)[1]
+    said = PanelFile.parse(text)
+    assert said.windows == Windows((1.0, 2.0, 3.0, 4.0, 5.0), 252, 252)
     assert said.measures == ("asset_value", "asset_vol")
 
 
