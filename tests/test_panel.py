@@ -63,6 +63,12 @@ def test_horizons_may_be_a_range() -> None:
     ("written", "instead", "message"),
     [
         ("horizon = [1.0, 2.0]", "", "contract.horizon: is missing; write horizon = [1.0, 2.0]"),
+        (
+            'type = "merton"',
+            "",
+            'contract.type: is missing; write type = "merton" below [contract]',
+        ),
+        ('"merton"', '"mertn"', "contract.type: must be 'merton' beside [panel], got 'mertn'"),
         ("[1.0, 2.0]", "[]", "contract.horizon: must have at least one value, got none"),
         ("[1.0, 2.0]", "[2.0, 1.0]", "contract.horizon: values must increase, got 2.0 then 1.0"),
         ("[1.0, 2.0]", "0", "contract.horizon: must be positive and finite, got 0.0"),
@@ -105,9 +111,11 @@ def test_a_message_names_the_key_the_rule_and_the_value(
     assert str(raised.value).startswith("firms.toml: ")
 
 
-def test_a_panel_is_told_from_a_grid_by_its_type() -> None:
+def test_a_panel_is_told_from_a_grid_by_its_type_or_table() -> None:
     assert says_panel(parse_toml(FILE))
-    assert not says_panel(parse_toml(FILE.replace('"merton"', '"vanilla"')))
+    assert says_panel(parse_toml(FILE.replace('"merton"', '"vanilla"')))
+    assert says_panel(parse_toml(FILE.replace("[panel]", "[pannel]")))
+    assert not says_panel(parse_toml('[contract]\ntype = "vanilla"'))
     assert not says_panel(parse_toml("contract = 1"))
 
 
