@@ -192,9 +192,13 @@ def iso_dates(days: Days) -> NDArray[np.str_]:
 
 
 def says_panel(document: Mapping[str, Any]) -> bool:
-    """Tell whether a parsed TOML document is that of a panel."""
+    """Tell whether a parsed TOML document is meant to be that of a panel."""
     contract = document.get("contract")
     kind = contract.get("type") if isinstance(contract, dict) else None
+    return "panel" in document or _is_type(kind)
+
+
+def _is_type(kind: object) -> bool:
     return isinstance(kind, str) and kind.strip().lower() == TYPE
 
 
@@ -203,11 +207,15 @@ def _arguments(document: Mapping[str, Any]) -> dict[str, Any]:
     _check_keys(document)
     contract, panel, method = (document.get(table, {}) for table in _TABLES)
     for table, key, example in (
+        ("contract", "type", f'type = "{TYPE}"'),
         ("contract", "horizon", "horizon = [1.0, 2.0]"),
         ("panel", "file", 'file = "firms.parquet"'),
     ):
         if key not in document.get(table, {}):
             raise SpecError(f"{table}.{key}: is missing; write {example} below [{table}]")
+    if not _is_type(contract["type"]):
+        rule = f"must be {TYPE!r} beside [panel], got {show(contract['type'])}"
+        raise SpecError(f"contract.type: {rule}")
     place = "contract.horizon"
     horizons = values_of(place, "horizon", contract["horizon"])
     window = contract.get("window", WINDOW)

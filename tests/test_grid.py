@@ -525,7 +525,7 @@ def test_several_tables_in_the_contract_belong_on_an_axis() -> None:
 
 def test_the_documented_grid_is_one() -> None:
     docs = Path(__file__).parents[1] / "docs" / "cli.md"
-    (text,) = re.findall(r"```toml\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    text = re.findall(r"```toml\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)[0]
     assert Grid.parse(text).cells == 2 * 401 * 3 * 2
 
 

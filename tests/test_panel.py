@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,14 @@ def test_a_file_says_what_is_estimated_of_which_days() -> None:
     assert said.measures == ("asset_value", "asset_vol")
 
 
+def test_the_documented_panel_is_one() -> None:
+    docs = Path(__file__).parents[1] / "docs" / "cli.md"
+    text = re.findall(r"```toml\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)[1]
+    said = PanelFile.parse(text)
+    assert said.windows == Windows((1.0, 2.0, 3.0, 4.0, 5.0), 252, 252)
+    assert said.measures == ("asset_value", "asset_vol")
+
+
 def test_windows_are_252_days_that_follow_each_other_unless_a_file_says_otherwise() -> None:
     text = '[contract]\ntype = "Merton"\nhorizon = 1\n[panel]\nfile = "a.csv"'
     said = PanelFile.parse(text)
@@ -54,6 +63,12 @@ def test_horizons_may_be_a_range() -> None:
     ("written", "instead", "message"),
     [
         ("horizon = [1.0, 2.0]", "", "contract.horizon: is missing; write horizon = [1.0, 2.0]"),
+        (
+            'type = "merton"',
+            "",
+            'contract.type: is missing; write type = "merton" below [contract]',
+        ),
+        ('"merton"', '"mertn"', "contract.type: must be 'merton' beside [panel], got 'mertn'"),
         ("[1.0, 2.0]", "[]", "contract.horizon: must have at least one value, got none"),
         ("[1.0, 2.0]", "[2.0, 1.0]", "contract.horizon: values must increase, got 2.0 then 1.0"),
         ("[1.0, 2.0]", "0", "contract.horizon: must be positive and finite, got 0.0"),
@@ -96,9 +111,11 @@ def test_a_message_names_the_key_the_rule_and_the_value(
     assert str(raised.value).startswith("firms.toml: ")
 
 
-def test_a_panel_is_told_from_a_grid_by_its_type() -> None:
+def test_a_panel_is_told_from_a_grid_by_its_type_or_table() -> None:
     assert says_panel(parse_toml(FILE))
-    assert not says_panel(parse_toml(FILE.replace('"merton"', '"vanilla"')))
+    assert says_panel(parse_toml(FILE.replace('"merton"', '"vanilla"')))
+    assert says_panel(parse_toml(FILE.replace("[panel]", "[pannel]")))
+    assert not says_panel(parse_toml('[contract]\ntype = "vanilla"'))
     assert not says_panel(parse_toml("contract = 1"))
 
 

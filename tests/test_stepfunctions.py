@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pricer.stores.dynamodb import DynamoStore
 
 RUN = StoredRun("a" * 64, "small", 10, 4, 2, "2026-11-03T09:00:00+00:00")
-PLAN = cast("Plan", None)
+PLAN = cast("Plan", SimpleNamespace(bulk=dict))
 OUTPUTS = {
     "TableName": "runs",
     "BucketName": "plans",
