@@ -114,7 +114,7 @@ def test_a_message_names_the_key_the_rule_and_the_value(
 def test_a_panel_is_told_from_a_grid_by_its_type_or_table() -> None:
     assert says_panel(parse_toml(FILE))
     assert says_panel(parse_toml(FILE.replace('"merton"', '"vanilla"')))
-    assert says_panel(parse_toml(FILE.replace("[panel]", "[pannel]")))
+    assert says_panel(parse_toml(FILE.replace("[panel]", "[panell]")))
     assert not says_panel(parse_toml('[contract]\ntype = "vanilla"'))
     assert not says_panel(parse_toml("contract = 1"))
 
