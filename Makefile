@@ -55,6 +55,7 @@ bench: $(VENV)/bench.stamp $(VENV)/dev.stamp
 	@$(BIN)/python tests/benchmarks/contracts.py
 	@$(BIN)/python tests/benchmarks/monte_carlo.py
 	@$(BIN)/python tests/benchmarks/implied.py
+	@$(BIN)/python tests/benchmarks/merton.py
 	@$(BIN)/python tests/benchmarks/accuracy.py
 
 wheel: $(VENV)/run.stamp

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from . import elementary
+from .black_scholes import EPSILON
 from .elementary import INVERSE_SQRT_2, INVERSE_SQRT_2PI
 from .jit import kernel
 from .lane_elementary import erfcx, exp, exp_normal, expm1_small, log, polynomial
@@ -389,7 +390,8 @@ def _estimate(
     out[2, i] = growth + 0.5 * sigma * sigma
     out[3, i] = distance
     out[4, i] = elementary.normal_cdf(-distance)
-    out[7, i] = error
+    # Beside what passes leave, the rounding of two logarithms for each change.
+    out[7, i] = error + 2.0 * np.sqrt(DAYS_A_YEAR) * EPSILON * abs(level)
     return ESTIMATED if move < ENOUGH else NOT_CONVERGED
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, cli_imply, options
+from . import cli_aws, cli_example, cli_imply, options
 from .contracts import (
     INPUTS,
     TYPES,
@@ -493,6 +493,7 @@ def _show_written(file: Path, form: str, rows: int, started: float, *, as_json: 
 
 
 cli.add_command(cli_aws.cost)
+cli.add_command(cli_example.example)
 
 
 @cli.command()

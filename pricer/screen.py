@@ -121,11 +121,11 @@ def size(stored_bytes: float) -> str:
     return counted(round(amount), "byte") if unit == "bytes" else f"{amount:.1f} {unit}"
 
 
-def rate(cells: int, seconds: float) -> str:
+def rate(cells: int, seconds: float, noun: str = "cells") -> str:
     """Return cells a second to three digits, as in ``245,000 cells/s``."""
     if seconds <= 0 or cells == 0:
-        return "0 cells/s"
-    return f"{count(float(f'{cells / seconds:.2e}'))} cells/s"
+        return f"0 {noun}/s"
+    return f"{count(float(f'{cells / seconds:.2e}'))} {noun}/s"
 
 
 def dollars(amounts: Sequence[float]) -> list[str]:
@@ -330,7 +330,7 @@ def facts(rows: Iterable[tuple[str, str, str]]) -> RichTable:
 
 
 @contextmanager
-def progress(cells: int, doing: str) -> Iterator[Callable[[int], None]]:
+def progress(cells: int, doing: str, noun: str = "cells") -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr; yield what to call with the number of cells that are done.
 
     Shows nothing where stderr is not a terminal. Cells that are done at the first call (by an
@@ -360,7 +360,7 @@ def progress(cells: int, doing: str) -> Iterator[Callable[[int], None]]:
             speed = left = ""
             spent, new = now - first[0][0], done - first[0][1]
             if new:
-                speed = rate(new, spent)
+                speed = rate(new, spent, noun)
                 left = f"{duration((cells - done) * spent / new)} left" if done < cells else ""
             bars.update(task, completed=done, done=count(done), speed=speed, left=left)
 

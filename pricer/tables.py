@@ -59,7 +59,7 @@ def write_file(path: Path, batches: Iterable[Table], form: str | None = None) ->
     form = form or format_of(path)
     check_writable(path, form)
     try:
-        with _whole(path) as part:
+        with whole(path) as part:
             if form == "parquet":
                 return _write_parquet(part, batches)
             with part.open("w", encoding="utf-8", newline="") as stream:
@@ -185,7 +185,8 @@ def require_pyarrow() -> Any:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
+    """Yield where to write what becomes the file at `path` in the end, unless something fails."""
     target = path.resolve()
     # A device or a pipe cannot be renamed onto, and holds no half-written file.
     if target.exists() and not target.is_file():

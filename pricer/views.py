@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table as RichTable
@@ -378,6 +379,15 @@ def written(document: Document) -> View:
     spent = f"in {duration(document['seconds'])}"
     rows_ = counted(document["rows"], "row")
     yield Text(f"{document['file']}: {rows_}, {size(document['bytes'])}, {spent}")
+
+
+def example(document: Document) -> View:
+    """Say what an example has, and what to do with it."""
+    rows_, spent = counted(document["rows"], "row"), duration(document["seconds"])
+    yield Text(f"{document['panel']}: {rows_}, {size(document['bytes'])}, in {spent}")
+    firms, years = counted(document["firms"], "firm"), counted(document["years"], "year")
+    yield Text(f"{firms} over {years}, {count(document['delisted'])} delisted before the end")
+    yield Text(f"go on with: pricer submit {shlex.quote(document['file'])}", "dim")
 
 
 def validated(document: Document) -> View:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -990,6 +991,17 @@ def test_a_run_may_be_named_by_its_start_but_by_no_other_name(store: str) -> Non
 # The program itself
 
 
+def commands() -> dict[str, click.Command]:
+    """Return all commands, those of a group by both names."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.items():
+        if isinstance(command, click.Group):
+            found |= {f"{name} {part}": each for part, each in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
 def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     text = output("--help")
     names = [
@@ -997,12 +1009,12 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     ]
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
-        *("query", "export", "cost", "validate", "doctor"),
+        *("query", "export", "cost", "example", "validate", "doctor"),
     ]
 
 
 def test_every_command_takes_json_a_store_and_v() -> None:
-    for command in cli.commands.values():
+    for command in commands().values():
         options = {option for parameter in command.params for option in parameter.opts}
         assert {"--json", "--store", "-v"} <= options, command.name
 
@@ -1058,11 +1070,12 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "query": {},
         "export": document("export", "latest", grid.with_suffix(".csv"), "--store", store),
         "cost": {},
+        "example merton": document("example", "merton", "--firms", 1, "--output", grid.parent),
         "validate": document("validate"),
         "doctor": document("doctor"),
     }
-    assert list(fields) == list(cli.commands)
-    for name, command in cli.commands.items():
+    assert list(fields) == list(commands())
+    for name, command in commands().items():
         section = DOCS.partition(f"\n## pricer {name}\n")[2].partition("\n## ")[0]
         assert section, name
         common = DOCS.partition("\n## Every command\n")[2].partition("\n## ")[0]

@@ -338,23 +338,22 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def write(section: str, text: str) -> None:
+def write(section: str, text: str, page: Path = PAGE) -> None:
     """Put `text` between the page's markers of `section`, and on the screen."""
     print(text)
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-    head, rest = PAGE.read_text().split(begin)
+    head, rest = page.read_text().split(begin)
     tail = rest.split(end)[1]
-    PAGE.write_text(f"{head}{begin}\n{text}{end}{tail}")
+    page.write_text(f"{head}{begin}\n{text}{end}{tail}")
 
 
-def write_machine() -> None:
-    names = ("numba", "numpy", "QuantLib")
+def machine(*names: str) -> str:
+    """Say when and on what this runs, with the versions of these packages."""
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     today = datetime.now(UTC).date().isoformat()
-    write(
-        "machine",
+    return (
         f"{today}; {processor()}, {os.cpu_count()} cores; {platform.system()}, "
-        f"Python {platform.python_version()}, {versions}.\n",
+        f"Python {platform.python_version()}, {versions}.\n"
     )
 
 
@@ -436,4 +435,4 @@ if __name__ == "__main__":
     write_march()
     write_grid()
     write_portfolio()
-    write_machine()
+    write("machine", machine("numba", "numpy", "QuantLib"))
