@@ -20,6 +20,8 @@ from .jit import kernel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .jit import Floats
+
 LN2_HIGH = 0.6931471803691238  # the leading 32 bits, so that n * LN2_HIGH is exact
 LN2_LOW = 1.9082149292705877e-10
 LOG2_E = 1.4426950408889634
@@ -200,3 +202,24 @@ def normal_cdf(x: float) -> float:
 def normal_pdf(x: float) -> float:
     """Return the standard normal density."""
     return INVERSE_SQRT_2PI * gaussian(x)
+
+
+@kernel
+def exponentials(x: Floats, out: Floats) -> None:
+    """Write e**x of shape (n,) to `out`."""
+    for i in range(len(x)):
+        out[i] = exp(x[i])
+
+
+@kernel
+def logarithms(x: Floats, out: Floats) -> None:
+    """Write ln(x) of shape (n,) to `out`."""
+    for i in range(len(x)):
+        out[i] = log(x[i])
+
+
+def warm_up() -> None:
+    """Compile for the one layout callers use: contiguous arrays of float64."""
+    one = np.ones(1)
+    exponentials(one, one)
+    logarithms(one, one)

@@ -441,20 +441,6 @@ def _reflect(turn: Floats, z: Floats) -> None:
             store(z, k * groups + g, load(z, k * groups + g) - turn[k] * along)
 
 
-@kernel
-def exponentials(x: Floats, out: Floats) -> None:
-    """Write e**x of shape (n,) to `out`."""
-    for i in range(len(x)):
-        out[i] = elementary.exp(x[i])
-
-
-@kernel
-def logarithms(x: Floats, out: Floats) -> None:
-    """Write ln(x) of shape (n,) to `out`."""
-    for i in range(len(x)):
-        out[i] = elementary.log(x[i])
-
-
 def warm_up() -> None:
     """Compile for the one layout callers use: contiguous arrays of float64, int8 and int64."""
     one, row, rows = np.ones(1), np.ones((1, 1)), np.ones((0, 1))
@@ -500,5 +486,3 @@ def warm_up() -> None:
     simulate(simulation, numbers, motion, 1, 0, 0, WIDTH, WIDTH, np.empty((1, 0, 1)))
     control_means(forms, places, rows, rows, rows, rows, none, none, table)
     extreme_means(1.0, row, row, np.ones(1))
-    exponentials(none, none)
-    logarithms(none, none)

@@ -41,6 +41,8 @@ COMPILE_S = {
     "finite_difference": 15,
     "averages": 1,
     "baskets": 15,
+    "draws": 5,
+    "elementary": 1,
     "fourier": 5,
     "heston": 3,
     "implied": 5,

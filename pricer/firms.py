@@ -24,6 +24,7 @@ from .compiled import check_workers, kernels
 from .errors import StoreError
 from .settings import check_seed
 from .tables import check_writable, require_pyarrow, whole
+from .worlds import exponentials, logarithms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -94,13 +95,13 @@ class Economy:
     """
 
     def __init__(self, years: int, seed: int) -> None:
-        self._closed, self._paths = kernels("black_scholes", "simulation")
-        self._draws = self._paths.draws.draws(seed, False, 0)
-        self._together = self._paths.WIDTH  # random numbers that are drawn at once
+        self._closed, self._numbers = kernels("black_scholes", "draws")
+        self._draws = self._numbers.draws(seed, False, 0)
+        self._together = self._numbers.WIDTH  # random numbers that are drawn at once
         self.days = years * YEAR_DAYS
         number = np.arange(self.days)
         self.dates = MONDAY + (number // 5 * 7 + number % 5)
-        self._bounds = self._elementary("logarithms", np.array([VOL, LEVERAGE, ASSETS]).T)
+        self._bounds = logarithms(np.array([VOL, LEVERAGE, ASSETS]).T)
         step = REVERSION / YEAR_DAYS
         level, levels = 0.0, np.empty(self.days)
         for day, normal in enumerate((self._normals(0) * np.sqrt(2.0 * step)).tolist()):
@@ -111,17 +112,15 @@ class Economy:
     def firm(self, number: int) -> Firm:
         """Return one firm up to its last day."""
         chances = np.empty((4, self._together))
-        self._paths.draws.uniforms(self._draws, number, 0, 2, 4, chances)
+        self._numbers.uniforms(self._draws, number, 0, 2, 4, chances)
         low, high = self._bounds
-        vol, leverage, first = self._elementary(
-            "exponentials", low + (high - low) * chances[:3, 0]
-        ).tolist()
+        vol, leverage, first = exponentials(low + (high - low) * chances[:3, 0]).tolist()
         drift = DRIFT[0] + (DRIFT[1] - DRIFT[0]) * float(chances[3, 0]) + PREMIUM * vol
         steps = self._normals(number) * (vol * np.sqrt(1.0 / YEAR_DAYS))
         steps += (drift - 0.5 * vol * vol) / YEAR_DAYS
         steps[0] = 0.0
         logs = np.cumsum(steps)
-        assets = first * self._elementary("exponentials", logs)
+        assets = first * exponentials(logs)
         debt = first * self._debts(leverage, logs)
         equity = self._calls(assets, debt, vol)
         alive = equity >= LEAST_EQUITY * debt
@@ -130,14 +129,14 @@ class Economy:
 
     def _debts(self, leverage: float, logs: Floats) -> Floats:
         """Return the debt of every day by the assets at first; `logs` are those of the assets."""
-        target = self._elementary("logarithms", np.array([leverage]))[0]
+        target = logarithms(np.array([leverage]))[0]
         wanted = (target + logs[::QUARTER]).tolist()
         debts = np.empty(len(wanted))
         level = wanted[0]
         for quarter, log in enumerate(wanted):
             level += TOWARDS_TARGET * (log - level)
             debts[quarter] = level
-        return np.repeat(self._elementary("exponentials", debts), QUARTER)[: self.days]
+        return np.repeat(exponentials(debts), QUARTER)[: self.days]
 
     def _calls(self, assets: Floats, debt: Floats, vol: float) -> Floats:
         days = self.days
@@ -152,13 +151,8 @@ class Economy:
 
     def _normals(self, number: int) -> Floats:
         row = np.empty((1, -(-self.days // self._together) * self._together))
-        self._paths.draws.normals(self._draws, number, 0, 0, 1, row)
+        self._numbers.normals(self._draws, number, 0, 0, 1, row)
         return row[0, : self.days]
-
-    def _elementary(self, name: str, x: Floats) -> Floats:
-        out: Floats = np.empty(x.shape)
-        getattr(self._paths, name)(x.ravel(), out.reshape(-1))
-        return out
 
 
 def write_firms(

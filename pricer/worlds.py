@@ -111,10 +111,10 @@ def logarithms(x: Floats) -> Floats:
 
 
 def _elementwise(name: str, x: Floats) -> Floats:
-    (simulation,) = kernels("simulation")
+    (elementary,) = kernels("elementary")
     flat = np.ascontiguousarray(x, dtype=np.float64).reshape(-1)
     out = np.empty_like(flat)
-    getattr(simulation, name)(flat, out)
+    getattr(elementary, name)(flat, out)
     return out.reshape(np.shape(x))
 
 

@@ -145,10 +145,11 @@ def write_inversions(part: int) -> None:
         *("", "ns an inversion", "305 million, s", "target, s"),
         *("times pricer's one core", "largest relative difference"),
     )
+    scaled = ", the shortest of three times, scaled" if part > 1 else ""
     failed = int((~solved).sum())
     write(
         "inversions",
-        f"pricer: {count:,} different inversions{', scaled' * (part > 1)}; Newton: {BLOCK:,}; "
+        f"pricer: {count:,} different inversions{scaled}; Newton: {BLOCK:,}; "
         f"`scipy.optimize.root`: {SAMPLE}, of which {failed} found no root.\n\n{table(head, rows)}",
         PAGE,
     )
