@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreEr
 from .estimate import estimate
 from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, Plan
-from .selection import axis_values, book_columns, select_cells, select_rows
+from .selection import axis_values, book_columns, cell_named, select_cells, select_rows
 from .settings import check_measures
 from .stores import (
     COMPLETE,
@@ -224,22 +225,26 @@ class Run:
         return arrow(self.query())
 
     def to_xarray(self) -> Any:
-        """Return the whole grid as an ``xarray.Dataset`` with one labelled dimension an axis."""
-        try:
-            import xarray as xr
-        except ImportError:
-            raise MissingDependencyError(
-                "to_xarray needs xarray: pip install 'pricer[xarray]'"
-            ) from None
-        if isinstance(self.plan, BookPlan):
+        """Return a grid as an ``xarray.Dataset`` with one labelled dimension an axis.
+
+        It is opened without reading a price, however large the run is: what is selected is read
+        when its values are asked for, from the blocks that hold it. Words and tables are texts on
+        their axes; units, and what the numbers of ``status`` mean, are attributes.
+
+        Raises
+        ------
+        SpecError
+            Where the run is not of a grid.
+        StoreError
+            When values are asked for whose blocks are not priced yet: says which.
+        """
+        if find_spec("xarray") is None:
+            raise MissingDependencyError("to_xarray needs xarray: pip install 'pricer[xarray]'")
+        from .datasets import dataset
+
+        if not isinstance(self.plan, GridPlan):
             raise SpecError("to_xarray: a book has no axes; use to_arrow")
-        values = axis_values(self._grid)
-        shape = tuple(map(len, values.values()))
-        table = self.query()
-        variables = {
-            n: (tuple(values), c.reshape(shape)) for n, c in table.items() if n not in values
-        }
-        return xr.Dataset(variables, coords=values, attrs={"name": self.head.name, "run": self.id})
+        return dataset(self.plan, self._read)
 
     def delete(self) -> None:
         """Delete the run and all its blocks from the store."""
@@ -303,7 +308,9 @@ class Run:
         if position:
             raise StoreError(
                 f"run {self.id[:SHORT_ID]}: {len(position)} of the {len(needed)} blocks that this"
-                f" needs are not priced yet; {self._how_to_finish()}"
+                f" needs are not priced yet, the first of them with"
+                f" {cell_named(plan, int(cells[cuts[min(position.values())]]))};"
+                f" {self._how_to_finish()}"
             )
         return out
 
