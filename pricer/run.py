@@ -16,8 +16,6 @@ import numpy as np
 
 from .blocks import decode_block
 from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
-from .estimate import estimate
-from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, Plan
 from .selection import axis_values, book_columns, cell_named, select_cells, select_rows
 from .settings import check_measures
@@ -351,6 +349,7 @@ def submit(
         Called some times a second with the number of cells that are stored.
     """
     from .compiled import kernel_version
+    from .executors.local import LocalExecutor
 
     executor = LocalExecutor(workers)
     plan = Plan.of(spec, kernel_version())
@@ -442,6 +441,9 @@ def _created(plan: Plan, store: Store, executor: Executor, chunk_blocks: int | N
         known = None
     if known:
         return Run(store, store.create(replace(known, submitted_at=now), {}))
+    # Here, so that reading runs need not load all that prices them.
+    from .estimate import estimate
+
     size = chunk_blocks or estimate(plan, executor.workers).chunk_blocks
     head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
     run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))
