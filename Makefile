@@ -44,7 +44,7 @@ check: $(VENV)/dev.stamp
 	$(TEST)
 
 docs: $(VENV)/dev.stamp
-	@$(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/mkdocs build --strict
 	@echo "built: build/site/index.html"
 
 e2e: $(VENV)/dev.stamp
