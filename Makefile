@@ -9,13 +9,14 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 TEST := $(BIN)/pricer doctor --store memory: && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 CDK := $(BIN)/python -m infra.cdk
 
-.PHONY: help setup demo test check e2e bench coverage wheel lock clean bootstrap deploy destroy
+.PHONY: help setup demo test check docs e2e bench coverage wheel lock clean bootstrap deploy destroy
 
 help:
 	@echo "make setup     make .venv with what pricing needs"
 	@echo "make demo      price a million options and a book, query them, validate the kernels"
 	@echo "make test      run the tests"
 	@echo "make check     formatting, lint, types, imports, dependencies, spelling, tests"
+	@echo "make docs      build the site of docs/ into build/site"
 	@echo "make e2e       run the container image against an AWS on this machine; needs root"
 	@echo "make coverage  run the tests and report the lines they miss"
 	@echo "make bench     time pricer against QuantLib, measure its errors; writes docs/"
@@ -41,6 +42,10 @@ check: $(VENV)/dev.stamp
 	$(BIN)/deptry .
 	$(BIN)/codespell
 	$(TEST)
+
+docs: $(VENV)/dev.stamp
+	@$(BIN)/mkdocs build --strict
+	@echo "built: build/site/index.html"
 
 e2e: $(VENV)/dev.stamp
 	@tests/cloud/prepare.sh

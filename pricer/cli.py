@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, cli_example, cli_imply, options
+from . import cli_aws, cli_completion, cli_example, cli_imply, completions, options
 from .contracts import (
     INPUTS,
     TYPES,
@@ -55,7 +55,15 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer price --right put --exercise american --spot 100 --strike 100 \\\n"
+        "    --expiry 1 --vol 0.25 --rate 0.05",
+        "pricer price --type barrier --barrier-type down_out --barrier 90 --right call \\\n"
+        "    --spot 100 --strike 100 --expiry 1 --vol 0.25 --rate 0.05",
+        "pricer price --book book.csv --column vol=implied_vol --output prices.parquet",
+    )
+)
 @options.inputs
 @click.option("--book", type=options.PATH, help="A .csv or .parquet file of options instead.")
 @options.output
@@ -173,7 +181,13 @@ def _price_book(
 cli.add_command(cli_imply.imply)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer plan grid.toml",
+        "pricer plan grid.toml --on aws",
+        "pricer plan book.csv --measures price,delta",
+    )
+)
 @options.file
 @options.book
 @options.workers
@@ -244,7 +258,13 @@ def _asked(planned: Plan) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names} | {"measures": list(planned.measures)}
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer submit grid.toml",
+        "pricer submit book.csv --valuation-date 2026-01-02",
+        "pricer submit grid.toml --on aws --max-cost 5 --detach",
+    )
+)
 @options.file
 @options.book
 @options.workers
@@ -333,7 +353,12 @@ def submit(
 cli.add_command(cli_aws.watch)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer runs",
+        "pricer runs --on aws",
+    )
+)
 @options.where
 @options.json
 @options.verbose
@@ -349,7 +374,12 @@ def runs(*, where: options.Where, as_json: bool) -> None:
     show(document, views.runs, as_json=as_json)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer status latest",
+        "pricer status 3f9a --json",
+    )
+)
 @options.run
 @options.where
 @options.json
@@ -365,7 +395,11 @@ def status(*, run: str, where: options.Where, as_json: bool) -> None:
 cli.add_command(cli_aws.cancel)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer delete 3f9a",
+    )
+)
 @options.run
 @options.where
 @options.json
@@ -380,9 +414,21 @@ def delete(*, run: str, where: options.Where, as_json: bool) -> None:
     show({"run": found.id, "deleted": True}, views.deleted, as_json=as_json)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer query latest right=put spot=100 strike=90:110 expiry=0.5,1",
+        "pricer query latest spot=99.7 --nearest --measures price,delta",
+        "pricer query latest desk=index --format csv > index.csv",
+    )
+)
 @options.run
-@click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
+@click.argument(
+    "selection",
+    metavar="[AXIS=VALUE|LOW:HIGH]...",
+    nargs=-1,
+    callback=options.pairs,
+    shell_complete=completions.selections,
+)
 @options.measures
 @click.option("--nearest", is_flag=True, help="Take the nearest value where one is not there.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help=LIMIT)
@@ -410,13 +456,9 @@ def query(
 ) -> None:
     """Read the prices of some cells of RUN.
 
-    \b
-    pricer query latest right=put spot=100 strike=90:110 expiry=0.5,1
-    pricer query latest desk=index --format csv > index.csv
-
     A book's rows are selected by any of its columns, or by row=NUMBER; a panel's cells by firm,
     date and horizon.
-    """  # noqa: D301
+    """
     from . import tables, views
     from .run import open_run
 
@@ -447,7 +489,12 @@ def query(
         tables.write_text(sys.stdout, [table], form)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer export latest all.parquet",
+        "pricer export latest prices.csv --measures price,delta",
+    )
+)
 @options.run
 @options.file
 @options.measures
@@ -496,7 +543,12 @@ cli.add_command(cli_aws.cost)
 cli.add_command(cli_example.example)
 
 
-@cli.command()
+@cli.command(
+    epilog=options.examples(
+        "pricer validate",
+        "pricer validate --plot accuracy.png",
+    )
+)
 @click.option(
     "--plot",
     metavar="FILE.png",
@@ -544,6 +596,7 @@ def validate(*, plot: Path | None, as_json: bool) -> None:
 
 
 cli.add_command(cli_aws.doctor)
+cli.add_command(cli_completion.completion)
 
 
 def _log_kernels() -> None:

@@ -28,7 +28,12 @@ def planned(plan: Plan, measured: Measured, stack: str, local_seconds: float) ->
     return {"aws": document, "verdict": verdict(local_seconds, fan)}
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer watch latest",
+        "pricer watch 3f9a --on aws",
+    )
+)
 @options.run
 @options.where
 @options.json
@@ -49,7 +54,11 @@ def watch(*, run: str, where: options.Where, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer cancel latest --on aws",
+    )
+)
 @options.run
 @options.where
 @options.json
@@ -72,7 +81,11 @@ def cancel(*, run: str, where: options.Where, as_json: bool) -> None:
     show(document, views.cancelled, as_json=as_json)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer cost latest --on aws",
+    )
+)
 @options.run
 @options.where
 @options.json
@@ -93,7 +106,12 @@ def cost(*, run: str, where: options.Where, as_json: bool) -> None:
     show({"name": found.head.name} | bill.to_json(), views.cost, as_json=as_json)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer doctor",
+        "pricer doctor --on aws",
+    )
+)
 @options.where
 @options.json
 @options.verbose

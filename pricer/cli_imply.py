@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer imply --book quotes.csv",
+        "pricer imply --book quotes.csv --column price=mid --output vols.csv",
+    )
+)
 @click.option("--book", type=options.PATH, required=True, help="A .csv or .parquet file of quotes.")
 @options.output
 @options.columns

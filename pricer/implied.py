@@ -144,8 +144,12 @@ def implied_volatility(
 
     Parameters
     ----------
-    contract, market, price
-        scalars or arrays, which broadcast. The market's vol is not looked at, and may be left out.
+    contract
+        what is owed; each field a scalar or an array.
+    market
+        the state of the world, likewise. Its vol is not looked at, and may be left out.
+    price
+        what is quoted, which broadcasts with them.
     tolerance
         at which American options are priced: the largest error per unit of strike.
     workers
@@ -153,7 +157,8 @@ def implied_volatility(
 
     Returns
     -------
-    ImpliedVolatilities, whose `vol` and `status` have the broadcast shape.
+    ImpliedVolatilities
+        whose `vol` and `status` have the broadcast shape.
 
     Raises
     ------

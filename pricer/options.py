@@ -8,10 +8,12 @@ import sys
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completions
 from .contracts import CURVES, INPUTS, TABLES, WORDS
 from .dated import Correlation, Curve, Dates, Dividends, Fixings, Table, Vector, parse_table
 from .errors import PricerError, SpecError
@@ -143,6 +145,11 @@ def pairs(ctx: click.Context, param: click.Parameter, texts: Iterable[str]) -> d
     return values
 
 
+def examples(*lines: str) -> str:
+    """Return what the help of a command ends with: lines that can be typed."""
+    return "\b\nExamples:\n" + indent("\n".join(lines), "  ")
+
+
 verbose = click.option(
     "-v",
     "verbose",
@@ -172,7 +179,12 @@ def _input(name: str) -> Callable[[Function], Function]:
         entries = _ENTRIES[TABLES[name]]
         return click.option(flag, metavar=entries, callback=table, help=_HELP.get(name))
     if name in WORDS:
-        return click.option(flag, metavar="|".join(WORDS[name]), help=_HELP.get(name))
+        return click.option(
+            flag,
+            metavar="|".join(WORDS[name]),
+            shell_complete=completions.among(WORDS[name]),
+            help=_HELP.get(name),
+        )
     unit = {"expiry": "YEARS"}.get(name, "NUMBER")
     read = curve if name in CURVES else number
     return click.option(flag, metavar=unit, callback=read, help=_HELP.get(name))
@@ -300,6 +312,7 @@ measures = click.option(
     "--measures",
     metavar="A,B",
     callback=names,
+    shell_complete=completions.measures,
     help=f"{', '.join(EVERY_MEASURE)}. Default: all that are of use.",
 )
 columns = click.option(
@@ -321,7 +334,12 @@ tolerance = click.option(
 )
 simulation = _all_of(
     click.option("--seed", type=int, help="Of a simulation's random numbers. Default: 0."),
-    click.option("--sampling", metavar="|".join(SAMPLINGS), help="Default: sobol."),
+    click.option(
+        "--sampling",
+        metavar="|".join(SAMPLINGS),
+        shell_complete=completions.among(SAMPLINGS),
+        help="Default: sobol.",
+    ),
     click.option(
         "--paths", type=int, help=f"The most a simulation takes. Default: {DEFAULT_PATHS}."
     ),
@@ -329,7 +347,12 @@ simulation = _all_of(
 book = _all_of(
     columns,
     valuation_date,
-    click.option("--method", metavar="NAME", help=f"{', '.join(METHODS)}. Default: auto."),
+    click.option(
+        "--method",
+        metavar="NAME",
+        shell_complete=completions.among(METHODS),
+        help=f"{', '.join(METHODS)}. Default: auto.",
+    ),
     tolerance,
     measures,
     simulation,
@@ -342,4 +365,4 @@ workers = click.option(
     help="Threads. Default: $PRICER_WORKERS, else the cores available.",
 )
 file = click.argument("file", type=PATH)
-run = click.argument("run")
+run = click.argument("run", shell_complete=completions.run_ids)

@@ -68,8 +68,10 @@ def price(
 
     Parameters
     ----------
-    contract, market
-        what is owed, and the state of the world; each field a scalar or an array.
+    contract
+        what is owed; each field a scalar or an array.
+    market
+        the state of the world, likewise.
     method
         ``"auto"`` takes a closed form where one is exact, finite differences where one spot alone
         decides, and a simulation elsewhere; ``"analytic"``, ``"finite_difference"`` and
@@ -87,7 +89,8 @@ def price(
 
     Returns
     -------
-    Prices, whose arrays have the broadcast shape (0-d if every field is a scalar).
+    Prices
+        whose arrays have the broadcast shape (0-d if every field is a scalar).
     """
     asked = () if measures is None else check_measures(measures)
     settings = Settings(method, tolerance, asked, seed, sampling, paths)

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,11 @@ import numpy as np
 
 from .blocks import decode_block
 from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
-from .estimate import estimate
-from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, PanelPlan, Plan
 from .selection import (
     axis_values,
     book_columns,
+    cell_named,
     select_cells,
     select_rows,
     select_windows,
@@ -241,22 +241,26 @@ class Run:
         return arrow(self.query())
 
     def to_xarray(self) -> Any:
-        """Return the whole grid as an ``xarray.Dataset`` with one labelled dimension an axis."""
-        try:
-            import xarray as xr
-        except ImportError:
-            raise MissingDependencyError(
-                "to_xarray needs xarray: pip install 'pricer[xarray]'"
-            ) from None
+        """Return a grid as an ``xarray.Dataset`` with one labelled dimension an axis.
+
+        It is opened without reading a price, however large the run is: what is selected is read
+        when its values are asked for, from the blocks that hold it. Words and tables are texts on
+        their axes; units, and what the numbers of ``status`` mean, are attributes.
+
+        Raises
+        ------
+        SpecError
+            Where the run is not of a grid.
+        StoreError
+            When values are asked for whose blocks are not priced yet: says which.
+        """
+        if find_spec("xarray") is None:
+            raise MissingDependencyError("to_xarray needs xarray: pip install 'pricer[xarray]'")
+        from .datasets import dataset
+
         if not isinstance(self.plan, GridPlan):
             raise SpecError(f"to_xarray: a {self.plan.kind} has no axes; use to_arrow")
-        values = axis_values(self._grid)
-        shape = tuple(map(len, values.values()))
-        table = self.query()
-        variables = {
-            n: (tuple(values), c.reshape(shape)) for n, c in table.items() if n not in values
-        }
-        return xr.Dataset(variables, coords=values, attrs={"name": self.head.name, "run": self.id})
+        return dataset(self.plan, self._read)
 
     def delete(self) -> None:
         """Delete the run and all its blocks from the store."""
@@ -327,7 +331,9 @@ class Run:
         if position:
             raise StoreError(
                 f"run {self.id[:SHORT_ID]}: {len(position)} of the {len(needed)} blocks that this"
-                f" needs are not priced yet; {self._how_to_finish()}"
+                f" needs are not priced yet, the first of them with"
+                f" {cell_named(plan, int(cells[cuts[min(position.values())]]))};"
+                f" {self._how_to_finish()}"
             )
         return out
 
@@ -368,6 +374,7 @@ def submit(
         Called some times a second with the number of cells that are stored.
     """
     from .compiled import kernel_version
+    from .executors.local import LocalExecutor
 
     executor = LocalExecutor(workers)
     plan = Plan.of(spec, kernel_version())
@@ -459,6 +466,9 @@ def _created(plan: Plan, store: Store, executor: Executor, chunk_blocks: int | N
         known = None
     if known:
         return Run(store, store.create(replace(known, submitted_at=now), {}))
+    # Here, so that reading runs need not load all that prices them.
+    from .estimate import estimate
+
     size = chunk_blocks or estimate(plan, executor.workers).chunk_blocks
     head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
     run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))

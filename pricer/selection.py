@@ -16,6 +16,7 @@ from .dated import Curve, parse_table
 from .errors import SpecError
 from .grid import shown
 from .panel import iso_dates
+from .plan import GridPlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .book import Book
-    from .plan import BookPlan, GridPlan, PanelPlan
+    from .plan import BookPlan, PanelPlan, Plan
 
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -160,6 +161,15 @@ def book_columns(book: Book, rows: Indices | slice) -> Table:
     """Return the number of each of these rows, counted from 1, and its columns in file order."""
     table: Table = {ROW: np.arange(1, len(book) + 1)[rows]}
     return table | {name: _column(book, name)[rows] for name in book.columns}
+
+
+def cell_named(plan: Plan, cell: int) -> str:
+    """Name a cell by its values on the axes that have several, of what is no grid by its number."""
+    if not isinstance(plan, GridPlan):
+        return f"cell {cell}"
+    where = plan.positions(np.array([cell]))
+    swept = [axis for axis in plan.spec.axes if len(axis) > 1] or plan.spec.axes
+    return ", ".join(f"{a.name} {_show(a.shown[int(where[a.name][0])])}" for a in swept)
 
 
 def _column(book: Book, name: str) -> NDArray[Any]:

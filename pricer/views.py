@@ -310,7 +310,7 @@ def doctor(document: Document) -> View:
 def runs(document: Document) -> View:
     """Show the runs of a store, the last submitted first."""
     if not document["runs"]:
-        yield Text(f"no runs in {document['store']}", "dim")
+        yield Text(f"no runs in {document['store']}; `pricer submit FILE` makes one", "dim")
         return
     table = plain_table("run", "name", "submitted (UTC)", "cells", "state", right=("cells",))
     for column in table.columns:

@@ -1009,7 +1009,7 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     ]
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
-        *("query", "export", "cost", "example", "validate", "doctor"),
+        *("query", "export", "cost", "example", "validate", "doctor", "completion"),
     ]
 
 
@@ -1073,6 +1073,7 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "example merton": document("example", "merton", "--firms", 1, "--output", grid.parent),
         "validate": document("validate"),
         "doctor": document("doctor"),
+        "completion": document("completion", "bash"),
     }
     assert list(fields) == list(commands())
     for name, command in commands().items():

@@ -296,7 +296,7 @@ def test_a_missing_folder_is_named_and_a_relative_path_hints_at_slashes(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match=r"there is no folder .*/data; an absolute path has four"):
         open_store("sqlite:///data/runs.db").create(RUN, FILES)
-    with pytest.raises(StoreError, match=r"there is no folder .*/data$"):
+    with pytest.raises(StoreError, match=r"there is no folder .*/data; make it first$"):
         open_store(f"sqlite:///{tmp_path}/data/runs.db").create(RUN, FILES)
     with pytest.raises(StoreError, match=r"there is no folder .*/data; an absolute path has four"):
         open_store("sqlite:///data/runs.db").runs()

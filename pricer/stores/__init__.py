@@ -129,7 +129,9 @@ def find_run(store: Store, name: str) -> StoredRun:
     """Return the run that `name` means: an id, the start of exactly one, or ``latest``."""
     runs = store.runs()
     if not runs:
-        raise RunNotFoundError(f"run {name!r}: there is no run in {store.url}")
+        raise RunNotFoundError(
+            f"run {name!r}: there is no run in {store.url}; `pricer submit FILE` makes one"
+        )
     if name == LATEST:
         return runs[0]
     found = [run for run in runs if name and run.run_id.startswith(name.lower())]
@@ -144,4 +146,4 @@ def find_run(store: Store, name: str) -> StoredRun:
 
 def not_found(run_id: str, url: str) -> RunNotFoundError:
     """Return what to raise where a run is not in the store at `url`, or no longer."""
-    return RunNotFoundError(f"run {run_id[:SHORT_ID]}: is not in {url}")
+    return RunNotFoundError(f"run {run_id[:SHORT_ID]}: is not in {url}; see `pricer runs`")

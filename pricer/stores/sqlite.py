@@ -75,7 +75,8 @@ class SqliteStore:
         self.path = path.expanduser().resolve()
         self.timeout_s = timeout_s
         self.new = new
-        self._slashes_hint = "" if path.is_absolute() else "; an absolute path has four slashes"
+        hint = "make it first" if path.is_absolute() else "an absolute path has four slashes"
+        self._folder_hint = f"; {hint}"
         self._mutex = RLock()
         self._connection: sqlite3.Connection | None = None
 
@@ -283,7 +284,7 @@ class SqliteStore:
     def _check_folder(self) -> None:
         if not self.path.parent.is_dir():
             raise StoreError(
-                f"{self.path}: there is no folder {self.path.parent}{self._slashes_hint}"
+                f"{self.path}: there is no folder {self.path.parent}{self._folder_hint}"
             )
 
     def _connect(self, prepare: Callable[[sqlite3.Connection], bool]) -> sqlite3.Connection:

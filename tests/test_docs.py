@@ -1,0 +1,233 @@
+"""Every command and snippet of the site runs, page by page, and prints what the page shows.
+
+Blocks of a page go to one folder and one store, in order:
+
+- ``toml``, ``csv`` and the like with a title are files of that name;
+- ``console`` is commands after ``$ `` and what they print, where ``...`` leaves lines out;
+- ``python`` is run, all of a page in one namespace; a ``text`` block right after is what it prints;
+- ``sh`` needs an account, a server or an install: its commands are parsed, not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+import pricer
+from pricer.cli import cli
+from pricer.compiled import kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+RUN = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md")), DOCS / "index.md"]
+FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+# Commands that pages name and that are still to come.
+COMING = {"deploy", "destroy", "serve"}
+PROGRAM = re.compile(r"(?:\.venv/bin/)?pricer (.*)")
+# What a machine takes, when, and what a kernel of another version is called.
+ELIDED = (
+    (re.compile(r"\b[0-9a-f]{12}(?:[0-9a-f]{52})?\b"), "ID"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:[\d.+:]+)?"), "TIME"),
+    (re.compile(r"(?:under )?[\d,.]+ (?:µs|ms|s|min|h)\b"), "TIME"),
+    (
+        re.compile(r"[\d,.]+( [kM])?( million)?( thousand)?( cells| options| rows)?(/s| a second)"),
+        "SPEED",
+    ),
+    (re.compile(r"sqlite:///\S+\.db"), "STORE"),
+    (re.compile(r"on \d+ cores?"), "on CORES"),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    title: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(*found) for found in FENCE.findall(page.read_text(encoding="utf-8"))]
+
+
+def pages() -> list[Path]:
+    return sorted(DOCS.rglob("*.md"))
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text without what differs from one machine or day to the next."""
+    for pattern, instead in ELIDED:
+        text = pattern.sub(instead, text)
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def assert_shown(shown: str, printed: str, what: str) -> None:
+    """Hold the lines that a page shows against those that were printed."""
+    expected, got = lines_of(shown), lines_of(printed)
+    at, exact = 0, True
+    for line in expected:
+        if line == "...":
+            exact = False
+            continue
+        if exact:
+            assert at < len(got), f"{what}: {line!r} is not printed:\n{printed}"
+            assert line == got[at], f"{what} prints:\n{printed}"
+            at += 1
+            continue
+        assert line in got[at:], f"{what}: {line!r} is not printed:\n{printed}"
+        at += got[at:].index(line) + 1
+        exact = True
+    assert not exact or at == len(got), f"{what} prints more:\n{printed}"
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each command of a ``console`` block, and what the page shows of its output."""
+    joined = text.replace("\\\n", " ")
+    assert joined.startswith("$ ")
+    for part in re.split(r"^\$ ", joined, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.partition("\n")
+        yield command, shown
+
+
+def run_command(command: str, shown: str) -> None:
+    found = PROGRAM.fullmatch(command)
+    assert found, f"{command!r}: only pricer is run"
+    result = CliRunner().invoke(cli, shlex.split(found[1]))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    fails = shown.startswith("Error: ")
+    assert result.exit_code == fails, f"{command}: {result.output}"
+    if shown:
+        assert_shown(shown, result.stderr if fails else result.stdout, command)
+
+
+def run_page(page: Path) -> None:
+    namespace: dict[str, Any] = {}
+    printed = ""
+    for block in blocks(page):
+        match block.language:
+            case "console":
+                for command, shown in commands(block.text):
+                    run_command(command, shown)
+            case "python":
+                out = io.StringIO()
+                with contextlib.redirect_stdout(out):
+                    exec(compile(block.text, page.name, "exec"), namespace)
+                printed = out.getvalue()
+            case "text":
+                assert_shown(block.text, printed, f"{page.name}: the block before")
+            case "sh":
+                for line in shell_lines(block.text):
+                    parse(line)
+            case _:
+                assert block.title, f"{page.name}: a block of {block.language!r} must have a title"
+                Path(block.title).write_text(block.text, encoding="utf-8")
+
+
+def shell_lines(text: str) -> list[str]:
+    lines = (line.partition(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def parse(line: str) -> None:
+    """Parse a command as the command line does, without running it; look up a target of make."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    if found := PROGRAM.match(line):
+        words = shlex.split(re.split(r" [>|<] ?", found[1])[0])
+        if words[0] in COMING:
+            return
+        with cli.make_context("pricer", words) as context:
+            name, command, rest = cli.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            assert name is not None
+            assert command is not None
+            command.make_context(name, list(rest), parent=context)
+    elif line.startswith("make "):
+        assert f"\n{shlex.split(line)[1]}:" in makefile, line
+    else:
+        assert re.match(r"(git clone|cd|python3 -[mc]|\S*pip install|aws|eval) ", line), line
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    kernels()
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_every_command_and_snippet_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    assert blocks(page)
+    run_page(page)
+
+
+def test_what_is_still_to_come_is_not_there_yet() -> None:
+    assert not COMING & set(cli.commands)
+
+
+def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        # Not --quiet, which would let warnings pass.
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    loads = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(https?:)?//")
+    for built in tmp_path.rglob("*.html"):
+        assert not loads.search(built.read_text(encoding="utf-8")), built.name
+    for built in tmp_path.rglob("*.css"):
+        text = built.read_text(encoding="utf-8")
+        assert not re.search(r"@import|url\([\"']?(https?:)?//", text), built.name
+    for page in pages():
+        assert (tmp_path / page.relative_to(DOCS)).with_suffix(".html").exists()
+
+
+def test_the_reference_has_every_public_name() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    named = set(re.findall(r"^::: pricer\.(\w+)$", text, re.MULTILINE))
+    assert named >= set(pricer.__all__) - {"MEASURES", "METHODS", "__version__"}
+
+
+def test_every_command_that_a_page_names_can_be_parsed() -> None:
+    seen = 0
+    for page in pages():
+        for block in blocks(page):
+            if block.language in ("", "sh", "bash"):
+                for line in shell_lines(block.text):
+                    if PROGRAM.match(line):
+                        parse(line)
+                        seen += 1
+    assert seen > 20
+
+
+def test_the_help_of_every_command_ends_with_examples_that_can_be_parsed() -> None:
+    for name, command in cli.commands.items():
+        assert command.epilog, name
+        lines = shell_lines(command.epilog.partition("Examples:\n")[2])
+        assert lines, name
+        for line in lines:
+            assert line.startswith(f"pricer {name}"), line
+            parse(line)
