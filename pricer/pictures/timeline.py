@@ -65,10 +65,13 @@ def draw_timeline(found: Timeline, path: Path) -> None:
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(1, 3))
         # Without a line: the moments between two chunks would be all that one sees.
         colour = COLOURS["kernels"]
-        above.fill_between(scene.times, scene.at_once, step="post", color=colour, linewidth=0)
+        image = len(scene.rows) > MOST_SHAPES
+        above.fill_between(
+            scene.times, scene.at_once, step="post", color=colour, linewidth=0, rasterized=image
+        )
         above.set(ylabel="workers at work", ylim=(0, 1.08 * max(scene.at_once)))
         for what, bars in scene.bars.items():
-            _draw_bars(below, what, bars, shapes=len(scene.rows) <= MOST_SHAPES)
+            _draw_bars(below, what, bars, image=image)
         if scene.cold:
             below.scatter(
                 *zip(*scene.cold, strict=True), 12, marker=">", color=INK, label=FIRST, zorder=3
@@ -88,14 +91,14 @@ def draw_timeline(found: Timeline, path: Path) -> None:
         drawn.legend(loc="outside lower center", ncols=3)
 
 
-def _draw_bars(axes: Any, what: str, bars: list[_Bar], *, shapes: bool) -> None:
+def _draw_bars(axes: Any, what: str, bars: list[_Bar], *, image: bool) -> None:
     from matplotlib.collections import PolyCollection
 
     corners = [
         ((b.start, b.row), (b.end, b.row), (b.end, b.row + 1), (b.start, b.row + 1)) for b in bars
     ]
     drawn = PolyCollection(corners, facecolors=COLOURS[what], label=what, linewidths=0)
-    drawn.set_rasterized(not shapes)
+    drawn.set_rasterized(image)
     axes.add_collection(drawn)
 
 
