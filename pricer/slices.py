@@ -137,9 +137,9 @@ def slice_of(
         Where something is not there or cannot be drawn, or too much would be.
     """
     asked = {"x": x, "hue": hue, "facet": facet}
-    for role, name in asked.items():
-        if name and list(asked.values()).count(name) > 1:
-            raise SpecError(f"{role}: {name} is taken for more than one of x, hue and facet")
+    for role, others in (("hue", (x,)), ("facet", (x, hue))):
+        if asked[role] and asked[role] in others:
+            raise SpecError(f"{role}: {asked[role]} is taken for x or hue already")
     match run.plan:
         case GridPlan() as plan:
             _check_measure(run, y, ())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from figures import kept
 from pricer.cli import cli
 from pricer.compiled import kernel_version
 from pricer.errors import StoreError
@@ -26,7 +26,6 @@ from pricer.stores.memory import MemoryStore
 from pricer.timeline import STRAGGLER_RULE, Timeline, timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from click.testing import Result
@@ -188,35 +187,22 @@ def test_as_json_it_is_what_json_can_hold() -> None:
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Keep the figures that are drawn."""
-    kept: list[Any] = []
-    draw = drawing.figure
-
-    @contextmanager
-    def figure(path: Path, width: float, height: float) -> Iterator[Any]:
-        with draw(path, width, height) as drawn:
-            kept.append(drawn)
-            yield drawn
-
-    monkeypatch.setattr(drawing, "figure", figure)
-    return kept
+    pytest.importorskip("matplotlib")
+    return kept(drawing, monkeypatch)
 
 
 @pytest.fixture
 def busy() -> Timeline:
     """Return the timeline of six chunks by two workers, one of which is a straggler."""
     rows = ((1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (2.0, 1.0), (3.0, 1.0), (3.0, 4.0))
-    return timeline(
-        made_up(
-            *(
-                usage(start, seconds, worker=f"w-{n % 2}", cold=n < 2, **{"init_s": 0.25} if n < 2 else {})
-                for n, (start, seconds) in enumerate(rows)
-            )
-        )
-    )  # fmt: skip
+    first = {"cold": True, "init_s": 0.25}
+    usages = [
+        usage(*row, worker=f"w-{n % 2}", **(first if n < 2 else {})) for n, row in enumerate(rows)
+    ]
+    return timeline(made_up(*usages))
 
 
-def bars(axes: Any) -> dict[str, list[tuple[float, float, float]]]:
+def bars(axes: Any) -> dict[str, list[Any]]:
     """Return what is drawn as bars: row, start and end by what it is."""
     found = {}
     for drawn in axes.collections:
@@ -238,7 +224,7 @@ def test_every_chunk_is_a_row_of_bars_for_what_became_of_it(
     ]  # fmt: skip
     assert drawn["worker starts"] == [(0, 0.75, 1), (1, 0.75, 1)]
     assert [row for row, *_ in drawn["kernels"]] == [0, 1, 2, 3, 4]
-    assert drawn["kernels, straggler"] == [(5, 3.0, pytest.approx(6.6))]
+    assert drawn["kernels, straggler"] == [pytest.approx((5, 3.0, 6.6))]
     assert [end for *_, end in drawn["writing and all else"]] == [2, 2, 3, 3, 4, 7]
     ((filled,),) = (collection.get_paths() for collection in above.collections)
     assert filled.vertices[:, 1].max() == 2

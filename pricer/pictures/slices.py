@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # So many lines have a legend; of more numbers, a colour bar says which is which.
 MOST_NAMED = 10
-# Of a line of fewer points each is shown.
+# Each point is shown of lines that have names and no more points than these.
 FEW_POINTS = 41
 # A band is drawn where it is as wide as a thin line: so much of the height of the picture.
 VISIBLE = 0.004
@@ -93,7 +93,7 @@ def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
         if not found.joined:
             axes.scatter(x, y, s=9, color=colour, linewidths=0, label=label)
             continue
-        mark = "." if len(x) <= FEW_POINTS else ""
+        mark = "." if look.named and len(x) <= FEW_POINTS else ""
         axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4)
     if look.band and facet.error is not None:
         _draw_errors(axes, found, facet, look)
@@ -160,7 +160,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
 def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> dict[str, Any]:
     x, y = facet.x[here].tolist(), facet.y[here].tolist()
     errors = [None] * len(x) if facet.error is None else facet.error[here].tolist()
-    many = found.joined and len(x) > FEW_POINTS
+    many = found.joined and not (look.named and len(x) <= FEW_POINTS)
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines" if many else "lines+markers" if found.joined else "markers",
