@@ -94,7 +94,8 @@ def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
             axes.scatter(x, y, s=9, color=colour, linewidths=0, label=label)
             continue
         mark = "." if look.named and len(x) <= FEW_POINTS else ""
-        axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4)
+        wide = 1.4 if look.named else 0.9
+        axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4, linewidth=wide)
     if look.band and facet.error is not None:
         _draw_errors(axes, found, facet, look)
 
