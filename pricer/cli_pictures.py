@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import options
 from .documents import show
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMS = ("png", "svg", "pdf", "html")
 PICTURE = "FILE.png|svg|pdf|html"

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from figures import kept
 from pricer import slices
 from pricer.cli import cli
+from pricer.dated import Dividends
 from pricer.errors import SpecError
 from pricer.grid import Axis, Grid
 from pricer.pictures import between, colours
@@ -365,6 +367,28 @@ def test_what_is_not_there_is_one_line(
     asked = ("--x", "spot", "--y", "price", *arguments.split())
     assert message in error(store, *asked, "--output", tmp_path / "a.svg")
     assert not (tmp_path / "a.svg").exists()
+
+
+def test_a_run_that_is_neither_grid_nor_book_is_refused(grid: Run) -> None:
+    vars(grid)["plan"] = SimpleNamespace(measures=("price",))
+    with pytest.raises(SpecError, match="plot: draws grids and books, this run is neither"):
+        slice_of(grid, "spot", "price")
+
+
+def test_tables_tell_lines_apart_by_their_labels() -> None:
+    tables = (
+        Dividends([0.5], [0.0], label="none, so far"),
+        Dividends([0.25, 0.75], [1.5, 1.5]),
+        Dividends([0.9], [3.0], label="late"),
+    )
+    fixed = {"right": "call", "strike": 100.0, "expiry": 1.0, "vol": 0.2, "rate": 0.05}
+    axes = (Axis("spot", (90.0, 100.0, 110.0)), Axis("cash_dividends", tables))
+    run = submit(Grid(axes, fixed | {"dividend_model": "escrowed"}), "memory:")
+    found = slice_of(run, "spot", "price", hue="cash_dividends")
+    assert found.hues == ("none, so far", "0.25:1.5;0.75:1.5", "late")
+    middle = slice_of(run, "spot", "price")
+    assert middle.at["cash_dividends"] == "0.25:1.5;0.75:1.5"
+    np.testing.assert_array_equal(middle.facets[0].y, found.facets[0].y[3:6])
 
 
 def test_what_is_too_much_is_one_line(
