@@ -381,9 +381,9 @@ def test_tables_tell_lines_apart_by_their_labels() -> None:
         Dividends([0.25, 0.75], [1.5, 1.5]),
         Dividends([0.9], [3.0], label="late"),
     )
-    fixed = {"right": "call", "strike": 100.0, "expiry": 1.0, "vol": 0.2, "rate": 0.05}
+    fixed: dict[str, Any] = {"right": "call", "strike": 100.0, "expiry": 1.0, "vol": 0.2}
     axes = (Axis("spot", (90.0, 100.0, 110.0)), Axis("cash_dividends", tables))
-    run = submit(Grid(axes, fixed | {"dividend_model": "escrowed"}), "memory:")
+    run = submit(Grid(axes, fixed | {"rate": 0.05, "dividend_model": "escrowed"}), "memory:")
     found = slice_of(run, "spot", "price", hue="cash_dividends")
     assert found.hues == ("none, so far", "0.25:1.5;0.75:1.5", "late")
     middle = slice_of(run, "spot", "price")
