@@ -162,7 +162,6 @@ def slice_of(
             f"selection: a picture holds at most {MOST_POINTS:,} points, got {len(table[x]):,};"
             " narrow it"
         )
-    not_ok = int(np.count_nonzero(table[STATUS] != Status.ok))
     points = {
         "x": _numbers("x", x, table[x]),
         "y": _numbers("y", y, table[y]),
@@ -179,9 +178,6 @@ def slice_of(
     _check_few("hue", hue, hues, joined=joined)
     if len(facets) > MOST_FACETS:
         _too_many("facet", facet, facets, MOST_FACETS, "small multiples")
-    ranks = _ranks(points["facet"], facets)
-    order = np.lexsort([points["x"], _ranks(points["hue"], hues), ranks])
-    cuts = np.searchsorted(ranks[order], np.arange(len(facets) + 1))
     return Slice(
         run=run.id,
         name=run.head.name,
@@ -200,13 +196,11 @@ def slice_of(
                 hue=points["hue"][here] if hue else None,
                 error=points["error"][here] if spread else None,
             )
-            for value, here in zip(
-                facets, (order[a:b] for a, b in pairwise(cuts.tolist())), strict=True
-            )
+            for value, here in _by_facet(points, hues, facets)
         ),
         joined=joined,
         band=band,
-        not_ok=not_ok,
+        not_ok=int(np.count_nonzero(table[STATUS] != Status.ok)),
     )
 
 
@@ -259,6 +253,17 @@ def _band(run: Run, y: str) -> tuple[str, str, float]:
     if f"{y}_standard_error" in run.plan.measures:
         return "two standard errors", f"{y}_standard_error", 2.0
     return "", "", 0.0
+
+
+def _by_facet(
+    points: Mapping[str, Column], hues: Sequence[str | float], facets: Sequence[str | float]
+) -> Iterator[tuple[str | float, NDArray[np.int64]]]:
+    """Yield each value of the facet, and where its points are: by hue, then along x."""
+    ranks = _ranks(points["facet"], facets)
+    order = np.lexsort([points["x"], _ranks(points["hue"], hues), ranks])
+    cuts = np.searchsorted(ranks[order], np.arange(len(facets) + 1)).tolist()
+    for value, (start, end) in zip(facets, pairwise(cuts), strict=True):
+        yield value, order[start:end]
 
 
 def _ranks(column: Column, values: Sequence[str | float]) -> NDArray[np.int64]:

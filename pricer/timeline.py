@@ -22,8 +22,7 @@ STRAGGLER_RULE = (
     f"kept its worker more than {STRAGGLES} times as long as the median of {FEWEST_CHUNKS} chunks"
     " or more"
 )
-
-# Times that are since the run began.
+# Which of the times of a chunk count from the beginning of the run.
 PLACES = ("queued", "started", "freed", "done")
 
 
