@@ -92,7 +92,7 @@ def write_page(
     page = _require_plotly().to_html(
         {"data": list(traces), "layout": usual | dict(layout)},
         config={"displaylogo": False, "responsive": True},
-        default_height="96vh",
+        default_height="94vh",
         div_id="picture",
         validate=False,
     )
