@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, cli_completion, cli_example, cli_imply, completions, options
+from . import (
+    cli_aws,
+    cli_completion,
+    cli_example,
+    cli_imply,
+    cli_pictures,
+    completions,
+    options,
+)
 from .contracts import (
     INPUTS,
     TYPES,
@@ -539,6 +547,8 @@ def _show_written(file: Path, form: str, rows: int, started: float, *, as_json: 
     show(document, views.written, as_json=as_json)
 
 
+cli.add_command(cli_pictures.plot)
+cli.add_command(cli_pictures.timeline)
 cli.add_command(cli_aws.cost)
 cli.add_command(cli_example.example)
 
@@ -560,11 +570,12 @@ cli.add_command(cli_example.example)
 @options.verbose
 def validate(*, plot: Path | None, as_json: bool) -> None:
     """Check the kernels against known values."""
-    from . import pictures, views
+    from . import views
+    from .pictures import check_drawable
     from .validation import validate as validate_kernels
 
     if plot:
-        pictures.check_drawable(plot)
+        check_drawable(plot)
     started = time.perf_counter()
     cases = validate_kernels()
     passed = all(case.passed for case in cases)
@@ -585,9 +596,10 @@ def validate(*, plot: Path | None, as_json: bool) -> None:
     }
     if plot:
         from .convergence import converge
+        from .pictures.convergence import draw_convergence
 
         found = converge()
-        pictures.draw_convergence(found, plot)
+        draw_convergence(found, plot)
         document |= {"plot": str(plot), "convergence": asdict(found)}
     document["seconds"] = time.perf_counter() - started
     show(document, views.validated, as_json=as_json)
