@@ -11,12 +11,17 @@ from . import options
 from .documents import show
 
 
-@click.group()
+@click.group(epilog=options.examples("pricer example merton --firms 1200"))
 def example() -> None:
     """Write data to try pricer with."""
 
 
-@example.command()
+@example.command(
+    epilog=options.examples(
+        "pricer example merton",
+        "pricer example merton --firms 24000 --years 30 --output panel",
+    )
+)
 @click.option("--firms", metavar="N", type=click.IntRange(min=1), default=100, help="Default: 100.")
 @click.option(
     "--years",

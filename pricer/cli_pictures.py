@@ -16,7 +16,12 @@ FORMS = ("png", "svg", "pdf", "html")
 PICTURE = "FILE.png|svg|pdf|html"
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer plot latest --x spot --y price --hue vol --output prices.svg",
+        "pricer plot latest --x spot --y gamma --facet expiry right=put --output gamma.html",
+    )
+)
 @options.run
 @click.option("--output", type=options.PATH, metavar=PICTURE, help="Draw it too.")
 @options.where
@@ -43,7 +48,12 @@ def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bo
     show(document, views.timeline, as_json=as_json)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "pricer timeline latest",
+        "pricer timeline latest --on aws --output chunks.svg",
+    )
+)
 @options.run
 @click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
 @click.option("--x", required=True, metavar="NAME", help="The axis to draw along.")
