@@ -349,7 +349,11 @@ def test_nearest_takes_what_is_there(client: httpx.Client) -> None:
         ("offset=-1", 422, "offset: input should be greater than or equal to 0, got '-1'"),
         ("nearest=perhaps", 422, "nearest: input should be a valid boolean"),
         ("format=xml", 422, "format: input should be 'json', 'csv' or 'arrow', got 'xml'"),
-        ("limit=100001", 413, "limit: must be at most 100,000 in json, got 100,001; ask for a page"),
+        (
+            "limit=100001",
+            413,
+            "limit: must be at most 100,000 in json, got 100,001; ask for a page",
+        ),
         ("limit=1000001&format=arrow", 413, "limit: must be at most 1,000,000 in arrow"),
     ],
 )
@@ -371,15 +375,23 @@ def test_arrow_without_pyarrow_cannot_be_had(
     assert "pip install 'pricer[parquet]'" in answer.json()["error"]
 
 
-def test_what_is_nowhere_or_not_done_is_a_line_too(client: httpx.Client) -> None:
-    nowhere, deleted = client.get("/api/nothing"), client.delete("/api/runs/latest")
-    assert (nowhere.status_code, nowhere.json()) == (
-        404,
-        {"error": "GET /api/nothing: there is nothing here"},
-    )
-    assert deleted.status_code == 405
-    assert set(deleted.headers["allow"].split(", ")) <= {"GET", "HEAD"}
-    assert deleted.json() == {"error": "DELETE /api/runs/latest: is not possible"}
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/runs/", "/nothing.js", "/..%2fapp.py"])
+def test_where_nothing_is_a_line_says_so(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    where = path.replace("%2f", "/")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": f"GET {where}: there is nothing here"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("DELETE", "/api/runs/latest", "GET"), ("GET", "/api/price", "POST"), ("POST", "/", "GET")],
+)
+def test_nothing_can_be_changed(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"].split(", ")[0] == allowed
+    assert answer.json() == {"error": f"{method} {path}: is not possible"}
 
 
 # --- what is kept ---

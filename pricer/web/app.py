@@ -73,6 +73,7 @@ def app(store: Store, *, price_timeout_s: float = TIMEOUT_S) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     made.state.runs, made.state.apart = runs, apart
@@ -81,7 +82,8 @@ def app(store: Store, *, price_timeout_s: float = TIMEOUT_S) -> FastAPI:
     made.add_exception_handler(HTTPException, _no_route)
     made.include_router(routes)
     made.add_api_route("/assets/plotly.min.js", _plotly, include_in_schema=False)
-    made.mount("/", _Page(directory=STATIC, html=True))
+    # Not mounted: a mount would answer for methods that a route does not have.
+    made.router.default = _Page(directory=STATIC, html=True)
     return made
 
 
