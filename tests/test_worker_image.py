@@ -19,7 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 LOCKED = {name.replace("-", "_") for name in sys.argv[1].split()}
-THERE = {*LOCKED, *sys.stdlib_module_names, "dateutil", "pricer", "_cffi_backend"}
+THERE = {*LOCKED, *sys.stdlib_module_names, "dateutil", "opentelemetry", "pricer"}
+THERE |= {"_cffi_backend"}
 
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
