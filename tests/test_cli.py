@@ -1059,6 +1059,7 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "cost": {},
         "validate": document("validate"),
         "doctor": document("doctor"),
+        "serve": dict.fromkeys(("url", "store")),
     }
     assert list(fields) == list(cli.commands)
     for name, command in cli.commands.items():
