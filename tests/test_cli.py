@@ -996,7 +996,7 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     ]
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
-        *("query", "export", "cost", "validate", "doctor"),
+        *("query", "export", "cost", "validate", "doctor", "serve"),
     ]
 
 
