@@ -642,6 +642,7 @@ def test_this_machine_is_answered_and_no_other_site_may_read(
     answer = client.get("/api/runs", headers=headers)
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_page_and_library_are_served_from_here_alone(client: httpx.Client) -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 import pricer
+from cloud.submitted import call
 from cloud.tables import new_bucket, new_table
 from pricer.compiled import MODULES, kernels
 from pricer.stores.dynamodb import DynamoStore
@@ -183,3 +184,15 @@ def test_the_functions_that_price_import_nothing_of_it() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_deployed_function_answers(cloud: dict[str, str]) -> None:
+    store = DynamoStore(cloud["TableName"], bucket=cloud["BucketName"])
+    run = pricer.submit(pricer.Grid.parse(GRID), store)
+    asked = event("GET", f"/api/runs/{run.id}/cells?spot=100&strike=101", {})
+    payload = call(cloud["WebFunctionName"], asked)
+    assert payload.get("statusCode") == 200, payload
+    found = json.loads(payload["body"])["columns"]
+    assert found["price"] == run.query({"spot": 100.0, "strike": 101.0})["price"].tolist()
+    assert cloud["WebUrl"].startswith("http")

@@ -24,7 +24,7 @@ from pricer.errors import (
 )
 
 from .apart import TIMEOUT_S, Apart
-from .cells import compact
+from .cells import AS_SAID, compact
 from .errors import BusyError, MediaTypeError, NotAcceptableError, TooLargeError
 from .opened import Runs
 from .routes import routes
@@ -92,9 +92,9 @@ class _Page(StaticFiles):
 
     def file_response(self, *args: Any, **named: Any) -> Response:
         response = super().file_response(*args, **named)
+        response.headers.update(AS_SAID)
         response.headers["Cache-Control"] = "no-cache"
         response.headers["Content-Security-Policy"] = POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 
@@ -134,6 +134,6 @@ def _failed(line: str, status: int, headers: Mapping[str, str] | None = None) ->
     return Response(
         compact({"error": line}),
         status,
-        {"Cache-Control": "no-store", **(headers or {})},
+        {"Cache-Control": "no-store", **AS_SAID, **(headers or {})},
         "application/json",
     )

@@ -25,6 +25,8 @@ MEDIA = {
     CSV: "text/csv; charset=utf-8",
     ARROW: "application/vnd.apache.arrow.stream",
 }
+# What is said to be data is not looked through for a page.
+AS_SAID = {"X-Content-Type-Options": "nosniff"}
 DEFAULT_ROWS = 1_000
 # Text is made a value at a time; Arrow is copied as it is.
 MOST_ROWS = {JSON: 100_000, CSV: 100_000, ARROW: 1_000_000}

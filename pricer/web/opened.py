@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pricer.stores import Store, StoredRun
 
 ID_CHARACTERS = 64
-MOST_RUNS = 32
+# A book of a million rows takes some 100 MB.
+MOST_RUNS = 8
 MOST_STATUSES = 1_000
 QUICK_ROWS, QUICK_CELLS = 1_000, 10_000
 MOST_BYTES = 256 * 2**20

@@ -13,6 +13,7 @@ import pricer
 from . import schemas
 from .cells import (
     ARROW,
+    AS_SAID,
     CSV,
     DEFAULT_ROWS,
     JSON,
@@ -222,9 +223,7 @@ def _runs(request: Request) -> Runs:
 
 
 def _document(document: object) -> Response:
-    return Response(
-        compact(document), headers={"Cache-Control": NEVER_KEPT}, media_type=MEDIA[JSON]
-    )
+    return Response(compact(document), headers=_kept("", ""), media_type=MEDIA[JSON])
 
 
 def _tag(opened: Opened, *parts: str) -> str:
@@ -253,4 +252,5 @@ def _unchanged(tag: str, lasts: str) -> Response:
 
 
 def _kept(tag: str, lasts: str) -> dict[str, str]:
-    return {"ETag": tag, "Cache-Control": lasts} if tag else {"Cache-Control": NEVER_KEPT}
+    kept = {"ETag": tag, "Cache-Control": lasts} if tag else {"Cache-Control": NEVER_KEPT}
+    return kept | AS_SAID
