@@ -401,6 +401,7 @@ def test_complete_runs_are_tagged_by_run_query_and_form(
     again = client.get(where, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
+    assert again.headers["vary"] == first.headers["vary"] == "Accept"
     urls = [where, f"{where}&limit=3", f"{where}&format=csv", f"/api/runs/{grid.id}/axes"]
     assert len({client.get(each).headers["etag"] for each in urls}) == len(urls)
 

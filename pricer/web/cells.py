@@ -111,10 +111,10 @@ def page_of(run: Run, asked: Asked) -> Page:
     # A page that is not full is the last one, unless it begins beyond the end.
     if rows == asked.limit or (asked.offset and not rows):
         total = run.count(asked.selection, nearest=asked.nearest)
-    after = asked.offset + rows
-    there_is_more = rows and after < total
-    url = f"/api/runs/{run.id}/cells?{urlencode(asked.parameters(after))}"
-    return Page(run.id, table, rows, total, url if there_is_more else None)
+    after, following = asked.offset + rows, None
+    if rows and after < total:
+        following = f"/api/runs/{run.id}/cells?{urlencode(asked.parameters(after))}"
+    return Page(run.id, table, rows, total, following)
 
 
 def form_of(accept: str) -> str:

@@ -183,10 +183,10 @@ async def cells(
 def _cells(request: Request, run: str, asked: Asked) -> Response:
     opened = _runs(request).open(run)
     tag, lasts = _tag(opened, "cells", repr(asked)), _lasts(opened, run)
-    if _has(request, tag):
-        return _unchanged(tag, lasts)
-    page = page_of(opened.run, asked)
     headers = _kept(tag, lasts) | {"Vary": "Accept"}
+    if _has(request, tag):
+        return Response(status_code=304, headers=headers)
+    page = page_of(opened.run, asked)
     if page.next:
         headers["Link"] = f'<{page.next}>; rel="next"'
     return Response(page.render(asked.form), headers=headers, media_type=MEDIA[asked.form])
