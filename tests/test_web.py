@@ -340,10 +340,13 @@ def test_nearest_takes_what_is_there(client: httpx.Client) -> None:
     ("query", "status", "line"),
     [
         ("spot=90&spot=95", 422, "spot is given twice"),
-        ("limit=0", 422, "limit: input should be greater than or equal to 1, got '0'"),
-        ("offset=-1", 422, "offset: input should be greater than or equal to 0, got '-1'"),
-        ("nearest=perhaps", 422, "nearest: input should be a valid boolean"),
-        ("format=xml", 422, "format: input should be 'json', 'csv' or 'arrow', got 'xml'"),
+        ("limit=1&limit=2", 422, "limit is given twice"),
+        ("limit=0", 422, "limit: must be a whole number of at least 1, got '0'"),
+        ("limit=", 422, "limit: must be a whole number of at least 1, got ''"),
+        ("offset=-1", 422, "offset: must be a whole number of at least 0, got '-1'"),
+        (f"offset={2**63}", 422, "offset: must be a whole number of at least 0, got"),
+        ("nearest=perhaps", 422, "nearest: must be true or false, got 'perhaps'"),
+        ("format=xml", 422, "format: must be one of json, csv, arrow; got 'xml'"),
         (
             "limit=100001",
             413,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -78,7 +77,6 @@ def app(store: Store, *, price_timeout_s: float = TIMEOUT_S) -> FastAPI:
     )
     made.state.runs, made.state.apart = runs, apart
     made.add_exception_handler(PricerError, _refused)
-    made.add_exception_handler(RequestValidationError, _not_valid)
     made.add_exception_handler(HTTPException, _no_route)
     made.include_router(routes)
     made.add_api_route("/assets/plotly.min.js", _plotly, include_in_schema=False)
@@ -113,14 +111,6 @@ async def _refused(_: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
     headers = {"Retry-After": str(RETRY_S)} if isinstance(error, BusyError) else {}
     return _failed(" ".join(str(error).split()), status, headers)
-
-
-async def _not_valid(_: Request, error: Exception) -> Response:
-    """Say in a line which parameter cannot be meant."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    rule = first["msg"][:1].lower() + first["msg"][1:]
-    return _failed(f"{first['loc'][-1]}: {rule}, got {str(first['input'])[:60]!r}", 422)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 import pricer
@@ -18,11 +18,11 @@ from .cells import (
     DEFAULT_ROWS,
     JSON,
     MEDIA,
+    MOST_INTEGER,
     Asked,
+    asked_of,
     compact,
-    form_of,
     page_of,
-    pairs_once,
 )
 from .errors import MediaTypeError, TooLargeError
 from .request import MOST_BYTES
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from .apart import Apart
     from .opened import Opened, Runs
 
-MOST_INTEGER = 2**63 - 1
+WHOLE = {"type": "integer", "maximum": MOST_INTEGER}
 # What follows from a run's id stays as it is; an hour is enough for who moves a slider.
 LASTING, ASK_AGAIN, NEVER_KEPT = "private, max-age=3600, immutable", "no-cache", "no-store"
-# What of a query is none of a run's axes and columns.
-OPTIONS = ("measures", "nearest", "limit", "offset", "format")
 WHY = {
     304: "What `If-None-Match` names is still so.",
     404: "No run, or more than one, answers to the name.",
@@ -48,7 +46,7 @@ WHY = {
     422: "Something that is asked cannot be meant.",
     503: "The store cannot be read, or who prices is busy.",
 }
-SELECTION: dict[str, Any] = {
+SELECTION = {
     "name": "selection",
     "in": "query",
     "style": "form",
@@ -58,6 +56,39 @@ SELECTION: dict[str, Any] = {
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
     "example": {"spot": "90:110", "strike": "100"},
 }
+PARAMETERS = [
+    SELECTION,
+    *(
+        {"name": name, "in": "query", "description": said, "schema": schema}
+        for name, said, schema in (
+            (
+                "measures",
+                "Which of the run's measures, with commas; all by default.",
+                {"type": "string"},
+            ),
+            (
+                "nearest",
+                "Take the nearest value where one is not there.",
+                {"type": "boolean", "default": False},
+            ),
+            (
+                "limit",
+                "The most rows, up to 100,000; in Arrow 1,000,000.",
+                WHOLE | {"minimum": 1, "default": DEFAULT_ROWS},
+            ),
+            (
+                "offset",
+                "How many rows to leave out before the first.",
+                WHOLE | {"minimum": 0, "default": 0},
+            ),
+            (
+                "format",
+                "What `Accept` says by default, else json; arrow is an IPC stream.",
+                {"type": "string", "enum": list(MEDIA)},
+            ),
+        )
+    ),
+]
 TAGGED = {
     "ETag": {"description": "Of a complete run.", "schema": {"type": "string"}},
     "Cache-Control": {"schema": {"type": "string"}},
@@ -137,43 +168,11 @@ def axes(request: Request, run: RunName) -> Response:
             MEDIA[ARROW]: {"schema": {"type": "string", "format": "binary"}},
         },
     ),
-    openapi_extra={"parameters": [SELECTION]},
+    openapi_extra={"parameters": PARAMETERS},
 )
-async def cells(
-    request: Request,
-    run: RunName,
-    measures: Annotated[
-        str | None, Query(description="Which of the run's measures, with commas; all by default.")
-    ] = None,
-    nearest: Annotated[
-        bool, Query(description="Take the nearest value where one is not there.")
-    ] = False,
-    limit: Annotated[
-        int,
-        Query(
-            description="The most rows, up to 100,000; in Arrow 1,000,000.", ge=1, le=MOST_INTEGER
-        ),
-    ] = DEFAULT_ROWS,
-    offset: Annotated[
-        int,
-        Query(description="How many rows to leave out before the first.", ge=0, le=MOST_INTEGER),
-    ] = 0,
-    format: Annotated[
-        Literal["json", "csv", "arrow"] | None,
-        Query(description="What `Accept` says by default, else json; arrow is an IPC stream."),
-    ] = None,
-) -> Response:
+async def cells(request: Request, run: RunName) -> Response:
     """Read the prices of some cells; only the blocks that hold them are read."""
-    asked = Asked(
-        selection=pairs_once(
-            (n, v) for n, v in request.query_params.multi_items() if n not in OPTIONS
-        ),
-        measures=None if measures is None else tuple(m.strip() for m in measures.split(",")),
-        nearest=nearest,
-        limit=limit,
-        offset=offset,
-        form=format or form_of(request.headers.get("accept", "")),
-    )
+    asked = asked_of(request.query_params.multi_items(), request.headers.get("accept", ""))
     # A thread that takes turns with the one that serves costs more than most answers do.
     if _runs(request).quick(run, asked.limit):
         return _cells(request, run, asked)
