@@ -49,11 +49,17 @@ class _Range:
 
 
 def select_cells(
-    plan: GridPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+    plan: GridPlan,
+    selection: Mapping[str, Selected],
+    *,
+    nearest: bool,
+    limit: int | None,
+    offset: int = 0,
 ) -> tuple[Table, Indices]:
     """Return the values on each axis and the number of each cell that `selection` means.
 
-    Both come in C order over the axes as the file has them. `limit` keeps the first so many.
+    Both come in C order over the axes as the file has them. `limit` keeps the first so many after
+    `offset` of them.
 
     Raises
     ------
@@ -62,10 +68,10 @@ def select_cells(
     """
     values = axis_values(plan)
     chosen = select_positions(plan, selection, nearest=nearest)
-    total = prod(map(len, chosen.values()))
+    total = max(0, prod(map(len, chosen.values())) - offset)
     count = total if limit is None else min(_checked(limit), total)
     _check_rows(count, total)
-    rest = np.arange(count, dtype=np.int64)
+    rest = np.arange(count, dtype=np.int64) + (offset if count else 0)
     positions = {}
     for name, on_axis in reversed(chosen.items()):
         outer = rest // len(on_axis)
@@ -73,6 +79,11 @@ def select_cells(
         rest = outer
     cells = np.broadcast_to(plan.numbers(positions), count)
     return {name: on_axis[positions[name]] for name, on_axis in values.items()}, cells
+
+
+def count_cells(plan: GridPlan, selection: Mapping[str, Selected], *, nearest: bool) -> int:
+    """Return how many cells of a grid `selection` means."""
+    return prod(map(len, select_positions(plan, selection, nearest=nearest).values()))
 
 
 def select_positions(
@@ -92,16 +103,34 @@ def select_positions(
 
 
 def select_rows(
-    plan: BookPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+    plan: BookPlan,
+    selection: Mapping[str, Selected],
+    *,
+    nearest: bool,
+    limit: int | None,
+    offset: int = 0,
 ) -> tuple[Table, Indices]:
     """Return the columns and the cell of each row of a book that `selection` means, in file order.
+
+    `limit` keeps the first so many after `offset` of them.
 
     Raises
     ------
     SpecError
         Where a column or a value is not there.
     """
-    book = plan.spec
+    rows = _rows(plan.spec, selection, nearest=nearest)[offset:]
+    rows = rows[: None if limit is None else _checked(limit)]
+    return book_columns(plan.spec, rows), plan.rows[rows]
+
+
+def count_rows(plan: BookPlan, selection: Mapping[str, Selected], *, nearest: bool) -> int:
+    """Return how many rows of a book `selection` means."""
+    return len(_rows(plan.spec, selection, nearest=nearest))
+
+
+def _rows(book: Book, selection: Mapping[str, Selected], *, nearest: bool) -> Indices:
+    """Return the rows, from 0 and in file order, that `selection` means."""
     kept = np.ones(len(book), dtype=bool)
     for name, selected in selection.items():
         if name == ROW:
@@ -112,22 +141,46 @@ def select_rows(
             kept &= _equal_texts(name, _column(book, name), selected)
         else:
             kept &= _equal(name, _column(book, name), selected, nearest=nearest)
-    rows = np.flatnonzero(kept)[: None if limit is None else _checked(limit)]
-    return book_columns(book, rows), plan.rows[rows]
+    return np.flatnonzero(kept)
 
 
 def select_windows(
-    plan: PanelPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+    plan: PanelPlan,
+    selection: Mapping[str, Selected],
+    *,
+    nearest: bool,
+    limit: int | None,
+    offset: int = 0,
 ) -> tuple[Table, Indices]:
     """Return firm, date and horizon and the number of each cell of a panel that `selection` means.
 
-    Both come by firm as the file has them, date and horizon. `limit` keeps the first so many.
+    Both come by firm as the file has them, date and horizon. `limit` keeps the first so many of
+    those after the first `offset`.
 
     Raises
     ------
     SpecError
         Where a firm, date or horizon is not there, or the cells are too many for memory.
     """
+    windows, horizons = _windows(plan, selection, nearest=nearest)
+    total = max(0, len(windows) * len(horizons) - offset)
+    count = total if limit is None else min(_checked(limit), total)
+    _check_rows(count, total)
+    window, horizon = np.divmod(np.arange(count) + (offset if count else 0), len(horizons))
+    cells = windows[window] * len(plan.spec.horizons) + horizons[horizon]
+    return window_columns(plan, cells), cells
+
+
+def count_windows(plan: PanelPlan, selection: Mapping[str, Selected], *, nearest: bool) -> int:
+    """Return how many cells of a panel `selection` means."""
+    windows, horizons = _windows(plan, selection, nearest=nearest)
+    return len(windows) * len(horizons)
+
+
+def _windows(
+    plan: PanelPlan, selection: Mapping[str, Selected], *, nearest: bool
+) -> tuple[Indices, Indices]:
+    """Return the numbers of the windows and horizons of a panel that `selection` means."""
     panel = plan.spec
     for name in selection:
         if name not in PANEL_NAMES:
@@ -144,13 +197,7 @@ def select_windows(
     if "horizon" in selection:
         wished = selection["horizon"]
         horizons = _positions("horizon", panel.horizons, wished, nearest=nearest)
-    windows = np.flatnonzero(kept)
-    total = len(windows) * len(horizons)
-    count = total if limit is None else min(_checked(limit), total)
-    _check_rows(count, total)
-    windows = windows[: -(-count // len(horizons))]
-    cells = (windows[:, None] * len(panel.horizons) + horizons).reshape(-1)[:count]
-    return window_columns(plan, cells), cells
+    return np.flatnonzero(kept), horizons
 
 
 def window_columns(plan: PanelPlan, cells: Indices) -> Table:

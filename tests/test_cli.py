@@ -1010,7 +1010,7 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
         *("query", "export", "plot", "timeline", "cost", "example", "validate", "doctor"),
-        "completion",
+        *("serve", "completion"),
     ]
 
 
@@ -1078,6 +1078,7 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "example merton": document("example", "merton", "--firms", 1, "--output", grid.parent),
         "validate": document("validate"),
         "doctor": document("doctor"),
+        "serve": dict.fromkeys(("url", "store")),
         "completion": document("completion", "bash"),
     }
     assert list(fields) == list(commands())
