@@ -56,7 +56,8 @@ class ImpliedAssets:
     """What firms' assets are worth: arrays of one shape.
 
     `asset_value` is NaN where there is none; `status`, a `Status` as uint8, is then ``invalid``
-    (the inputs cannot be) or ``unsupported`` (equity below 1e-280 of the debt).
+    (the inputs cannot be) or ``unsupported``: equity below 1e-280 of the discounted debt, or an
+    asset vol that is positive but, times the root of the horizon, below 1e-13.
     """
 
     asset_value: Floats
@@ -106,7 +107,8 @@ def implied_assets(
 ) -> ImpliedAssets:
     """Find the asset values of which `equity` is the call struck at `debt`.
 
-    Within 1e-14 of the asset value, relative, measured against 60 digits.
+    Within 1e-14 of the asset value, relative, measured against 60 digits where equity is more than
+    1e-100 of the debt and the rate times the horizon within 10 of 0; within 1e-13 elsewhere.
 
     Parameters
     ----------
@@ -159,8 +161,9 @@ def distance_to_default(
     pass finds the asset value of every day; the sample deviation of its daily log changes, times
     sqrt(252), is the next vol. Passes end when that moves by less than 1e-3, or after 10.
 
-    A day counts where equity is positive, debt is not negative, and all three are finite. A window
-    needs changes between days that follow each other for half of its days.
+    A day counts where equity is positive, debt is not negative, and all three are finite; not where
+    equity is below 1e-250 of the debt or the rate times the horizon beyond 50 of either sign. A
+    window needs changes between days that follow each other for half of its days.
 
     Parameters
     ----------
@@ -194,7 +197,9 @@ def distance_to_default(
             f" it, got {arrays['equity'].shape}"
         )
     days = equity.shape[-1]
-    firms = equity.size // days if days else 0
+    if not days:
+        raise SpecError(f"equity_series: must have a day at least, got {equity.shape}")
+    firms = equity.size // days
     starts = np.arange(0, max(days - window, 0) + 1, step)
     first = (days * np.arange(firms)[:, None] + starts).reshape(-1)
     end = np.minimum(first + window, days * np.repeat(np.arange(1, firms + 1), len(starts)))

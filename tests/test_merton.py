@@ -419,6 +419,10 @@ def test_estimates_do_not_depend_on_what_is_estimated_with_them() -> None:
         ({"window": 252.0}, "window: must be a whole number of days, got 252.0"),
         ({"step": 0}, "step: must be at least 1, got 0"),
         ({"equity_series": 5.0}, "equity_series: must be of shape"),
+        (
+            {"equity_series": np.empty((3, 0))},
+            "equity_series: must have a day at least, got",
+        ),
         ({"debt_series": np.ones((3, 300))}, "equity_series: must be of shape"),
         ({"rate": "low"}, "rate: must be a number or an array of numbers, got 'low'"),
     ],
