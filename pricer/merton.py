@@ -39,13 +39,16 @@ MEASURES = (
 WINDOW = 252
 LEAST_WINDOW = 3
 # Why an estimate is what it is: the kernels' codes, and what they mean.
-ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL = range(4)
+ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL, SLOW = range(5)
 REASONS = {
     NOT_CONVERGED: "asset vol still moves by more than 0.001 after 10 passes",
     FEW_DAYS: "has fewer changes between usable days than half of a window",
-    STILL: "has assets that do not move, so no asset vol",
+    STILL: "has assets whose changes do not differ, so no asset vol",
+    SLOW: "asset vol moves by less than 0.001 a pass, but would by more than 0.01 in all",
 }
-_STATUS = np.array([Status.ok, Status.tolerance, Status.invalid, Status.invalid], np.uint8)
+_STATUS = np.array(
+    [Status.ok, Status.tolerance, Status.invalid, Status.invalid, Status.tolerance], np.uint8
+)
 _INVERTED = np.array([Status.ok, Status.invalid, Status.unsupported], np.uint8)
 # Inversions, and estimates, that one thread is given at a time.
 INVERTED_TOGETHER, ESTIMATED_TOGETHER = 65_536, 256
@@ -56,8 +59,8 @@ class ImpliedAssets:
     """What firms' assets are worth: arrays of one shape.
 
     `asset_value` is NaN where there is none; `status`, a `Status` as uint8, is then ``invalid``
-    (the inputs cannot be) or ``unsupported``: equity below 1e-280 of the discounted debt, or an
-    asset vol that is positive but, times the root of the horizon, below 1e-13.
+    (the inputs cannot be) or ``unsupported`` (equity below 1e-280 of the discounted debt, or
+    neither of them a double).
     """
 
     asset_value: Floats
@@ -108,7 +111,8 @@ def implied_assets(
     """Find the asset values of which `equity` is the call struck at `debt`.
 
     Within 1e-14 of the asset value, relative, measured against 60 digits where equity is more than
-    1e-100 of the debt and the rate times the horizon within 10 of 0; within 1e-13 elsewhere.
+    1e-100 of the debt and the rate times the horizon within 10 of 0; within 1e-13 elsewhere. An
+    asset vol below 1e-13 over the horizon is taken for none, which is within 4e-12.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from pricer.merton import (
     MEASURES,
     NOT_CONVERGED,
     REASONS,
+    SLOW,
     STILL,
     Estimates,
     distance_to_default,
@@ -102,6 +103,11 @@ def test_the_closed_form_gives_the_equity_back() -> None:
         ({"horizon": 0.0}, 100.0),  # due now
         ({"asset_vol": 1e6}, 40.0),  # the debt is lost
         ({"debt": 1e-300}, 40.0),
+        ({"debt": 0.0, "rate": -8.0, "horizon": 100.0}, 40.0),
+        (
+            {"equity": 3.1121101904101676, "debt": 1.0, "asset_vol": 5.6e-17},
+            3.1121101904101676 + exp(-0.1),
+        ),
     ],
 )
 def test_limits_are_exact(changed: dict[str, float], value: float) -> None:
@@ -130,6 +136,7 @@ def test_limits_are_exact(changed: dict[str, float], value: float) -> None:
         ({"rate": [np.inf]}, Status.invalid),
         ({"equity": 1e-300}, Status.unsupported),
         ({"rate": -1000.0}, Status.unsupported),
+        ({"rate": -1000.0, "asset_vol": 0.0}, Status.unsupported),
     ],
 )
 def test_the_impossible_has_a_status_and_sinks_nobody_else(
@@ -295,6 +302,36 @@ def test_more_passes_end_about_where_the_error_says() -> None:
     assert 0.0 < abs(vol - found.asset_vol[0]) < 2.0 * found.error[0] < 2e-3
 
 
+def passes_run_on(equity: Floats, debt: float, horizon: float, vol: float) -> float:
+    """Return the asset vol where passes end."""
+    for _ in range(3_000):
+        values = implied_assets(equity, debt, 0.03, horizon, vol).asset_value
+        new = float(sqrt(252) * np.diff(np.log(values)).std(ddof=1))
+        if abs(new - vol) < 1e-13:
+            break
+        vol = new
+    return new
+
+
+def test_the_error_is_honest_of_firms_far_below_their_debt() -> None:
+    # Their vol starts at next to nothing and hardly moves: passes end long before it rests.
+    count = 0
+    for seed in range(12):
+        for horizon in (1.0, 5.0):
+            changes = 0.05 * rng(seed).standard_normal(252)
+            equity = 10.0 ** rng(seed).uniform(-2.0, 0.0) * np.exp(np.cumsum(changes))
+            found = distance_to_default(equity, 100.0, 0.03, horizon)
+            miss = abs(
+                passes_run_on(equity, 100.0, horizon, float(found.asset_vol[0]))
+                - found.asset_vol[0]
+            )
+            if found.status[0] == Status.ok:
+                assert miss < 2.0 * found.error[0] + 1e-12
+                assert found.error[0] <= 0.01
+            count += found.why[0] == SLOW
+    assert count > 3
+
+
 def test_windows_follow_each_other_or_overlap() -> None:
     made = firm(300, 0.3, 0.5, seed=7)
     given = (made["equity"], made["debt"], 0.03, 1.0)
@@ -393,7 +430,7 @@ def test_a_series_shorter_than_a_window_is_one_window() -> None:
 
 
 def test_reasons_are_said_of_all_that_is_not_ok() -> None:
-    assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL}
+    assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL, SLOW}
 
 
 def test_estimates_do_not_depend_on_what_is_estimated_with_them() -> None:
