@@ -392,6 +392,12 @@ def test_a_series_shorter_than_a_window_is_one_window() -> None:
     assert distance_to_default(np.empty((0, 252)), 3.0, 0.03, 1.0).status.shape == (0, 1)
 
 
+def test_a_window_that_no_machine_holds_is_one_of_too_few_days() -> None:
+    days = np.exp(0.01 * rng(1).standard_normal(20))
+    found = distance_to_default(days, 1.0, 0.05, 1.0, window=2**31 - 1)
+    assert one_status(found) == (1, FEW_DAYS)
+
+
 def test_reasons_are_said_of_all_that_is_not_ok() -> None:
     assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL}
 
