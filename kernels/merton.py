@@ -392,6 +392,9 @@ def _estimate(
     # More passes would go on as a geometric series.
     ratio = _contraction(days, count, joined, mean, deviation, root)
     error = move * abs(ratio) / (1.0 - ratio) if ratio < 1.0 else inf
+    if passes == 1:
+        # Its first vol may have been too far away for a derivative to tell of the last.
+        error = max(error, move)
     # The last day once more: its assets are those of the very vol that is told.
     spread = broadcast(_within(sigma * root))
     ratios = broadcast(days.ratio[last])

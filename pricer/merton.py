@@ -239,6 +239,8 @@ def estimate_windows(
     A whole window has `window` days.
     """
     (kernel,) = kernels("merton")
+    # None of these has half of a window that is longer still, for which a kernel needs no room.
+    window = min(window, 2 * int((end - first).max(initial=0)) + 2)
     out, code = np.empty((len(kernel.ROWS), len(first))), np.empty(len(first), np.int8)
     days = [for_kernels(array) for array in (equity, debt, rate)]
     cells = [for_kernels(array) for array in (first, end, horizon)]
