@@ -389,9 +389,10 @@ def _estimate(
     out[6, i] = float(passes * count + 1)
     if sigma < LEAST_VOL:
         return STILL
-    # More passes would go on as a geometric series.
+    # More passes would go on as a geometric series; nothing tells how for a vol that any first
+    # guess near nothing would have come out as.
     ratio = _contraction(days, count, joined, mean, deviation, root)
-    error = move * abs(ratio) / (1.0 - ratio) if ratio < 1.0 else inf
+    error = move * abs(ratio) / (1.0 - ratio) if ratio < 1.0 and sigma > ENOUGH else inf
     if passes == 1:
         # Its first vol may have been too far away for a derivative to tell of the last.
         error = max(error, move)

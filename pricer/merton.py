@@ -44,7 +44,7 @@ REASONS = {
     NOT_CONVERGED: "asset vol still moves by more than 0.001 after 10 passes",
     FEW_DAYS: "has fewer changes between usable days than half of a window",
     STILL: "has assets whose changes do not differ, so no asset vol",
-    SLOW: "asset vol moves by less than 0.001 a pass, but would by more than 0.01 in all",
+    SLOW: "asset vol moves by less than 0.001 a pass, but may be off by more than 0.01",
 }
 _STATUS = np.array(
     [Status.ok, Status.tolerance, Status.invalid, Status.invalid, Status.tolerance], np.uint8
@@ -75,8 +75,9 @@ class Estimates:
     per year: that of the expected value. `distance_to_default` is in standard deviations of the log
     asset value at the horizon, `default_probability` the chance that it is below the debt then; of
     a firm without debt they are infinite and 0. `days` counts usable days, `inversions` those
-    of the call. `error` is about how far `asset_vol` is from where more passes would end. `status`
-    is a `Status` as uint8, `why` what stands behind it: a key of `REASONS`, or 0.
+    of the call. `error` is about how far `asset_vol` is from where more passes would end, infinite
+    where nothing tells. `status` is a `Status` as uint8, `why` what stands behind it: a key of
+    `REASONS`, or 0.
     """
 
     asset_value: Floats
