@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 # What became of an inversion.
 OK, BAD_INPUT, OUT_OF_RANGE = range(3)
 # What became of the estimate of a window.
-ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL = range(4)
+ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL, SLOW = range(5)
 ROWS = (
     "asset_value",
     "asset_vol",
@@ -59,16 +59,19 @@ ROWS = (
 DAYS_A_YEAR = 252.0
 MOST_PASSES = 10
 ENOUGH = 1e-3  # a move of the asset vol that ends the passes
+LARGEST_ERROR = 1e-2  # of an asset vol that came to rest
 LEAST_VOL = 1e-12  # of returns that differ by rounding alone
 MOST_LOG = 700.0
-MOST_STEPS = 40  # four have been enough
+MOST_STEPS = 40  # four have been enough for firms
 CLOSE = 0.045  # a step of x/v that the series takes within rounding
 NEAR = 0.5  # one that it takes better than the logarithm does
 MOST_V = 100.0
+LEAST_V = 1e-13  # below, x/v cannot be told to within a step
 NEGLIGIBLE = 1e-17  # of one
 LEAST_RATIO = 1e-280
 # What a day's equity by its debt must be at least, and its rate times the horizon at most.
 LEAST_LEVERED, MOST_GROWTH = 1e-250, 50.0
+MOST_VALUE = 1e250  # of a day
 HALF_LOG_2PI = 0.9189385332046727
 
 # B(y) = y N(y) + n(y) is the call in units of its spread, where that is small. With
@@ -182,14 +185,14 @@ def _implied(e: Lane, v: Lane, x: Lane) -> Found:
 def _asset_values(E: Lane, D: Lane, r: Lane, T: Lane, sigma: Lane) -> tuple[Lane, Lane]:
     """Return the assets and what became of them, one firm a lane."""
     zero, one = broadcast(0.0), broadcast(1.0)
-    k = D * exp(-r * T)
+    k = choose(D, zero, D * exp(-r * T), zero)
     e = E / k
     v = sigma * square_root(T)
     finite = choose(broadcast(inf), absolute(E) + D + T + sigma + absolute(r), one, zero)
     valid = choose(zero, minimum(minimum(D, T), sigma), zero, choose(E, zero, finite, zero))
     # As far as doubles can tell nothing is owed, nothing is random, or all of the debt is lost.
     owed = choose(k / E, broadcast(NEGLIGIBLE), one, zero)
-    random = choose(v, broadcast(NEGLIGIBLE), one, zero)
+    random = choose(v, broadcast(LEAST_V), one, zero)
     lost = choose(v, broadcast(MOST_V), one, zero)
     within = choose(e, broadcast(LEAST_RATIO), one, zero)
     solving = valid * owed * random * (one - lost) * within
@@ -197,8 +200,9 @@ def _asset_values(E: Lane, D: Lane, r: Lane, T: Lane, sigma: Lane) -> tuple[Lane
     e, v = choose(solving, zero, e, one), choose(solving, zero, v, one)
     _, growth, _, found = _implied(e, v, _start(e, v))
     V = choose(plain, zero, E + choose(lost, zero, zero, k), k * growth)
-    code = choose(plain, zero, broadcast(float(OK)), broadcast(float(OUT_OF_RANGE)))
-    code = choose(solving * found, zero, broadcast(float(OK)), code)
+    answered = choose(maximum(plain, solving * found), zero, one, zero)
+    answered = choose(broadcast(inf), V, answered, zero)
+    code = choose(answered, zero, broadcast(float(OK)), broadcast(float(OUT_OF_RANGE)))
     code = choose(valid, zero, code, broadcast(float(BAD_INPUT)))
     return choose(broadcast(0.5), code, V, broadcast(nan)), code
 
@@ -222,7 +226,7 @@ def asset_values(
 
     Every array has shape (n,): equity, debt, rate, horizon, asset vol. Codes: OK; BAD_INPUT, where
     something is not finite, E is not positive or D, T or sigma is negative; OUT_OF_RANGE, where the
-    equity is less than `LEAST_RATIO` of the discounted debt.
+    equity is less than `LEAST_RATIO` of the discounted debt, or the assets are no double.
     """
     n = len(E)
     _groups(E, D, r, T, sigma, V, code)
@@ -260,7 +264,8 @@ class Days(NamedTuple):
 @kernel
 def _usable(E: float, D: float, r: float, T: float) -> bool:
     """Tell whether a day has equity, debt and rate: no comparison holds for what is no number."""
-    return 0.0 < E < inf and 0.0 <= D < inf and E > LEAST_LEVERED * D and abs(r) * T < MOST_GROWTH
+    values = 0.0 < E < MOST_VALUE and 0.0 <= D < MOST_VALUE
+    return values and E > LEAST_LEVERED * D and abs(r) * T < MOST_GROWTH
 
 
 @kernel
@@ -343,6 +348,18 @@ def _moments(days: Days, groups: int, joined: float, room: Floats) -> tuple[floa
 
 
 @kernel
+def _contraction(
+    days: Days, count: int, joined: float, mean: float, deviation: float, root: float
+) -> float:
+    """Return the derivative of the vol after a pass by that before it."""
+    total = 0.0
+    for i in range(1, count):
+        falls = days.slope[i] * days.owed[i] - days.slope[i - 1] * days.owed[i - 1]
+        total -= (days.change[i] - mean) * falls * days.joined[i]
+    return float(np.sqrt(DAYS_A_YEAR)) * root * total / ((joined - 1.0) * deviation)
+
+
+@kernel
 def _within(v: float) -> float:
     return min(max(v, LEAST_VOL), MOST_V)
 
@@ -360,21 +377,25 @@ def _estimate(
     mean, deviation = _moments(days, groups, joined, room)
     equity, debt = days.equity[last], days.debt[last]
     sigma = np.sqrt(DAYS_A_YEAR) * deviation * (equity / (equity + debt))
-    passes, before, move, error = 0, 0.0, inf, inf
+    passes, before, move = 0, 0.0, inf
     while move >= ENOUGH and passes < MOST_PASSES:
         v = _within(sigma * root)
         _invert(days, groups, v, before)
         before = v
         mean, deviation = _moments(days, groups, joined, room)
         new = np.sqrt(DAYS_A_YEAR) * deviation
-        ratio = abs(new - sigma) / move
         move, sigma = abs(new - sigma), new
-        # As a geometric series goes on, where it is one.
-        error = move * ratio / (1.0 - ratio) if 0.0 < ratio < 1.0 else move
         passes += 1
     out[6, i] = float(passes * count + 1)
     if sigma < LEAST_VOL:
         return STILL
+    # More passes would go on as a geometric series; nothing tells how for a vol that any first
+    # guess near nothing would have come out as.
+    ratio = _contraction(days, count, joined, mean, deviation, root)
+    error = move * abs(ratio) / (1.0 - ratio) if ratio < 1.0 and sigma > ENOUGH else inf
+    if passes == 1:
+        # Its first vol may have been too far away for a derivative to tell of the last.
+        error = max(error, move)
     # The last day once more: its assets are those of the very vol that is told.
     spread = broadcast(_within(sigma * root))
     ratios = broadcast(days.ratio[last])
@@ -391,8 +412,11 @@ def _estimate(
     out[3, i] = distance
     out[4, i] = elementary.normal_cdf(-distance)
     # Beside what passes leave, the rounding of two logarithms for each change.
-    out[7, i] = error + 2.0 * np.sqrt(DAYS_A_YEAR) * EPSILON * abs(level)
-    return ESTIMATED if move < ENOUGH else NOT_CONVERGED
+    error += 2.0 * np.sqrt(DAYS_A_YEAR) * EPSILON * abs(level)
+    out[7, i] = error
+    if move >= ENOUGH:
+        return NOT_CONVERGED
+    return ESTIMATED if error <= LARGEST_ERROR else SLOW
 
 
 @kernel
@@ -412,8 +436,9 @@ def estimates(
     E, D and r have a row a day. Estimate i is that of the rows `start[i]` to before `end[i]`, at
     most `window` of them, and of the horizon T[i] > 0. Days that are not usable are left out, and
     with them the changes from and to them. Codes: ESTIMATED; NOT_CONVERGED after `MOST_PASSES`;
-    FEW_DAYS, where changes are fewer than half of a window's days; STILL, where assets do not move.
-    Of the last two all rows but days and inversions are NaN.
+    SLOW, where a move ends the passes that would go on for more than `LARGEST_ERROR`; FEW_DAYS,
+    where changes are fewer than half of a window's days; STILL, where changes do not differ. Of the
+    last two all rows but days and inversions are NaN.
     """
     size = -(-window // WIDTH) * WIDTH
     s = np.zeros((11, size))

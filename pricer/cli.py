@@ -605,7 +605,7 @@ def _log_kernels() -> None:
     if logger.isEnabledFor(logging.INFO):
         from .compiled import kernel_version, kernels
 
-        kernels()  # Loading them is what says where.
+        kernels("elementary")  # Loading some says where; these are quick to compile.
         logger.info("kernels %s in %s", kernel_version()[:12], os.environ["NUMBA_CACHE_DIR"])
 
 

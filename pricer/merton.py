@@ -39,13 +39,16 @@ MEASURES = (
 WINDOW = 252
 LEAST_WINDOW = 3
 # Why an estimate is what it is: the kernels' codes, and what they mean.
-ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL = range(4)
+ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL, SLOW = range(5)
 REASONS = {
     NOT_CONVERGED: "asset vol still moves by more than 0.001 after 10 passes",
     FEW_DAYS: "has fewer changes between usable days than half of a window",
-    STILL: "has assets that do not move, so no asset vol",
+    STILL: "has assets whose changes do not differ, so no asset vol",
+    SLOW: "asset vol moves by less than 0.001 a pass, but may be off by more than 0.01",
 }
-_STATUS = np.array([Status.ok, Status.tolerance, Status.invalid, Status.invalid], np.uint8)
+_STATUS = np.array(
+    [Status.ok, Status.tolerance, Status.invalid, Status.invalid, Status.tolerance], np.uint8
+)
 _INVERTED = np.array([Status.ok, Status.invalid, Status.unsupported], np.uint8)
 # Inversions, and estimates, that one thread is given at a time.
 INVERTED_TOGETHER, ESTIMATED_TOGETHER = 65_536, 256
@@ -56,7 +59,8 @@ class ImpliedAssets:
     """What firms' assets are worth: arrays of one shape.
 
     `asset_value` is NaN where there is none; `status`, a `Status` as uint8, is then ``invalid``
-    (the inputs cannot be) or ``unsupported`` (equity below 1e-280 of the debt).
+    (the inputs cannot be) or ``unsupported`` (equity below 1e-280 of the discounted debt, or
+    neither of them a double).
     """
 
     asset_value: Floats
@@ -71,8 +75,9 @@ class Estimates:
     per year: that of the expected value. `distance_to_default` is in standard deviations of the log
     asset value at the horizon, `default_probability` the chance that it is below the debt then; of
     a firm without debt they are infinite and 0. `days` counts usable days, `inversions` those
-    of the call. `error` is about how far `asset_vol` is from where more passes would end. `status`
-    is a `Status` as uint8, `why` what stands behind it: a key of `REASONS`, or 0.
+    of the call. `error` is about how far `asset_vol` is from where more passes would end, infinite
+    where nothing tells. `status` is a `Status` as uint8, `why` what stands behind it: a key of
+    `REASONS`, or 0.
     """
 
     asset_value: Floats
@@ -106,7 +111,9 @@ def implied_assets(
 ) -> ImpliedAssets:
     """Find the asset values of which `equity` is the call struck at `debt`.
 
-    Within 1e-14 of the asset value, relative, measured against 60 digits.
+    Within 1e-14 of the asset value, relative, measured against 60 digits where equity is more than
+    1e-100 of the debt and the rate times the horizon within 10 of 0; within 1e-13 elsewhere. An
+    asset vol below 1e-13 over the horizon is taken for none, which is within 4e-12.
 
     Parameters
     ----------
@@ -159,8 +166,9 @@ def distance_to_default(
     pass finds the asset value of every day; the sample deviation of its daily log changes, times
     sqrt(252), is the next vol. Passes end when that moves by less than 1e-3, or after 10.
 
-    A day counts where equity is positive, debt is not negative, and all three are finite. A window
-    needs changes between days that follow each other for half of its days.
+    A day counts where equity is positive, debt is not negative, and all three are finite; not where
+    equity is below 1e-250 of the debt or the rate times the horizon beyond 50 of either sign. A
+    window needs changes between days that follow each other for half of its days.
 
     Parameters
     ----------
@@ -194,7 +202,9 @@ def distance_to_default(
             f" it, got {arrays['equity'].shape}"
         )
     days = equity.shape[-1]
-    firms = equity.size // days if days else 0
+    if not days:
+        raise SpecError(f"equity_series: must have a day at least, got {equity.shape}")
+    firms = equity.size // days
     starts = np.arange(0, max(days - window, 0) + 1, step)
     first = (days * np.arange(firms)[:, None] + starts).reshape(-1)
     end = np.minimum(first + window, days * np.repeat(np.arange(1, firms + 1), len(starts)))
@@ -230,6 +240,8 @@ def estimate_windows(
     A whole window has `window` days.
     """
     (kernel,) = kernels("merton")
+    # None of these has half of a window that is longer still, for which a kernel needs no room.
+    window = min(window, 2 * int((end - first).max(initial=0)) + 2)
     out, code = np.empty((len(kernel.ROWS), len(first))), np.empty(len(first), np.int8)
     days = [for_kernels(array) for array in (equity, debt, rate)]
     cells = [for_kernels(array) for array in (first, end, horizon)]

@@ -43,7 +43,7 @@ MISSING = sorted({way(mark) for mark in MISSING_MARKS for way in (str, str.upper
 NO_ROWS = "must have at least one row below its header, got none"
 SORTED = "sort the file by firm and date"
 # What pyarrow says of a value that it cannot read.
-_INVALID = re.compile(r"In CSV column #(\d+): .*invalid value '(.*)'", re.DOTALL)
+_INVALID = re.compile(r"In CSV column #(\d+): .*(?:invalid value|zone offset in) '(.*)'", re.DOTALL)
 
 
 def read_panel(text: str, path: Path) -> Panel:
@@ -244,10 +244,15 @@ def _numbers(column: Any) -> Floats:
 
 def _days(dates: Any, rows: int) -> Days:
     """Return dates as days since 1970-01-01; the first stands in row `rows` + 1."""
+    import pyarrow.compute as pc
+
     if dates.null_count:
         at = int(np.flatnonzero(dates.is_null().to_numpy(zero_copy_only=False))[0])
         raise SpecError(f"row {rows + at + 1}, column 'date': must be a date, got nothing")
     if not _is_text(dates.type):
+        if getattr(dates.type, "tz", None):
+            # Arrow keeps the instant; the day that the file means is that of its zone.
+            dates = pc.local_timestamp(dates)
         days: Days = dates.to_numpy(zero_copy_only=False).astype("M8[D]").astype(np.int32)
         return days
     texts: list[str] = dates.to_pylist()
@@ -354,8 +359,11 @@ def _names(header: list[str], mapped: Mapping[str, str]) -> list[str]:
             raise SpecError(f"header: names must differ, got {name!r} twice")
         if name not in header:
             others = [other for other in header if other not in COLUMNS]
-            said = f", which [panel] columns.{column} names" if column in mapped else ""
-            raise SpecError(f"there is no column {name!r}{said}{suggest(name, others)}; {there}")
+            said, fix = "", f'; write columns = {{ {column} = "..." }} below [panel]'
+            if column in mapped:
+                said, fix = f", which [panel] columns.{column} names", ""
+            said += suggest(name, others)
+            raise SpecError(f"there is no column {name!r}{said}; {there}{fix}")
         names.append(name)
     return names
 
@@ -372,6 +380,7 @@ def _check_type(column: str, name: str, kind: Any) -> None:
         case _:
             rule = "numbers"
             right = types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
+            right = right or types.is_null(kind)
     if not right:
         raise SpecError(f"column {name!r}: must hold {rule}, got {kind}")
 

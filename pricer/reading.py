@@ -25,7 +25,7 @@ def read_spec(path: Path, **book: Any) -> Grid | Book | Panel:
     if path.suffix.lower() == ".toml":
         given = [name.replace("_", " ") for name, value in book.items() if value]
         if given:
-            raise SpecError(f"{path}: a grid file says its own {' and '.join(given)}")
+            raise SpecError(f"{path}: a .toml file says its own {' and '.join(given)}")
         return _read_toml(path)
     return read_book(path, **book)
 

@@ -136,11 +136,13 @@ def summarise_estimates(
 
     def explain(how: NDArray[np.uint8], where: Indices) -> tuple[Failure, ...]:
         why = np.concatenate([part.why for part in parts])[where]
+        days = np.concatenate([part.days for part in parts])
         failures = []
         for at, count in _each(how + 256 * why.astype(np.int64)):
             code, number = Status(int(how[at])), int(where[at]) + first
             reason = REASONS.get(int(why[at]), code.name)
-            failures.append(Failure(code.name, reason, count, number, called(number)))
+            example = {**called(number), "days": float(days[where[at]])}
+            failures.append(Failure(code.name, reason, count, number, example))
         return tuple(failures)
 
     inversions = np.concatenate([part.inversions for part in parts])

@@ -700,7 +700,7 @@ def test_more_cells_than_can_be_numbered_are_refused(grid: Path) -> None:
 
 
 def test_a_grid_file_says_its_own_settings(grid: Path) -> None:
-    assert "a grid file says its own tolerance" in error("submit", grid, "--tolerance", "1e-3")
+    assert "a .toml file says its own tolerance" in error("submit", grid, "--tolerance", "1e-3")
 
 
 def test_a_status_has_counts_reasons_examples_and_spreads(store: str) -> None:

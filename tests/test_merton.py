@@ -17,6 +17,7 @@ from pricer.merton import (
     MEASURES,
     NOT_CONVERGED,
     REASONS,
+    SLOW,
     STILL,
     Estimates,
     distance_to_default,
@@ -102,6 +103,11 @@ def test_the_closed_form_gives_the_equity_back() -> None:
         ({"horizon": 0.0}, 100.0),  # due now
         ({"asset_vol": 1e6}, 40.0),  # the debt is lost
         ({"debt": 1e-300}, 40.0),
+        ({"debt": 0.0, "rate": -8.0, "horizon": 100.0}, 40.0),
+        (
+            {"equity": 3.1121101904101676, "debt": 1.0, "asset_vol": 5.6e-17},
+            3.1121101904101676 + exp(-0.1),
+        ),
     ],
 )
 def test_limits_are_exact(changed: dict[str, float], value: float) -> None:
@@ -130,6 +136,7 @@ def test_limits_are_exact(changed: dict[str, float], value: float) -> None:
         ({"rate": [np.inf]}, Status.invalid),
         ({"equity": 1e-300}, Status.unsupported),
         ({"rate": -1000.0}, Status.unsupported),
+        ({"rate": -1000.0, "asset_vol": 0.0}, Status.unsupported),
     ],
 )
 def test_the_impossible_has_a_status_and_sinks_nobody_else(
@@ -295,6 +302,43 @@ def test_more_passes_end_about_where_the_error_says() -> None:
     assert 0.0 < abs(vol - found.asset_vol[0]) < 2.0 * found.error[0] < 2e-3
 
 
+def passes_run_on(equity: Floats, debt: float, horizon: float, vol: float) -> float:
+    """Return the asset vol where passes end."""
+    for _ in range(3_000):
+        values = implied_assets(equity, debt, 0.03, horizon, vol).asset_value
+        new = float(sqrt(252) * np.diff(np.log(values)).std(ddof=1))
+        if abs(new - vol) < 1e-13:
+            break
+        vol = new
+    return new
+
+
+@pytest.mark.parametrize(
+    ("vol", "leverage", "horizon"),
+    [(0.3, 0.8, 1.0), (0.3, 1.1, 5.0), (0.1, 1.5, 1.0), (0.2, 2.5, 1.0), (0.05, 1.2, 1.0)],
+)
+def test_the_error_is_honest_also_far_below_the_debt(
+    vol: float, leverage: float, horizon: float
+) -> None:
+    for seed in range(8):
+        made = firm(252, vol, leverage, seed)
+        debt = float(made["debt"][0])
+        found = distance_to_default(made["equity"], debt, 0.03, horizon)
+        if found.status[0] == Status.ok:
+            end = passes_run_on(made["equity"], debt, horizon, float(found.asset_vol[0]))
+            assert abs(end - found.asset_vol[0]) < 2.0 * found.error[0] + 1e-12
+            assert found.error[0] <= 0.01
+
+
+def test_a_vol_that_creeps_is_not_ok() -> None:
+    equity = 0.1 * np.exp(np.cumsum(0.05 * rng(26).standard_normal(252)))
+    found = distance_to_default(equity, 100.0, 0.03, 5.0)
+    assert one_status(found) == (Status.tolerance, SLOW)
+    assert found.inversions[0] == 253
+    end = passes_run_on(equity, 100.0, 5.0, float(found.asset_vol[0]))
+    assert 0.005 < end - found.asset_vol[0] < found.error[0]
+
+
 def test_windows_follow_each_other_or_overlap() -> None:
     made = firm(300, 0.3, 0.5, seed=7)
     given = (made["equity"], made["debt"], 0.03, 1.0)
@@ -392,8 +436,14 @@ def test_a_series_shorter_than_a_window_is_one_window() -> None:
     assert distance_to_default(np.empty((0, 252)), 3.0, 0.03, 1.0).status.shape == (0, 1)
 
 
+def test_a_window_that_no_machine_holds_is_one_of_too_few_days() -> None:
+    days = np.exp(0.01 * rng(1).standard_normal(20))
+    found = distance_to_default(days, 1.0, 0.05, 1.0, window=2**31 - 1)
+    assert one_status(found) == (1, FEW_DAYS)
+
+
 def test_reasons_are_said_of_all_that_is_not_ok() -> None:
-    assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL}
+    assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL, SLOW}
 
 
 def test_estimates_do_not_depend_on_what_is_estimated_with_them() -> None:
@@ -419,6 +469,10 @@ def test_estimates_do_not_depend_on_what_is_estimated_with_them() -> None:
         ({"window": 252.0}, "window: must be a whole number of days, got 252.0"),
         ({"step": 0}, "step: must be at least 1, got 0"),
         ({"equity_series": 5.0}, "equity_series: must be of shape"),
+        (
+            {"equity_series": np.empty((3, 0))},
+            "equity_series: must have a day at least, got",
+        ),
         ({"debt_series": np.ones((3, 300))}, "equity_series: must be of shape"),
         ({"rate": "low"}, "rate: must be a number or an array of numbers, got 'low'"),
     ],

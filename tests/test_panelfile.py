@@ -122,6 +122,19 @@ def test_firms_may_be_numbers_and_dates_timestamps_or_texts(tmp_path: Path) -> N
         assert read(write_panel(tmp_path, columns)).identity() == plain.identity()
 
 
+def test_a_day_is_that_of_the_zone_of_its_timestamp(tmp_path: Path) -> None:
+    columns: dict[str, Any] = dict(columns_of([30]))
+    plain = read(write_panel(tmp_path, columns))
+    midnight = columns["date"].astype("M8[ms]") - np.timedelta64(9, "h")  # in UTC
+    columns["date"] = pa.array(midnight, pa.timestamp("ms", "Asia/Tokyo"))
+    assert read(write_panel(tmp_path, columns)).identity() == plain.identity()
+
+
+def test_a_column_without_any_number_is_one_of_missing_numbers(tmp_path: Path) -> None:
+    columns: dict[str, Any] = dict(columns_of([30])) | {"rate": pa.nulls(30)}
+    assert np.isnan(read(write_panel(tmp_path, columns)).days(0, 30)[2]).all()
+
+
 def test_columns_may_be_called_otherwise_and_others_are_not_read(tmp_path: Path) -> None:
     columns: dict[str, Any] = dict(columns_of([30, 20]))
     plain = read(write_panel(tmp_path, columns))
@@ -151,10 +164,12 @@ def test_days_without_numbers_are_read_as_such(tmp_path: Path) -> None:
         ("B,2001-01-01", ",2001-01-01", "row 3, column 'firm': must name a firm, got nothing"),
         ("A,2001-01-02", "A,", "row 2, column 'date': must be a date, got nothing"),
         ("A,2001-01-02", "A,01/02/2001", "row 2, column 'date': must be a date as 2014-06-21, got"),
+        ("A,2001-01-02", "A,2001-01-02T00:00:00+09:00", "row 2, column 'date': must be a date as"),
         ("2,6,1", "2,$6,1", "row 2, column 'equity': must be a number, got '$6'"),
         ("7,1,0", "7,1,5%", "row 3, column 'rate': must be a number, got '5%'; write 0.05"),
         ("7,1,0", "7,1", "is not CSV: CSV parse error: Expected 5 columns, got 4"),
         ("equity", "equty", "there is no column 'equity'; did you mean 'equty'?; the file has fir"),
+        ("rate", "rf", 'debt, rf; write columns = { rate = "..." } below [panel]'),
         ("rate", "debt", "header: names must differ, got 'debt' twice"),
         (CSV, "\n", "is empty; must have a header and at least one row"),
         (CSV, CSV.splitlines()[0], "must have at least one row below its header, got none"),
