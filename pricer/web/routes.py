@@ -19,7 +19,6 @@ from .cells import (
     JSON,
     MEDIA,
     MOST_INTEGER,
-    Asked,
     asked_of,
     compact,
     page_of,
@@ -170,16 +169,9 @@ def axes(request: Request, run: RunName) -> Response:
     ),
     openapi_extra={"parameters": PARAMETERS},
 )
-async def cells(request: Request, run: RunName) -> Response:
+def cells(request: Request, run: RunName) -> Response:
     """Read the prices of some cells; only the blocks that hold them are read."""
     asked = asked_of(request.query_params.multi_items(), request.headers.get("accept", ""))
-    # A thread that takes turns with the one that serves costs more than most answers do.
-    if _runs(request).quick(run, asked.limit):
-        return _cells(request, run, asked)
-    return await run_in_threadpool(_cells, request, run, asked)
-
-
-def _cells(request: Request, run: str, asked: Asked) -> Response:
     opened = _runs(request).open(run)
     tag, lasts = _tag(opened, "cells", repr(asked)), _lasts(opened, run)
     headers = _kept(tag, lasts) | {"Vary": "Accept"}
