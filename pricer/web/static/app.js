@@ -1,0 +1,271 @@
+// The page: the list of runs, the run that is looked at, and one view of it.
+
+import * as api from "./api.js";
+import { book } from "./book.js";
+import { compare } from "./compare.js";
+import { count, h, minute, rough, short, spoken } from "./dom.js";
+import { plotly } from "./plots.js";
+import { Slices } from "./slices.js";
+import { address, read, write } from "./state.js";
+import { surface } from "./surface.js";
+import { table } from "./table.js";
+import { seconds, timeline } from "./timeline.js";
+
+const POLL_MS = 1000;
+const IDLE_MS = 5000;
+const ID = 12;
+
+const VIEWS = {
+  surface: ["Surface", surface, ["grid"]],
+  points: ["Points", book, ["book"]],
+  compare: ["Compare", compare, ["grid"]],
+  timeline: ["Timeline", timeline, null],
+  rows: ["Rows", table, null],
+};
+
+const list = document.querySelector("#list");
+const nav = document.querySelector("#runs");
+const main = document.querySelector("#main");
+const trouble = document.querySelector("#trouble");
+const toggle = document.querySelector("#toggle");
+
+let state = read();
+let heads = null; // what the list says of each run
+let loaded = new Map(); // by id: its shape and slices
+let current = null; // {run, name, view, parts} that is on the page
+let paces = new Map(); // how far a run was, and when
+
+const runs = { list: () => heads ?? [], load };
+
+/** Fetch what kind of run `id` is, once. */
+function load(id) {
+  const head = heads?.find(({ run }) => run.startsWith(id));
+  const whole = head?.run ?? id;
+  if (!loaded.has(whole)) {
+    const run = api.axes(whole).then((shape) => {
+      shape.axes?.forEach((axis) => { axis.count = axis.values.length; });
+      return { id: shape.run, shape, slices: shape.axes && new Slices(shape.run, shape.axes) };
+    });
+    run.catch(() => loaded.delete(whole));
+    loaded.set(whole, run);
+  }
+  return loaded.get(whole);
+}
+
+/** Change the state; `step` is a place that the back button comes back to. */
+function go(patch, { step = false } = {}) {
+  const at = { ...state.at, ...patch.at };
+  const other = { ...state.other, ...patch.other };
+  for (const places of [at, other]) {
+    for (const [name, value] of Object.entries(places)) if (!value) delete places[name];
+  }
+  state = { ...state, ...patch, at, other };
+  write(state, step);
+  show();
+}
+
+const chosenHead = () =>
+  heads?.find(({ run }) => state.run && run.startsWith(state.run)) ?? (state.run ? null : heads?.[0]);
+
+let showing = 0;
+
+/** Bring the page to the state. */
+async function show() {
+  const mine = ++showing;
+  drawList();
+  const head = chosenHead();
+  if (!heads) return;
+  if (!heads.length) {
+    leave();
+    main.replaceChildren(empty());
+    return;
+  }
+  if (!head) {
+    leave();
+    main.replaceChildren(h("p", { class: "note" }, `There is no run ${state.run} in this store.`));
+    return;
+  }
+  let run;
+  try {
+    run = await load(head.run);
+  } catch (error) {
+    if (mine !== showing) return;
+    // A run of a kind without axes still has its rows.
+    run = { id: head.run, shape: { kind: "other", name: head.name, measures: [] } };
+    if (error.status === 0 || error.status === 404) { fail(error); return; }
+  }
+  if (mine !== showing) return;
+  const views = Object.entries(VIEWS).filter(([, [, , kinds]]) => !kinds || kinds.includes(run.shape.kind));
+  const [name, [, make]] = views.find(([one]) => one === state.view) ?? (views.find(([one]) => one !== "timeline"));
+  if (current?.run !== run || current?.name !== name) {
+    leave();
+    const body = h("section", { class: "view", "aria-label": VIEWS[name][0] });
+    const parts = { title: h("div", { class: "title" }), tabs: h("nav", { class: "tabs", "aria-label": "Views" }) };
+    main.replaceChildren(parts.title, parts.tabs, body);
+    current = { run, name, parts, views, drawn: "" };
+    run.status ??= await api.status(run.id).catch(() => null);
+    if (mine !== showing) { current = null; return; }
+    current.view = make(body, run, go, runs);
+  }
+  document.title = `${head.name || head.run.slice(0, ID)} · pricer`;
+  drawTitle();
+  drawTabs();
+  current.view.update(state);
+}
+
+function leave() {
+  current?.view?.leave();
+  current = null;
+}
+
+function drawTabs() {
+  const { parts, views, name } = current;
+  const key = JSON.stringify([address(state), name]);
+  if (parts.key === key) return;
+  parts.key = key;
+  const focused = parts.tabs.contains(document.activeElement) ? document.activeElement.textContent : null;
+  parts.tabs.replaceChildren(...views.map(([view, [text]]) => h("a", {
+    href: address({ ...state, view }), "aria-current": view === name ? "page" : null,
+    onclick: (event) => follow(event, { view }),
+  }, text)));
+  if (focused) [...parts.tabs.children].find((tab) => tab.textContent === focused)?.focus();
+}
+
+/** Follow a link within the page, unless it is to open elsewhere. */
+function follow(event, patch) {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  go(patch, { step: true });
+}
+
+function drawList() {
+  if (!heads) return;
+  const head = chosenHead();
+  const key = JSON.stringify([heads, head?.run]);
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.run : null;
+  list.replaceChildren(...heads.map((one) => h("li", {}, h("a", {
+    href: address({ ...state, run: one.run.slice(0, ID) }), "data-run": one.run,
+    "aria-current": one === head ? "true" : null,
+    onclick: (event) => {
+      follow(event, { run: one.run.slice(0, ID) });
+      open(false);
+    },
+  },
+  h("span", { class: "name" }, one.name || one.run.slice(0, ID)),
+  h("span", { class: `state ${one.state}` }, one.state),
+  h("span", { class: "more" }, `${one.run.slice(0, ID)} · ${count(one.cells)} cells`),
+  h("span", { class: "more" }, minute(one.submitted_at)),
+  one.state === "complete" ? null : h("progress", { max: one.cells, value: one.done, "aria-label": `${one.name}: cells priced` })))));
+  if (focused) list.querySelector(`[data-run="${focused}"]`)?.focus();
+}
+
+/** What is known of the run that is looked at, above its views. */
+function drawTitle() {
+  const head = chosenHead();
+  const { run, parts } = current;
+  const status = run.status;
+  const key = JSON.stringify([head, status]);
+  if (parts.drawn === key || !head) return;
+  parts.drawn = key;
+  const failed = (status?.failures ?? []).map((failure) =>
+    h("li", {}, `${count(failure.count)} ${failure.status}: ${failure.reason}`));
+  const reasons = Object.entries(status?.reasons ?? {}).map(([of, why]) => h("li", {}, `${of}: ${why}`));
+  const fixed = run.shape.axes?.filter((axis) => axis.values.length === 1).map(({ name, values }) => [name, values[0]]) ?? [];
+  const inputs = [...Object.entries(run.shape.fixed ?? {}), ...fixed]
+    .map(([name, value]) => `${spoken(name)} ${short(value)}`);
+  const facts = [
+    `${count(head.cells)} cells`,
+    head.done < head.cells ? `${count(head.done)} priced` : "",
+    head.failed ? `${count(head.failed)} not ok` : head.done === head.cells ? "all ok" : "",
+    status?.measures?.error ? `largest error ${rough(status.measures.error.max)}` : "",
+    `submitted ${minute(head.submitted_at)}`,
+  ];
+  parts.title.replaceChildren(
+    h("h2", {}, head.name || head.run.slice(0, ID), " ", h("span", { class: `state ${head.state}` }, head.state)),
+    h("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
+    inputs.length ? h("p", { class: "facts" }, [run.shape.type, ...inputs].filter(Boolean).join(" · ")) : "",
+    head.state === "complete" ? "" : h("div", { class: "progress" },
+      h("progress", { id: "progress", max: head.cells, value: head.done, "aria-label": "Cells priced" }),
+      h("span", {}, pace(head))),
+    failed.length || reasons.length
+      ? h("details", {}, h("summary", {}, "What is not ok"), h("ul", {}, failed, reasons)) : "",
+  );
+}
+
+/** How fast a run is, and for how long yet; or what to do where nobody prices it. */
+function pace({ run, state: how, cells, done }) {
+  const share = `${Math.floor((100 * done) / cells)} %`;
+  if (how !== "running") return `${share}; submit it again to finish it`;
+  const now = performance.now();
+  if (!paces.has(run)) paces.set(run, { done, now });
+  const since = paces.get(run);
+  const rate = (1000 * (done - since.done)) / (now - since.now);
+  if (!(rate > 0)) return share;
+  return `${share} · ${count(Math.round(rate))} cells/s · ${seconds((cells - done) / rate)} left`;
+}
+
+function empty() {
+  return h("div", { class: "empty" },
+    h("h2", {}, "No runs yet"),
+    h("p", {}, "Describe what to price in a file, and price it; it appears here while it is being priced:"),
+    h("pre", {}, "pricer submit examples/one_surface.toml"),
+    h("p", {}, "The same store must be meant: ", h("code", {}, "pricer runs"), " prints which one that is."));
+}
+
+function fail(error) {
+  trouble.textContent = error.message;
+  trouble.hidden = false;
+}
+
+/** Ask how far the runs are, again and again: each second while one is being priced. */
+async function poll() {
+  let wait = IDLE_MS;
+  if (!document.hidden) {
+    try {
+      const { runs: found, store } = await api.runs();
+      trouble.hidden = true;
+      document.querySelector("#store").textContent = store ?? "";
+      const before = heads && chosenHead();
+      const were = heads;
+      heads = found;
+      if (found.some((head) => head.state === "running")) wait = POLL_MS;
+      const now = chosenHead();
+      if (!were || !current || before?.run !== now?.run) await show();
+      else {
+        drawList();
+        if (now && (now.done !== before.done || now.state !== before.state)) await further(now);
+      }
+    } catch (error) {
+      fail(error);
+      wait = POLL_MS;
+    }
+  }
+  setTimeout(poll, wait);
+}
+
+async function further(head) {
+  const here = current;
+  here.run.status = await api.status(head.run);
+  if (here !== current) return;
+  drawTitle();
+  here.view.further();
+}
+
+function open(whether) {
+  nav.classList.toggle("open", whether);
+  toggle.setAttribute("aria-expanded", String(whether));
+}
+
+toggle.addEventListener("click", () => open(!nav.classList.contains("open")));
+document.querySelector("#skip").addEventListener("click", () => main.focus());
+addEventListener("popstate", () => {
+  state = read();
+  show();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => current?.view?.redraw());
+
+// While the list is asked for: the library is 5 MB.
+plotly().catch(fail);
+poll();

@@ -1,0 +1,176 @@
+// What differs between two grids, on the values that both have.
+
+import { controls, mover, standing, swept } from "./controls.js";
+import { choice, download, exact, h, spoken } from "./dom.js";
+import { figure } from "./figure.js";
+import { said } from "./plots.js";
+import { Slices } from "./slices.js";
+
+// As queries match them.
+const SAME = 1e-9;
+const same = (a, b) =>
+  a === b || (typeof a === "number" && Math.abs(a - b) <= SAME * Math.max(Math.abs(a), Math.abs(b)));
+
+/** Each axis of one grid with the values that the other has too; all of them where it has none. */
+function common(mine, theirs) {
+  return mine.map((axis) => {
+    const other = theirs.find(({ name }) => name === axis.name);
+    const both = axis.values.filter((a) => other?.values.some((b) => same(a, b)));
+    return { ...axis, values: both.length ? both : axis.values, shared: both.length > 0 };
+  });
+}
+
+/** Show the difference of `run` and the run that the state compares `with`, in `root`. */
+export function compare(root, run, go, runs) {
+  const note = h("p", { class: "note", role: "status" });
+  const body = h("div", {});
+  const picker = h("div", { class: "fields" });
+  root.replaceChildren(h("div", { class: "controls" }, picker), note, body);
+  let pair = null, turn = 0, offered = "";
+
+  function offer(state) {
+    const others = runs.list().filter((other) => other.run !== run.id && other.state === "complete");
+    const options = [["", "choose a run"], ...others.map((o) => [o.run.slice(0, 12), `${o.name || "run"} · ${o.run.slice(0, 12)}`])];
+    const key = JSON.stringify([options, state.with]);
+    if (key === offered) return;
+    offered = key;
+    picker.replaceChildren(choice("Less the prices of", options, state.with ?? "", (id) => go({ with: id }, { step: true })));
+  }
+
+  async function update(state) {
+    const mine = ++turn;
+    offer(state);
+    if (!state.with) {
+      pair = null;
+      body.replaceChildren();
+      note.textContent = "Choose a second run: what is shown is this run less that one.";
+      return;
+    }
+    try {
+      if (pair?.with !== state.with) {
+        const other = await runs.load(state.with);
+        if (mine !== turn) return;
+        pair = other.shape.kind === "grid" ? { with: state.with, ...difference(body, run, other, go) } : null;
+        note.textContent = pair ? "" : "Only grids have axes on which they can be compared.";
+        if (!pair) body.replaceChildren();
+      }
+      await pair?.update(state, (text) => { if (mine === turn) note.textContent = text; }, () => mine === turn);
+    } catch (error) {
+      if (mine === turn) note.textContent = error.message;
+    }
+  }
+
+  return {
+    update,
+    further() {},
+    redraw: () => pair?.redraw(),
+    leave() { turn = -1; },
+  };
+}
+
+function difference(body, run, other, go) {
+  const [mine, theirs] = [common(run.shape.axes, other.shape.axes), common(other.shape.axes, run.shape.axes)];
+  const shared = mine.filter((axis) => axis.shared);
+  const measures = run.shape.measures.filter((m) => other.shape.measures.includes(m));
+  if (!swept(shared).length || !measures.length) {
+    body.replaceChildren();
+    return {
+      update(_, say) { say("These two grids have no axis with two values, or no measure, in common."); },
+      redraw() {},
+    };
+  }
+  const slices = [new Slices(run.id, mine), new Slices(other.id, theirs)];
+  const choices = controls(shared, measures, go, { scales: false });
+  // An axis with no value in common stands where each run has it.
+  const own = swept(mine.filter((axis) => !axis.shared)).map((axis) => {
+    const [field, stand] = mover(axis, (text) => go({ at: { [axis.name]: text } }), `${spoken(axis.name)} of this run`);
+    return { axis, field, stand: (state) => stand(standing(axis, state.at[axis.name])) };
+  });
+  own.push(...swept(theirs.filter((axis) => !axis.shared)).map((axis) => {
+    const [field, stand] = mover(axis, (text) => go({ other: { [axis.name]: text } }), `${spoken(axis.name)} of the other`);
+    return { axis, field, stand: (state) => stand(standing(axis, state.other[axis.name])) };
+  }));
+  const cell = h("div", { class: "cell", id: "cell" });
+  const pictures = figure(tell);
+  const save = h("button", { type: "button", id: "csv", onclick: csv }, "CSV of the difference");
+  body.replaceChildren(choices.element, h("div", { class: "controls fields" }, own.map(({ field }) => field)),
+    pictures.element, cell, h("div", { class: "downloads" }, save, pictures.saves(() => name())));
+  let shown = null;
+
+  const name = () => `${run.id.slice(0, 12)}-less-${other.id.slice(0, 12)}-${shown.m}`;
+
+  async function update(state, say, current) {
+    const { x, y, m, at } = choices.update(state);
+    for (const { stand } of own) stand(state);
+    const stands = [[mine, state.at], [theirs, state.other]].map(([axes, texts]) =>
+      Object.fromEntries(axes.map((axis) => [axis.name, at[axis.name] ?? axis.values[standing(axis, texts[axis.name])]])));
+    const [a, b] = await Promise.all(slices.map((s, i) => {
+      const mineOf = (axis) => axis && s.axes.find((one) => one.name === axis.name);
+      return s.get(mineOf(x), mineOf(y), stands[i], [m]);
+    }));
+    if (!current()) return;
+    const z = a.columns[m].map((row, j) => row.map((value, i) => {
+      const less = b.columns[m][j][i];
+      return value === null || less === null ? null : value - less;
+    }));
+    const errors = a.columns.error.map((row, j) => row.map((e, i) => e + b.columns.error[j][i]));
+    shown = { x, y, m, a, b, z, errors, stands };
+    say(differing(stands));
+    await pictures.show({
+      x: { name: x.name, values: a.x }, y: y ? { name: y.name, values: a.y } : null,
+      z, name: `difference of ${spoken(m)}`, signed: true,
+      text(i, j) {
+        const pairs = [[x.name, a.x[i]]];
+        if (y) pairs.push([y.name, a.y[j]]);
+        return said([...pairs, ["difference", z[j][i]], ["errors together", errors[j][i]]]);
+      },
+    });
+    for (const [k, s] of slices.entries()) {
+      const mineOf = (axis) => axis && s.axes.find((one) => one.name === axis.name);
+      s.ahead(mineOf(x), mineOf(y), stands[k], [m]);
+    }
+  }
+
+  /** Say in which inputs the two differ where they stand. */
+  function differing([a, b]) {
+    const all = [{ ...run.shape.fixed, ...a }, { ...other.shape.fixed, ...b }];
+    const names = new Set(all.flatMap(Object.keys));
+    const pairs = [...names].filter((n) => !same(all[0][n], all[1][n]))
+      .map((n) => `${spoken(n)} ${exact(all[0][n])} here, ${exact(all[1][n])} there`);
+    const what = pairs.length ? pairs.join("; ") : "the same inputs in both";
+    return `${run.shape.name || run.id.slice(0, 12)} less ${other.shape.name || other.id.slice(0, 12)}: ${what}.`;
+  }
+
+  function tell(i, j) {
+    const { x, y, m, a, b, z, errors, stands } = shown;
+    const inputs = [[x.name, a.x[i]]];
+    if (y) inputs.push([y.name, a.y[j]]);
+    for (const axis of shared) if (axis !== x && axis !== y) inputs.push([axis.name, stands[0][axis.name]]);
+    const verdict = m !== "price" || z[j][i] === null ? null
+      : Math.abs(z[j][i]) <= errors[j][i] ? "within the errors" : "beyond the errors";
+    const pair = (called, value) => h("div", { "data-name": called }, h("dt", {}, called), h("dd", {}, value));
+    cell.replaceChildren(
+      h("dl", { class: "inputs" }, inputs.map(([called, value]) => pair(spoken(called), exact(value)))),
+      h("dl", {}, pair("this run", exact(a.columns[m][j][i])), pair("the other", exact(b.columns[m][j][i])),
+        pair("difference", exact(z[j][i])), pair("errors together", exact(errors[j][i])),
+        verdict && pair("so it is", verdict)),
+    );
+  }
+
+  function csv() {
+    const { x, y, m, a, b, z, stands } = shown;
+    const quoted = (v) => (/[",\n]/.test(v) ? `"${v.replaceAll('"', '""')}"` : v);
+    const text = (v) => (v === null ? "" : quoted(String(v)));
+    const rest = shared.filter((axis) => axis !== x && axis !== y);
+    const head = [x, y, ...rest].filter(Boolean).map((axis) => axis.name);
+    const lines = [[...head, m, `${m}_other`, "difference", "error", "error_other"].join(",")];
+    z.forEach((row, j) => row.forEach((value, i) => {
+      const inputs = [a.x[i], ...(y ? [a.y[j]] : []), ...rest.map((axis) => stands[0][axis.name])];
+      const values = [a.columns[m][j][i], b.columns[m][j][i], value, a.columns.error[j][i], b.columns.error[j][i]];
+      lines.push([...inputs, ...values].map(text).join(","));
+    }));
+    download(`${name()}.csv`, `${lines.join("\n")}\n`);
+  }
+
+  return { update, redraw: pictures.redraw };
+}
