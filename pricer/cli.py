@@ -14,20 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, cli_imply, options
+from . import cli_aws, cli_imply, cli_web, options
 from .contracts import (
     INPUTS,
     TYPES,
     code_of,
     defaults_of,
-    described,
     inputs_of,
-    shown_of,
     with_article,
 )
 from .documents import json_of, show
 from .errors import PricerError
-from .settings import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -106,20 +103,10 @@ def _price_one(
     as_json: bool,
 ) -> None:
     from . import views
-    from .cells import broadcast
-    from .pricing import price as price_options
-    from .summary import summarise
+    from .oneoption import price_one
 
-    one, world = described(kind, inputs)
     _log_kernels()
-    prices = price_options(one, world, workers=workers, **settings)
-    cells, _ = broadcast(one, world)
-    document: dict[str, Any] = {} if kind == "vanilla" else {"type": kind}
-    document |= {name: cells.shown(name, 0) for name in shown_of([kind], inputs)}
-    document |= dict.fromkeys(MEASURES)
-    document |= {name: column.tolist()[0] for name, column in prices.columns().items()}
-    failures = summarise(prices[None], (), 0, lambda numbers: cells[numbers]).failures
-    document["reason"] = failures[0].reason if failures else ""
+    document = price_one(kind, inputs, workers, **settings)
     priced = not math.isnan(document["error"])
     if not (priced or as_json):
         what = views.called(document)
@@ -523,6 +510,7 @@ def validate(*, plot: Path | None, as_json: bool) -> None:
 
 
 cli.add_command(cli_aws.doctor)
+cli.add_command(cli_web.serve)
 
 
 def _log_kernels() -> None:

@@ -6,8 +6,6 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-import click
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 def show(document: Document, view: View, *, as_json: bool, table: Table | None = None) -> None:
     """Print `document` as JSON, or as `view` lays it out."""
     if as_json:
+        import click
+
         click.echo(json_of(document))
         return
     from .screen import Trimmed, console
@@ -31,15 +31,16 @@ def show(document: Document, view: View, *, as_json: bool, table: Table | None =
 
 def json_of(document: Document) -> str:
     """Return a document as JSON, which has no NaN and no infinity."""
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return what of a document JSON can hold: None for what is not finite."""
     match value:
         case dict():
-            return {name: _finite(part) for name, part in value.items()}
+            return {name: finite(part) for name, part in value.items()}
         case list() | tuple():
-            return [_finite(part) for part in value]
+            return [finite(part) for part in value]
         case float() if not math.isfinite(value):
             return None
     return value

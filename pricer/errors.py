@@ -13,6 +13,10 @@ class StoreError(PricerError, OSError):
     """A store cannot be opened, read or written."""
 
 
+class NotPricedError(StoreError):
+    """Blocks that are asked for are not priced yet."""
+
+
 class PlanError(StoreError):
     """A run's plan cannot be read: it is missing, damaged or of another format."""
 

@@ -14,11 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .blocks import decode_block
-from .errors import MissingDependencyError, RunNotFoundError, SpecError, StoreError
+from .errors import (
+    MissingDependencyError,
+    NotPricedError,
+    RunNotFoundError,
+    SpecError,
+    StoreError,
+)
 from .estimate import estimate
 from .executors.local import LocalExecutor
 from .plan import BookPlan, GridPlan, Plan
-from .selection import axis_values, book_columns, select_cells, select_rows
+from .selection import (
+    axis_values,
+    book_columns,
+    count_cells,
+    count_rows,
+    select_cells,
+    select_rows,
+)
 from .settings import check_measures
 from .stores import (
     COMPLETE,
@@ -156,6 +169,7 @@ class Run:
         measures: Sequence[str] | None = None,
         nearest: bool = False,
         limit: int | None = None,
+        offset: int = 0,
     ) -> Table:
         """Read cells by the values of their inputs; only the blocks that hold them are read.
 
@@ -171,6 +185,8 @@ class Run:
             Take the nearest value where one is not there, instead of raising.
         limit
             The most rows to return.
+        offset
+            How many rows to leave out before the first.
 
         Returns
         -------
@@ -182,15 +198,27 @@ class Run:
         ------
         SpecError
             Where an axis or a value is not there: names the nearest.
+        NotPricedError
+            Where a block that is needed is not priced yet.
         StoreError
-            Where a block that is needed is not priced yet, or cannot be read.
+            Where one cannot be read.
         """
         columns = self._columns(measures)
         if isinstance(self.plan, BookPlan):
-            table, cells = select_rows(self.plan, selection or {}, nearest=nearest, limit=limit)
+            table, cells = select_rows(
+                self.plan, selection or {}, nearest=nearest, limit=limit, offset=offset
+            )
         else:
-            table, cells = select_cells(self._grid, selection or {}, nearest=nearest, limit=limit)
+            table, cells = select_cells(
+                self._grid, selection or {}, nearest=nearest, limit=limit, offset=offset
+            )
         return table | self._read(cells, columns)
+
+    def count(self, selection: Mapping[str, Selected], *, nearest: bool = False) -> int:
+        """Return how many rows `query` would without a limit; reads no block."""
+        if isinstance(self.plan, BookPlan):
+            return count_rows(self.plan, selection, nearest=nearest)
+        return count_cells(self._grid, selection, nearest=nearest)
 
     def batches(self, measures: Sequence[str] | None = None) -> Iterator[Table]:
         """Yield the whole run as tables of some 100,000 rows; memory stays bounded.
@@ -268,7 +296,7 @@ class Run:
     def _check_complete(self) -> None:
         missing = self.head.chunks - len(self.store.markers(self.id))
         if missing:
-            raise StoreError(
+            raise NotPricedError(
                 f"run {self.id[:SHORT_ID]}: is incomplete, {missing} of {self.head.chunks} chunks"
                 f" are not priced yet; {self._how_to_finish()}"
             )
@@ -301,7 +329,7 @@ class Run:
             for name, column in out.items():
                 column[order[here]] = decoded[name][cells[here] - start]
         if position:
-            raise StoreError(
+            raise NotPricedError(
                 f"run {self.id[:SHORT_ID]}: {len(position)} of the {len(needed)} blocks that this"
                 f" needs are not priced yet; {self._how_to_finish()}"
             )

@@ -46,11 +46,17 @@ class _Range:
 
 
 def select_cells(
-    plan: GridPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+    plan: GridPlan,
+    selection: Mapping[str, Selected],
+    *,
+    nearest: bool,
+    limit: int | None,
+    offset: int = 0,
 ) -> tuple[Table, Indices]:
     """Return the values on each axis and the number of each cell that `selection` means.
 
-    Both come in C order over the axes as the file has them. `limit` keeps the first so many.
+    Both come in C order over the axes as the file has them. `limit` keeps the first so many after
+    `offset` of them.
 
     Raises
     ------
@@ -58,22 +64,15 @@ def select_cells(
         Where an axis or a value is not there, or the cells are too many for memory.
     """
     values = axis_values(plan)
-    chosen = {name: np.arange(len(on_axis)) for name, on_axis in values.items()}
-    for name, selected in selection.items():
-        if name in chosen:
-            chosen[name] = _positions(name, values[name], selected, nearest=nearest)
-        elif given := plan.spec.values(name):
-            _positions(name, np.array([shown(v) for v in given]), selected, nearest=nearest)
-        else:
-            _refuse(name, "an axis", list(values))
-    total = prod(map(len, chosen.values()))
+    chosen = _chosen(plan, values, selection, nearest=nearest)
+    total = max(0, prod(map(len, chosen.values())) - offset)
     count = total if limit is None else min(_checked(limit), total)
     if count > MAX_ROWS:
         raise SpecError(
             f"selection: must mean at most {MAX_ROWS:,} cells, got {total:,};"
             " narrow or limit it, or export the run"
         )
-    rest = np.arange(count, dtype=np.int64)
+    rest = np.arange(count, dtype=np.int64) + (offset if count else 0)
     positions = {}
     for name, on_axis in reversed(chosen.items()):
         outer = rest // len(on_axis)
@@ -83,17 +82,55 @@ def select_cells(
     return {name: on_axis[positions[name]] for name, on_axis in values.items()}, cells
 
 
+def count_cells(plan: GridPlan, selection: Mapping[str, Selected], *, nearest: bool) -> int:
+    """Return how many cells of a grid `selection` means."""
+    return prod(map(len, _chosen(plan, axis_values(plan), selection, nearest=nearest).values()))
+
+
+def _chosen(
+    plan: GridPlan, values: Table, selection: Mapping[str, Selected], *, nearest: bool
+) -> dict[str, Indices]:
+    """Return where on each axis, in file order, `selection` lies."""
+    chosen = {name: np.arange(len(on_axis)) for name, on_axis in values.items()}
+    for name, selected in selection.items():
+        if name in chosen:
+            chosen[name] = _positions(name, values[name], selected, nearest=nearest)
+        elif given := plan.spec.values(name):
+            _positions(name, np.array([shown(v) for v in given]), selected, nearest=nearest)
+        else:
+            _refuse(name, "an axis", list(values))
+    return chosen
+
+
 def select_rows(
-    plan: BookPlan, selection: Mapping[str, Selected], *, nearest: bool, limit: int | None
+    plan: BookPlan,
+    selection: Mapping[str, Selected],
+    *,
+    nearest: bool,
+    limit: int | None,
+    offset: int = 0,
 ) -> tuple[Table, Indices]:
     """Return the columns and the cell of each row of a book that `selection` means, in file order.
+
+    `limit` keeps the first so many after `offset` of them.
 
     Raises
     ------
     SpecError
         Where a column or a value is not there.
     """
-    book = plan.spec
+    rows = _rows(plan.spec, selection, nearest=nearest)[offset:]
+    rows = rows[: None if limit is None else _checked(limit)]
+    return book_columns(plan.spec, rows), plan.rows[rows]
+
+
+def count_rows(plan: BookPlan, selection: Mapping[str, Selected], *, nearest: bool) -> int:
+    """Return how many rows of a book `selection` means."""
+    return len(_rows(plan.spec, selection, nearest=nearest))
+
+
+def _rows(book: Book, selection: Mapping[str, Selected], *, nearest: bool) -> Indices:
+    """Return the rows, from 0 and in file order, that `selection` means."""
     kept = np.ones(len(book), dtype=bool)
     for name, selected in selection.items():
         if name == ROW:
@@ -104,8 +141,7 @@ def select_rows(
             kept &= _equal_texts(name, _column(book, name), selected)
         else:
             kept &= _equal(name, _column(book, name), selected, nearest=nearest)
-    rows = np.flatnonzero(kept)[: None if limit is None else _checked(limit)]
-    return book_columns(book, rows), plan.rows[rows]
+    return np.flatnonzero(kept)
 
 
 def axis_values(plan: GridPlan) -> Table:

@@ -78,9 +78,13 @@ def write_text(stream: TextIO, batches: Iterable[Table], form: str) -> int:
 
 def rows_of(table: Table) -> Iterator[dict[str, object]]:
     """Yield the rows of `table` as values that JSON can hold."""
-    names = list(table)
-    columns = [_finite(plain(name, column)) for name, column in table.items()]
-    return (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+    columns = columns_of(table)
+    return (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+
+
+def columns_of(table: Table) -> dict[str, list[Any]]:
+    """Return the columns of `table` as values that JSON can hold."""
+    return {name: _finite(plain(name, column)) for name, column in table.items()}
 
 
 def plain(name: str, column: NDArray[Any]) -> list[Any]:

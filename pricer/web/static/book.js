@@ -139,8 +139,8 @@ export function book(root, run, go) {
   function remarks({ missing, total, found, few, by, whiskers, hasPuts }) {
     const parts = [];
     if (!hasSmile) parts.push("This book has no smile: that takes a strike and a vol that differ from row to row.");
-    if (found < total) parts.push(`The first ${count(found)} of ${count(total)} rows; narrow them above.`);
-    if (missing) parts.push(`${count(missing)} rows have no such value.`);
+    parts.push(found < total ? `The first ${count(found)} of ${count(total)} rows; narrow them above.` : `${count(found)} rows.`);
+    if (missing) parts.push(`${count(missing)} of them ${missing === 1 ? "has" : "have"} no such value.`);
     if (by && !few) parts.push(`${spoken(by)} has too many values for colours.`);
     if (hasPuts) parts.push("Calls are dots, puts open diamonds.");
     if (whiskers) parts.push("Whiskers reach to bid and ask: their distance from the price, divided by vega.");

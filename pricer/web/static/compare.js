@@ -34,7 +34,7 @@ export function compare(root, run, go, runs) {
     const key = JSON.stringify([options, state.with]);
     if (key === offered) return;
     offered = key;
-    picker.replaceChildren(choice("Less the prices of", options, state.with ?? "", (id) => go({ with: id }, { step: true })));
+    picker.replaceChildren(choice("This run minus", options, state.with ?? "", (id) => go({ with: id }, { step: true })));
   }
 
   async function update(state) {
@@ -43,7 +43,7 @@ export function compare(root, run, go, runs) {
     if (!state.with) {
       pair = null;
       body.replaceChildren();
-      note.textContent = "Choose a second run: what is shown is this run less that one.";
+      note.textContent = "Choose a second run: what is shown is this run minus that one.";
       return;
     }
     try {
@@ -97,7 +97,7 @@ function difference(body, run, other, go) {
     pictures.element, cell, h("div", { class: "downloads" }, save, pictures.saves(() => name())));
   let shown = null;
 
-  const name = () => `${run.id.slice(0, 12)}-less-${other.id.slice(0, 12)}-${shown.m}`;
+  const name = () => `${run.id.slice(0, 12)}-minus-${other.id.slice(0, 12)}-${shown.m}`;
 
   async function update(state, say, current) {
     const { x, y, m, at } = choices.update(state);
@@ -118,7 +118,7 @@ function difference(body, run, other, go) {
     say(differing(stands));
     await pictures.show({
       x: { name: x.name, values: a.x }, y: y ? { name: y.name, values: a.y } : null,
-      z, name: `difference of ${spoken(m)}`, signed: true,
+      z, name: "difference", signed: true,
       text(i, j) {
         const pairs = [[x.name, a.x[i]]];
         if (y) pairs.push([y.name, a.y[j]]);
@@ -138,7 +138,7 @@ function difference(body, run, other, go) {
     const pairs = [...names].filter((n) => !same(all[0][n], all[1][n]))
       .map((n) => `${spoken(n)} ${exact(all[0][n])} here, ${exact(all[1][n])} there`);
     const what = pairs.length ? pairs.join("; ") : "the same inputs in both";
-    return `${run.shape.name || run.id.slice(0, 12)} less ${other.shape.name || other.id.slice(0, 12)}: ${what}.`;
+    return `${run.shape.name || run.id.slice(0, 12)} minus ${other.shape.name || other.id.slice(0, 12)}: ${what}.`;
   }
 
   function tell(i, j) {
@@ -153,7 +153,7 @@ function difference(body, run, other, go) {
       h("dl", { class: "inputs" }, inputs.map(([called, value]) => pair(spoken(called), exact(value)))),
       h("dl", {}, pair("this run", exact(a.columns[m][j][i])), pair("the other", exact(b.columns[m][j][i])),
         pair("difference", exact(z[j][i])), pair("errors together", exact(errors[j][i])),
-        verdict && pair("so it is", verdict)),
+        verdict && pair("which is", verdict)),
     );
   }
 

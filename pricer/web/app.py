@@ -1,0 +1,144 @@
+"""The application: what it is made of, and what becomes of its failures."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+import pricer
+from pricer.errors import (
+    MissingDependencyError,
+    NotPricedError,
+    PricerError,
+    RunNotFoundError,
+    SpecError,
+    StoreError,
+)
+
+from .apart import TIMEOUT_S, Apart
+from .cells import compact
+from .errors import BusyError, MediaTypeError, NotAcceptableError, TooLargeError
+from .opened import Runs
+from .routes import routes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from fastapi import Request
+    from starlette.types import Scope
+
+    from pricer.stores import Store
+
+STATIC = Path(__file__).parent / "static"
+RETRY_S = 5
+# The page draws by its own scripts alone; its library sets styles of elements.
+POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+STATUS: dict[type[PricerError], int] = {
+    RunNotFoundError: 404,
+    NotAcceptableError: 406,
+    NotPricedError: 409,
+    TooLargeError: 413,
+    MediaTypeError: 415,
+    SpecError: 422,
+    BusyError: 503,
+    StoreError: 503,
+}
+
+
+def app(store: Store, *, price_timeout_s: float = TIMEOUT_S) -> FastAPI:
+    """Make the application that answers for the runs of `store`, and prices single options.
+
+    It reads and never writes. An option that takes longer than `price_timeout_s` is given up.
+    """
+    runs, apart = Runs(store), Apart(price_timeout_s)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        apart.close()
+
+    made = FastAPI(
+        title="pricer",
+        version=pricer.__version__,
+        description="Runs of prices, and prices of single options; reads, and never writes.",
+        # The pages that FastAPI has for its schema load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+    )
+    made.state.runs, made.state.apart = runs, apart
+    made.add_exception_handler(PricerError, _refused)
+    made.add_exception_handler(RequestValidationError, _not_valid)
+    made.add_exception_handler(HTTPException, _no_route)
+    made.include_router(routes)
+    made.add_api_route("/assets/plotly.min.js", _plotly, include_in_schema=False)
+    made.mount("/", _Page(directory=STATIC, html=True))
+    return made
+
+
+class _Page(StaticFiles):
+    """The page's files, which a browser keeps but asks after each time."""
+
+    def file_response(self, *args: Any, **named: Any) -> Response:
+        response = super().file_response(*args, **named)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return a file; what is not there is said as everywhere else."""
+        return await super().get_response(path, scope)
+
+
+async def _plotly() -> Response:
+    """Return the library that draws, from where it is installed; importing it takes a second."""
+    found = find_spec("plotly")
+    if not found or not found.origin:
+        raise MissingDependencyError("the page needs plotly: pip install 'pricer[web]'")
+    file = Path(found.origin).parent / "package_data" / "plotly.min.js"
+    return FileResponse(
+        file, media_type="text/javascript", headers={"Cache-Control": "private, max-age=86400"}
+    )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    headers = {"Retry-After": str(RETRY_S)} if isinstance(error, BusyError) else {}
+    return _failed(" ".join(str(error).split()), status, headers)
+
+
+async def _not_valid(_: Request, error: Exception) -> Response:
+    """Say in a line which parameter cannot be meant."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    rule = first["msg"][:1].lower() + first["msg"][1:]
+    return _failed(f"{first['loc'][-1]}: {rule}, got {str(first['input'])[:60]!r}", 422)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    said = {404: f"{what}: there is nothing here", 405: f"{what}: is not possible"}
+    return _failed(said.get(error.status_code, error.detail), error.status_code, error.headers)
+
+
+def _failed(line: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        compact({"error": line}),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        "application/json",
+    )

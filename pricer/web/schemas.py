@@ -1,0 +1,223 @@
+"""What answers look like, for OpenAPI: docs/cli.md says what each field means."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pricer.contracts import CURVES, INPUTS, NUMBERS, TABLES, TYPES, WORDS
+from pricer.settings import EVERY_MEASURE, LEAST_PATHS, MEASURES, METHODS, SAMPLINGS
+
+from .request import LEAST_TOLERANCE, MOST_PATHS
+
+Value = float | str
+State = Literal["complete", "incomplete", "running"]
+
+
+class Document(BaseModel):
+    """A JSON object, to which fields may be added."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Failed(Document):
+    """Why there is no answer: the line that the command line says."""
+
+    error: str
+
+
+class Health(Document):
+    """That the server answers, and of which version and store it is."""
+
+    version: str
+    store: str
+
+
+class RunLine(Document):
+    """A run in the list of all."""
+
+    run: str
+    name: str
+    state: State
+    submitted_at: str
+    cells: int
+    done: int
+    ok: int
+    failed: int
+
+
+class RunList(Document):
+    """The runs of a store, the last submitted first."""
+
+    store: str
+    runs: list[RunLine]
+
+
+class Failure(Document):
+    """Cells that ended in one way that is not ok."""
+
+    status: str
+    reason: str
+    count: int
+    example: dict[str, Value | None]
+
+
+class Spread(Document):
+    """What the values of one measure span."""
+
+    min: float | None
+    mean: float | None
+    max: float | None
+
+
+class Status(RunLine):
+    """How far a run is and what its cells came to."""
+
+    chunks: int
+    chunks_done: int
+    failures: list[Failure]
+    measures: dict[str, Spread]
+    reasons: dict[str, str]
+
+
+class AxisShown(Document):
+    """One swept input and its values as queries name them."""
+
+    name: str
+    kind: Literal["number", "word", "table"]
+    values: list[Value]
+
+
+class Column(Document):
+    """A column of a book: of numbers its ends, else the first of its different texts."""
+
+    name: str
+    kind: Literal["number", "word", "table", "text"]
+    min: float | None = None
+    max: float | None = None
+    distinct: int | None = None
+    values: list[str] | None = None
+
+
+class Asked(Document):
+    """What every run says of what can be asked of it."""
+
+    run: str
+    name: str
+    cells: int
+    measures: list[str]
+    method: str
+    tolerance: float
+    seed: int
+    sampling: str
+    paths: int
+
+
+class GridAxes(Asked):
+    """The axes of a grid, in the order of the file, and the inputs of one value."""
+
+    kind: Literal["grid"]
+    type: str
+    axes: list[AxisShown]
+    fixed: dict[str, Value]
+
+
+class BookColumns(Asked):
+    """The columns of a book."""
+
+    kind: Literal["book"]
+    columns: list[Column]
+
+
+class Cells(Document):
+    """A page of rows, a list for each column; `next` asks for those that follow."""
+
+    run: str
+    rows: int
+    total: int
+    next: str | None
+    columns: dict[str, list[Any]]
+
+
+class Price(Document):
+    """One option priced: its inputs, its measures, and how they came about."""
+
+    price: float | None
+    delta: float | None
+    gamma: float | None
+    vega: float | None
+    theta: float | None
+    rho: float | None
+    dividend_rho: float | None
+    error: float | None
+    status: Literal["ok", "invalid", "tolerance", "unsupported"]
+    method: str
+    reason: str
+
+
+CELLS_EXAMPLE = {
+    "run": "5a" * 32,
+    "rows": 2,
+    "total": 2,
+    "next": None,
+    "columns": {
+        "spot": [95.0, 100.0],
+        "strike": [100.0, 100.0],
+        "price": [10.88, 8.15],
+        "error": [2.1e-05, 2.4e-05],
+        "status": ["ok", "ok"],
+    },
+}
+OPTION = {
+    "right": "put",
+    "exercise": "american",
+    "spot": 100,
+    "strike": 100,
+    "expiry": 1,
+    "vol": 0.25,
+    "rate": 0.05,
+}
+
+
+def option_schema() -> dict[str, Any]:
+    """Return what an option to price may say: inputs as grid files have them, and settings."""
+    number = {"type": "number"}
+    numbers = {"type": "array", "items": number}
+    table = [
+        {"type": "string"},
+        {"type": "array", "items": {"anyOf": [number, numbers]}},
+        {
+            "type": "object",
+            "additionalProperties": {"anyOf": [number, numbers, {"type": "string"}]},
+        },
+    ]
+    properties: dict[str, Any] = {"type": {"type": "string", "enum": list(TYPES)}}
+    for name in INPUTS:
+        if name in WORDS:
+            properties[name] = {"type": "string", "enum": list(WORDS[name])}
+        elif name in TABLES or name in CURVES:
+            also = [number] if name in (*CURVES, "correlation") else []
+            properties[name] = {"anyOf": [*also, *table]}
+        elif name in NUMBERS:
+            properties[name] = dict(number)
+    properties |= {
+        "method": {"type": "string", "enum": list(METHODS)},
+        "tolerance": number | {"minimum": LEAST_TOLERANCE, "maximum": 1},
+        "measures": {
+            "type": "array",
+            "items": {"type": "string", "enum": list(EVERY_MEASURE)},
+            "minItems": 1,
+            "example": list(MEASURES[:2]),
+        },
+        "seed": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+        "sampling": {"type": "string", "enum": list(SAMPLINGS)},
+        "paths": {"type": "integer", "minimum": LEAST_PATHS, "maximum": MOST_PATHS},
+    }
+    return {
+        "type": "object",
+        "title": "Option",
+        "properties": properties,
+        "additionalProperties": False,
+        "example": OPTION,
+    }
