@@ -82,18 +82,16 @@ function difference(body, run, other, go) {
   const slices = [new Slices(run.id, mine), new Slices(other.id, theirs)];
   const choices = controls(shared, measures, go, { scales: false });
   // An axis with no value in common stands where each run has it.
-  const own = swept(mine.filter((axis) => !axis.shared)).map((axis) => {
-    const [field, stand] = mover(axis, (text) => go({ at: { [axis.name]: text } }), `${spoken(axis.name)} of this run`);
-    return { axis, field, stand: (state) => stand(standing(axis, state.at[axis.name])) };
-  });
-  own.push(...swept(theirs.filter((axis) => !axis.shared)).map((axis) => {
-    const [field, stand] = mover(axis, (text) => go({ other: { [axis.name]: text } }), `${spoken(axis.name)} of the other`);
-    return { axis, field, stand: (state) => stand(standing(axis, state.other[axis.name])) };
-  }));
+  const own = [[mine, "at", "of this run"], [theirs, "other", "of the other"]].flatMap(([axes, place, whose]) =>
+    swept(axes.filter((axis) => !axis.shared)).map((axis) => {
+      const moved = (text) => go({ [place]: { [axis.name]: text } });
+      const [control, stand] = mover(axis, moved, `${spoken(axis.name)} ${whose}`);
+      return { control, stand: (state) => stand(standing(axis, state[place][axis.name])) };
+    }));
   const cell = h("div", { class: "cell", id: "cell" });
   const pictures = figure(tell);
   const save = h("button", { type: "button", id: "csv", onclick: csv }, "CSV of the difference");
-  body.replaceChildren(choices.element, h("div", { class: "controls fields" }, own.map(({ field }) => field)),
+  body.replaceChildren(choices.element, h("div", { class: "controls fields" }, own.map(({ control }) => control)),
     pictures.element, cell, h("div", { class: "downloads" }, save, pictures.saves(() => name())));
   let shown = null;
 
@@ -104,10 +102,11 @@ function difference(body, run, other, go) {
     for (const { stand } of own) stand(state);
     const stands = [[mine, state.at], [theirs, state.other]].map(([axes, texts]) =>
       Object.fromEntries(axes.map((axis) => [axis.name, at[axis.name] ?? axis.values[standing(axis, texts[axis.name])]])));
-    const [a, b] = await Promise.all(slices.map((s, i) => {
-      const mineOf = (axis) => axis && s.axes.find((one) => one.name === axis.name);
-      return s.get(mineOf(x), mineOf(y), stands[i], [m]);
-    }));
+    const asked = slices.map((some, k) => {
+      const [across, up] = [x, y].map((axis) => some.axes.find(({ name }) => name === axis?.name));
+      return [some, across, up, stands[k], [m]];
+    });
+    const [a, b] = await Promise.all(asked.map(([some, ...what]) => some.get(...what)));
     if (!current()) return;
     const z = a.columns[m].map((row, j) => row.map((value, i) => {
       const less = b.columns[m][j][i];
@@ -125,10 +124,7 @@ function difference(body, run, other, go) {
         return said([...pairs, ["difference", z[j][i]], ["errors together", errors[j][i]]]);
       },
     });
-    for (const [k, s] of slices.entries()) {
-      const mineOf = (axis) => axis && s.axes.find((one) => one.name === axis.name);
-      s.ahead(mineOf(x), mineOf(y), stands[k], [m]);
-    }
+    for (const [some, ...what] of asked) some.ahead(...what);
   }
 
   /** Say in which inputs the two differ where they stand. */

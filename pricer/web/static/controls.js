@@ -1,6 +1,6 @@
 // Which slice of a grid is shown: two axes, and where the others stand.
 
-import { choice, exact, h, spoken } from "./dom.js";
+import { choice, exact, field, h, spoken } from "./dom.js";
 import { named } from "./slices.js";
 
 // What a surface is mostly looked at along.
@@ -54,7 +54,7 @@ export function controls(axes, measures, go, { scales = true } = {}) {
     for (const axis of axes) {
       if (axis !== x && axis !== y) at[axis.name] = axis.values[standing(axis, state.at[axis.name])];
     }
-    for (const [axis, stand] of movers) stand(standing(axis, state.at[axis.name]));
+    for (const [axis, , stand] of movers) stand(standing(axis, state.at[axis.name]));
     return { x, y, m, at };
   }
 
@@ -76,12 +76,12 @@ export function controls(axes, measures, go, { scales = true } = {}) {
         type: "checkbox", "data-control": "scale", checked: state.scale === "run",
         onchange: () => go({ scale: scale.checked ? "run" : "" }),
       });
-      fields.push(h("label", { class: "field check" }, scale, h("span", {}, "Colours span the whole run")));
+      fields.push(h("label", { class: "check" }, scale, "Colours span the whole run"));
     }
     picks.replaceChildren(...fields);
-    movers = swept(axes).filter((axis) => axis !== x && axis !== y).map((axis) =>
-      [axis, ...mover(axis, (text) => go({ at: { [axis.name]: text } }))]).map(([axis, field, stand]) => [axis, stand, field]);
-    sliders.replaceChildren(...movers.map(([, , field]) => field));
+    movers = swept(axes).filter((axis) => axis !== x && axis !== y)
+      .map((axis) => [axis, ...mover(axis, (text) => go({ at: { [axis.name]: text } }))]);
+    sliders.replaceChildren(...movers.map(([, one]) => one));
     if (focused) element.querySelector(`[data-control="${CSS.escape(focused)}"]`)?.focus();
   }
 
@@ -91,13 +91,13 @@ export function controls(axes, measures, go, { scales = true } = {}) {
 /** A slider, or a select for words; `moved` gets the value's text. Returns it and what sets it. */
 export function mover(axis, moved, title = spoken(axis.name)) {
   if (typeof axis.values[0] === "string") {
-    const field = choice(title, axis.values.map((value) => [value, value]), axis.values[0], moved);
-    const select = field.querySelector("select");
-    return [field, (at) => { select.selectedIndex = at; }];
+    const words = choice(title, axis.values.map((value) => [value, value]), axis.values[0], moved);
+    const select = words.querySelector("select");
+    return [words, (at) => { select.selectedIndex = at; }];
   }
-  const output = h("output", {});
+  const output = h("strong", {});
   const input = h("input", {
-    type: "range", min: 0, max: axis.values.length - 1, step: 1, "data-control": title,
+    type: "range", min: 0, max: axis.values.length - 1, step: 1,
     oninput: () => {
       stand(Number(input.value));
       moved(named(axis.values[Number(input.value)]));
@@ -108,6 +108,5 @@ export function mover(axis, moved, title = spoken(axis.name)) {
     output.textContent = exact(axis.values[at]);
     input.setAttribute("aria-valuetext", output.textContent);
   }
-  return [h("label", { class: "field" }, h("span", {}, title, " ", output), input), stand];
+  return [field(title, input, output), stand];
 }
-

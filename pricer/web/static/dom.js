@@ -13,16 +13,27 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-/** A labelled select; `options` are values, or pairs of a value and its text. */
+let fields = 0;
+
+/** A control under its label, and beside that what `more` says. */
+export function field(label, control, more) {
+  fields += 1;
+  control.id = `field-${fields}`;
+  control.dataset.control = label;
+  return h("div", { class: "field" },
+    h("div", {}, h("label", { for: control.id }, label), more ? [" ", more] : ""), control);
+}
+
+/** A select in a field; `options` are values, or pairs of a value and its text. */
 export function choice(label, options, value, onchange) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, spoken(option)]));
   const select = h(
     "select",
-    { onchange: () => onchange(select.value), "data-control": label },
+    { onchange: () => onchange(select.value) },
     pairs.map(([of, text]) => h("option", { value: of }, text)),
   );
   select.value = value;
-  return h("label", { class: "field" }, h("span", {}, label), select);
+  return field(label, select);
 }
 
 /** A name as people read it. */

@@ -244,7 +244,8 @@ export async function bars(element, line) {
     showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
   });
   layout.margin.t = 40;
-  layout.yaxis.autorange = "reversed";
+  layout.xaxis.range = [0, 1.02 * line.seconds];
+  layout.yaxis.range = [chunks.length + 0.5, 0.5];
   await draw(element, traces, layout);
 }
 
@@ -258,6 +259,7 @@ export async function steps(element, line) {
     hovertemplate: "%{x:.3f} s: %{y} at work<extra></extra>",
   };
   const layout = layoutOf(colour, { name: "seconds" }, { name: "chunks at work" }, { uirevision: "concurrency" });
+  layout.xaxis.range = [0, 1.02 * line.seconds];
   layout.yaxis.rangemode = "tozero";
   await draw(element, [trace], layout);
 }

@@ -23,7 +23,7 @@ export function timeline(root, run) {
     } catch (error) {
       if (left) return;
       pictures.hidden = !found;
-      note.textContent = error.status === 0 ? error.message : `There is no timeline: ${error.message}`;
+      note.textContent = error.message;
     }
   }
 
