@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect, sync_playwright
 
+from pricer import Market, Vanilla, price
 from pricer.cli import cli
 from pricer.compiled import kernel_version
 from pricer.executors.local import LocalExecutor
@@ -120,11 +121,10 @@ class Site:
             self.pages[*size, scheme] = page
         return page
 
-    def visit(self, run: str, view: str = "", page: Page | None = None, **state: object) -> Page:
-        """Open a run; the address is what says what is shown of it."""
+    def visit(self, run: str, state: str = "", page: Page | None = None) -> Page:
+        """Open a run; `state` is the rest of the address, which says what is shown of it."""
         page = page or self.page()
-        given = "".join(f"&{name}={value}" for name, value in state.items())
-        page.goto(f"{self.url}#run={self.runs[run][:12]}&view={view}{given}")
+        page.goto(f"{self.url}#run={self.runs[run][:12]}&{state}")
         page.wait_for_selector(
             f".runs a[data-run='{self.runs[run]}'][aria-current]", state="attached"
         )
@@ -190,7 +190,7 @@ def told(page: Page, *, of: str = "dividend_rho") -> dict[str, Any]:
 
 
 def until(page: Page, script: str) -> None:
-    """Wait until a script is true; `Page.wait_for_function` needs what the page's policy forbids."""
+    """Wait until a script is true; the page's policy forbids what `wait_for_function` does."""
     for _ in range(WAIT_MS // 50):
         if page.evaluate(script):
             return
@@ -256,7 +256,7 @@ def test_what_the_pointer_is_over_is_what_query_answers(site: Site) -> None:
 
 
 def test_a_slider_goes_through_slices_that_are_there_before_it(site: Site) -> None:
-    page = site.visit("puts", **{"at.vol": 0.2})
+    page = site.visit("puts", "at.vol=0.2")
     drawn(page, "#map")
     slider = page.get_by_label("vol", exact=True)
     expect(slider).to_have_attribute("aria-valuetext", "0.2")
@@ -275,7 +275,7 @@ def test_a_slider_goes_through_slices_that_are_there_before_it(site: Site) -> No
 
 
 def test_measures_and_axes_change_the_picture(site: Site) -> None:
-    page = site.visit("puts", **{"at.vol": 0.25})
+    page = site.visit("puts", "at.vol=0.25")
     drawn(page, "#map")
     page.get_by_label("Show", exact=True).select_option("gamma")
     page.get_by_label("Up", exact=True).select_option("vol")
@@ -291,7 +291,7 @@ def test_measures_and_axes_change_the_picture(site: Site) -> None:
 
 
 def test_the_exercise_boundary_parts_what_is_intrinsic_value_from_what_is_more(site: Site) -> None:
-    page = site.visit("puts", **{"at.vol": 0.25, "at.strike": 100})
+    page = site.visit("puts", "at.vol=0.25&at.strike=100")
     expect(page.locator(".note")).to_contain_text("exercise boundary")
     until(page, "document.querySelector('#map')?.data?.length > 1")
     line = drawn(page, "#map")[1]
@@ -304,12 +304,22 @@ def test_the_exercise_boundary_parts_what_is_intrinsic_value_from_what_is_more(s
             if abs(row["spot"] - edge) > 2:
                 assert exercised == (row["spot"] < edge)
     assert line["x"] == sorted(line["x"], reverse=True)
+    # At expiry 1, beside where closer spots have it.
+    closer = np.arange(70.0, 80.0, 0.05)
+    put = price(
+        Vanilla("put", 100.0, 1.0, "american"),
+        Market(spot=closer, vol=0.25, rate=0.05),
+        tolerance=1e-6,
+    )
+    assert put.price is not None
+    edge = closer[put.price - (100 - closer) <= put.error].max()
+    assert line["x"][3] == pytest.approx(edge, abs=0.1)
     # Without a dividend yield the perpetual put's boundary is K / (1 + vol^2 / (2 r)).
     assert 100 / (1 + 0.25**2 / 0.1) < line["x"][-1] < line["x"][0] < 100
 
 
 def test_the_csv_of_a_slice_is_the_command_lines(site: Site) -> None:
-    page = site.visit("puts", **{"at.vol": 0.3, "m": "delta"})
+    page = site.visit("puts", "at.vol=0.3&m=delta")
     drawn(page, "#map")
     with page.expect_download() as waiting:
         page.locator("#csv").click()
@@ -328,7 +338,7 @@ def test_pictures_are_saved_as_png(site: Site) -> None:
 
 
 def test_two_runs_differ_by_what_their_queries_do(site: Site) -> None:
-    page = site.visit("puts", "compare")
+    page = site.visit("puts", "view=compare")
     page.get_by_label("This run minus", exact=True).select_option(
         label=f"dearer · {site.runs['dearer'][:12]}"
     )
@@ -375,7 +385,7 @@ def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
 
 
 def test_rows_have_every_digit(site: Site) -> None:
-    page = site.visit("quotes", "rows")
+    page = site.visit("quotes", "view=rows")
     expect(page.locator("tbody tr")).to_have_count(5)
     cells = page.locator("tbody tr").first.locator("td").all_inner_texts()
     assert [number(text) for text in cells] == [
@@ -392,7 +402,7 @@ def test_a_slice_too_fine_to_be_seen_is_thinned_and_says_so(site: Site) -> None:
 
 
 def test_everything_is_reached_by_keys(site: Site) -> None:
-    page = site.visit("puts", **{"at.vol": 0.25})
+    page = site.visit("puts", "at.vol=0.25")
     # From the top again.
     page.reload()
     drawn(page, "#map")
@@ -424,14 +434,17 @@ def test_everything_is_reached_by_keys(site: Site) -> None:
 
 def test_a_phone_scrolls_down_only(site: Site) -> None:
     page = site.page(PHONE)
-    views = (("puts", "surface"), ("puts", "compare"), ("quotes", "points"), ("quotes", "rows"))
-    for run, view in views:
-        site.visit(
-            run, view, page, **({"with": site.runs["dearer"][:12]} if view == "compare" else {})
-        )
+    compared = f"view=compare&with={site.runs['dearer'][:12]}"
+    for run, state in (
+        ("puts", ""),
+        ("puts", compared),
+        ("quotes", ""),
+        ("quotes", "view=rows"),
+    ):
+        site.visit(run, state, page)
         page.wait_for_selector(".plot .main-svg, tbody tr", state="attached")
         width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= PHONE[0], f"{run} {view} is {width} wide"
+        assert width <= PHONE[0], f"{run} {state} is {width} wide"
     expect(page.locator(".runs")).to_be_hidden()
     page.get_by_role("button", name="Runs").click()
     page.locator(".runs a", has_text="puts").click()
@@ -539,4 +552,4 @@ def test_nothing_of_the_page_is_elsewhere() -> None:
     for file in static.iterdir():
         found = set(re.findall(r"https?://[^\s\"'`)]+", file.read_text()))
         assert found <= {"http://www.w3.org/2000/svg"}, file.name
-        assert os.path.getsize(file) < 40_000
+        assert file.stat().st_size < 40_000

@@ -42,14 +42,22 @@ function load(id) {
   const head = heads?.find(({ run }) => run.startsWith(id));
   const whole = head?.run ?? id;
   if (!loaded.has(whole)) {
-    const run = api.axes(whole).then((shape) => {
-      shape.axes?.forEach((axis) => { axis.count = axis.values.length; });
-      return { id: shape.run, shape, slices: shape.axes && new Slices(shape.run, shape.axes) };
-    });
+    const run = fetched(whole, head);
     run.catch(() => loaded.delete(whole));
     loaded.set(whole, run);
   }
   return loaded.get(whole);
+}
+
+async function fetched(id, head) {
+  // A run of a kind without axes and columns still has its rows.
+  const plain = (error) => {
+    if (error.status !== 422) throw error;
+    return { kind: "other", name: head?.name, measures: [] };
+  };
+  const [shape, status] = await Promise.all([api.axes(id).catch(plain), api.status(id)]);
+  shape.axes?.forEach((axis) => { axis.count = axis.values.length; });
+  return { id: status.run, shape, status, slices: shape.axes && new Slices(status.run, shape.axes) };
 }
 
 /** Change the state; `step` is a place that the back button comes back to. */
@@ -90,22 +98,19 @@ async function show() {
     run = await load(head.run);
   } catch (error) {
     if (mine !== showing) return;
-    // A run of a kind without axes still has its rows.
-    run = { id: head.run, shape: { kind: "other", name: head.name, measures: [] } };
-    if (error.status === 0 || error.status === 404) { fail(error); return; }
+    leave();
+    main.replaceChildren(h("p", { class: "note" }, error.message));
+    return;
   }
   if (mine !== showing) return;
   const views = Object.entries(VIEWS).filter(([, [, , kinds]]) => !kinds || kinds.includes(run.shape.kind));
-  const [name, [, make]] = views.find(([one]) => one === state.view) ?? (views.find(([one]) => one !== "timeline"));
+  const [name, [, make]] = views.find(([one]) => one === state.view) ?? views.find(([one]) => one !== "timeline");
   if (current?.run !== run || current?.name !== name) {
     leave();
     const body = h("section", { class: "view", "aria-label": VIEWS[name][0] });
     const parts = { title: h("div", { class: "title" }), tabs: h("nav", { class: "tabs", "aria-label": "Views" }) };
     main.replaceChildren(parts.title, parts.tabs, body);
-    current = { run, name, parts, views, drawn: "" };
-    run.status ??= await api.status(run.id).catch(() => null);
-    if (mine !== showing) { current = null; return; }
-    current.view = make(body, run, go, runs);
+    current = { run, name, parts, views, view: make(body, run, go, runs) };
   }
   document.title = `${head.name || head.run.slice(0, ID)} · pricer`;
   drawTitle();
@@ -114,7 +119,7 @@ async function show() {
 }
 
 function leave() {
-  current?.view?.leave();
+  current?.view.leave();
   current = null;
 }
 
@@ -165,13 +170,13 @@ function drawList() {
 function drawTitle() {
   const head = chosenHead();
   const { run, parts } = current;
-  const status = run.status;
+  const { status } = run;
   const key = JSON.stringify([head, status]);
   if (parts.drawn === key || !head) return;
   parts.drawn = key;
-  const failed = (status?.failures ?? []).map((failure) =>
+  const failed = status.failures.map((failure) =>
     h("li", {}, `${count(failure.count)} ${failure.status}: ${failure.reason}`));
-  const reasons = Object.entries(status?.reasons ?? {}).map(([of, why]) => h("li", {}, `${of}: ${why}`));
+  const reasons = Object.entries(status.reasons).map(([of, why]) => h("li", {}, `${of}: ${why}`));
   const fixed = run.shape.axes?.filter((axis) => axis.values.length === 1).map(({ name, values }) => [name, values[0]]) ?? [];
   const inputs = [...Object.entries(run.shape.fixed ?? {}), ...fixed]
     .map(([name, value]) => `${spoken(name)} ${short(value)}`);
@@ -179,7 +184,7 @@ function drawTitle() {
     `${count(head.cells)} cells`,
     head.done < head.cells ? `${count(head.done)} priced` : "",
     head.failed ? `${count(head.failed)} not ok` : head.done === head.cells ? "all ok" : "",
-    status?.measures?.error ? `largest error ${rough(status.measures.error.max)}` : "",
+    status.measures.error ? `largest error ${rough(status.measures.error.max)}` : "",
     `submitted ${minute(head.submitted_at)}`,
   ];
   parts.title.replaceChildren(
@@ -264,7 +269,7 @@ addEventListener("popstate", () => {
   state = read();
   show();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => current?.view?.redraw());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => current?.view.redraw());
 
 // While the list is asked for: the library is 5 MB.
 plotly().catch(fail);

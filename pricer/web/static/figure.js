@@ -15,11 +15,12 @@ const LINES = 6;
 export function figure(moved) {
   const map = h("div", { class: "plot", id: "map" });
   const lines = h("div", { class: "plot", id: "curves" });
-  const frame = h("div", {
-    class: "frame", id: "figure", tabindex: 0, role: "group", onkeydown: step,
-    "aria-label": "Heat map. Arrow keys go from cell to cell; its values are told below.",
-  }, map);
-  const element = h("div", { class: "pictures" }, frame, h("div", { class: "frame" }, lines));
+  const frame = h("div", { class: "frame" }, map);
+  const announced = h("p", { class: "unseen", "aria-live": "polite" });
+  const element = h("div", {
+    class: "pictures", id: "figure", tabindex: 0, role: "group", onkeydown: step,
+    "aria-label": "Pictures. Arrow keys go from cell to cell; its values are below.",
+  }, frame, h("div", { class: "frame" }, lines), announced);
   let data, here = null, waiting = 0;
 
   async function show(next) {
@@ -84,7 +85,9 @@ export function figure(moved) {
     const i = within(here.i + by[0], data.x.values.length);
     const j = within(here.j + by[1], data.z.length);
     move(i, j);
-    point(map, data.x.values[i], data.y.values[j]);
+    announced.textContent = data.text(i, j).replaceAll("<br>", ", ");
+    if (data.y) point(map, data.x.values[i], data.y.values[j]);
+    else point(lines, data.x.values[i], data.z[j][i]);
   }
 
   /** Buttons that save the pictures under what `name()` gives. */

@@ -90,7 +90,7 @@ export function surface(root, run, go) {
   function show() {
     const spotIsX = x.name === "spot";
     const { price, error, status } = slice.columns;
-    const spread = state.scale === "run" ? run.status?.measures?.[m] : null;
+    const spread = state.scale === "run" ? run.status.measures[m] : null;
     const [low, high] = rangeOf(slice.columns[m]);
     return pictures.show({
       x: { name: x.name, values: slice.x },
