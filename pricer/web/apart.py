@@ -10,7 +10,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Lock, Semaphore, Thread
@@ -21,6 +20,16 @@ from pricer.errors import KernelError, SpecError
 from .errors import BusyError, TooLargeError
 from .request import parse
 
+# What is priced before anything is asked: the first option waits for most of what is imported.
+FIRST = {
+    "right": "put",
+    "exercise": "american",
+    "spot": 1.0,
+    "strike": 1.0,
+    "expiry": 1.0,
+    "vol": 0.2,
+    "rate": 0.05,
+}
 TIMEOUT_S = 20.0
 MOST_WAITING = 8
 
@@ -28,7 +37,7 @@ MOST_WAITING = 8
 class Apart:
     """Prices options, one at a time, in a process that is started when the first one comes.
 
-    An option has `timeout_s`, the wait for those before it included.
+    An option has `timeout_s`, once it is its turn, for which it waits as long at most.
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
@@ -50,14 +59,13 @@ class Apart:
             Where others are priced, or kernels are being compiled.
         """
         parse(body)  # Here too: what cannot be meant waits for nobody.
-        deadline = time.monotonic() + self.timeout_s
         if not self._places.acquire(blocking=False):
             raise BusyError(f"price: {MOST_WAITING} options are waiting already; try again")
         try:
             if not self._turn.acquire(timeout=self.timeout_s):
                 raise BusyError("price: others are being priced; try again")
             try:
-                return self._priced(body, deadline)
+                return self._priced(body)
             finally:
                 self._turn.release()
         finally:
@@ -69,17 +77,18 @@ class Apart:
             self._process.end()
             self._process = None
 
-    def _priced(self, body: bytes, deadline: float) -> dict[str, Any]:
+    def _priced(self, body: bytes) -> dict[str, Any]:
         process = self._process = self._process or _Process.start()
-        try:
-            if not process.ready:
-                process.ready = bool(process.line(deadline))
-            answer = process.ask(json.loads(body), deadline) if process.ready else ""
-        except Empty:
-            if not process.ready:
+        if not process.ready:
+            try:
+                process.ready = bool(process.line(self.timeout_s))
+            except Empty:
                 raise BusyError(
                     "price: kernels are being compiled, once; try again in some minutes"
                 ) from None
+        try:
+            answer = process.ready and process.ask(json.loads(body), self.timeout_s)
+        except Empty:
             self.close()
             raise TooLargeError(
                 f"price: takes more than {self.timeout_s:g} s; ask for fewer paths or dates, or a"
@@ -121,7 +130,7 @@ class _Process:
         Thread(target=read, daemon=True).start()
         return cls(popen, lines)
 
-    def ask(self, document: dict[str, Any], deadline: float) -> str:
+    def ask(self, document: dict[str, Any], timeout_s: float) -> str:
         """Return the line that answers `document`; raise `Empty` where there is none in time."""
         assert self.popen.stdin
         try:
@@ -129,11 +138,11 @@ class _Process:
             self.popen.stdin.flush()
         except BrokenPipeError:
             return ""
-        return self.line(deadline)
+        return self.line(timeout_s)
 
-    def line(self, deadline: float) -> str:
+    def line(self, timeout_s: float) -> str:
         """Return the next line; raise `Empty` where there is none in time."""
-        return self.lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        return self.lines.get(timeout=timeout_s)
 
     def end(self) -> None:
         self.popen.kill()
@@ -151,6 +160,7 @@ def main() -> None:
     from pricer.oneoption import price_one
 
     kernels(*MODULES)
+    price_one("vanilla", FIRST, 1)
     _say("ready")
     for line in sys.stdin:
         try:

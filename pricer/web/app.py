@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -31,9 +31,6 @@ from .routes import routes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-
-    from fastapi import Request
-    from starlette.types import Scope
 
     from pricer.stores import Store
 
@@ -76,6 +73,7 @@ def app(store: Store, *, price_timeout_s: float = TIMEOUT_S) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     made.state.runs, made.state.apart = runs, apart
@@ -84,7 +82,8 @@ def app(store: Store, *, price_timeout_s: float = TIMEOUT_S) -> FastAPI:
     made.add_exception_handler(HTTPException, _no_route)
     made.include_router(routes)
     made.add_api_route("/assets/plotly.min.js", _plotly, include_in_schema=False)
-    made.mount("/", _Page(directory=STATIC, html=True))
+    # Not mounted: a mount would answer for methods that a route does not have.
+    made.router.default = _Page(directory=STATIC, html=True)
     return made
 
 
@@ -98,20 +97,16 @@ class _Page(StaticFiles):
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return a file; what is not there is said as everywhere else."""
-        return await super().get_response(path, scope)
 
-
-async def _plotly() -> Response:
+async def _plotly(request: Request) -> Response:
     """Return the library that draws, from where it is installed; importing it takes a second."""
     found = find_spec("plotly")
     if not found or not found.origin:
         raise MissingDependencyError("the page needs plotly: pip install 'pricer[web]'")
-    file = Path(found.origin).parent / "package_data" / "plotly.min.js"
-    return FileResponse(
-        file, media_type="text/javascript", headers={"Cache-Control": "private, max-age=86400"}
-    )
+    files = StaticFiles(directory=Path(found.origin).parent / "package_data")
+    response = await files.get_response("plotly.min.js", request.scope)
+    response.headers["Cache-Control"] = "private, max-age=86400"
+    return response
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pricer.documents import finite
 from pricer.errors import RunNotFoundError
+from pricer.plan import GridPlan
 from pricer.run import Run
-from pricer.stores import COMPLETE, find_run
+from pricer.stores import COMPLETE, MEMORY, SQLITE, find_run
 
 from .described import axes_of
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 64
 MOST_RUNS = 32
 MOST_STATUSES = 1_000
+QUICK_ROWS, QUICK_CELLS = 1_000, 10_000
 MOST_BYTES = 256 * 2**20
 
 
@@ -105,6 +107,15 @@ class Runs:
         # Once a run is complete, nothing is read to know it.
         opened.finished = opened.finished or opened.run.state == COMPLETE
         return opened
+
+    def quick(self, run_id: str, rows: int) -> bool:
+        """Tell whether so many rows of a run are read in a few milliseconds, as far as is known."""
+        opened = self._opened.get(run_id)
+        if not (opened and rows <= QUICK_ROWS and self.store.url.startswith((SQLITE, MEMORY))):
+            return False
+        plan = vars(opened.run).get("plan")
+        # A book is searched row by row.
+        return isinstance(plan, GridPlan) or (plan is not None and plan.cells <= QUICK_CELLS)
 
     def status(self, run: Run) -> dict[str, Any]:
         """Return the status of a run as JSON can hold it; of a complete one it is read once."""

@@ -159,8 +159,8 @@ class Price(Document):
 CELLS_EXAMPLE = {
     "run": "5a" * 32,
     "rows": 2,
-    "total": 2,
-    "next": None,
+    "total": 8,
+    "next": f"/api/runs/{'5a' * 32}/cells?strike=100&format=json&limit=2&offset=2",
     "columns": {
         "spot": [95.0, 100.0],
         "strike": [100.0, 100.0],
