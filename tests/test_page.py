@@ -98,7 +98,7 @@ class Site:
     store: str
     runs: dict[str, str]
     browser: Browser
-    pages: dict[tuple[int, int, str], Page] = field(default_factory=dict)
+    pages: dict[tuple[int, int], Page] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
 
     def query(self, run: str, **selection: object) -> list[dict[str, Any]]:
@@ -108,17 +108,17 @@ class Site:
         assert isinstance(rows, list)
         return rows
 
-    def page(self, size: tuple[int, int] = DESK, scheme: Any = "light") -> Page:
+    def page(self, size: tuple[int, int] = DESK) -> Page:
         """Return the page of a screen: loading the plotting library anew takes a second."""
-        page = self.pages.get((*size, scheme))
+        page = self.pages.get(size)
         if page is None:
             viewport: Any = {"width": size[0], "height": size[1]}
-            page = self.browser.new_page(viewport=viewport, color_scheme=scheme)
+            page = self.browser.new_page(viewport=viewport)
             page.set_default_timeout(WAIT_MS)
             page.on("console", self._on_console)
             page.on("pageerror", lambda error: self.complaints.append(str(error)))
             page.on("request", self._on_request)
-            self.pages[*size, scheme] = page
+            self.pages[size] = page
         return page
 
     def visit(self, run: str, state: str = "", page: Page | None = None) -> Page:
@@ -378,10 +378,48 @@ def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
     }
     for i, row in enumerate(rows):
         assert above[i] == (float(row["ask"]) - row["price"]) / row["vega"]
+    page.locator("#figure").press("ArrowRight")
+    values = told(page, of="price")
+    assert values == {name: number(str(value)) for name, value in rows[1].items()}
+    assert f"vol  {rows[1]['vol']!r}" in (page.locator("#points .hovertext").text_content() or "")
     page.get_by_label("Only right", exact=True).select_option("put")
     expect(page.locator(".note")).to_contain_text("2 rows.")
     site.visit("flat", page=page)
     expect(page.locator(".note")).to_contain_text("This book has no smile")
+
+
+def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
+    times = [(0.0, 0.5, 1.5), (0.0, 0.5, 4.0), (0.0, 1.5, 2.5)]
+    chunks = [
+        {
+            **{"chunk": i, "cells": 100, "worker": f"w{i % 2}", "attempt": 1, "cold": i < 2},
+            **{"queued": queued, "started": started, "freed": freed, "done": freed + 0.25},
+            **{"init_s": 0.1, "kernel_s": 0.7, "write_s": 0.2, "straggler": i == 1},
+        }
+        for i, (queued, started, freed) in enumerate(times)
+    ]
+    steps = [{"at": at, "chunks": n} for at, n in ((0, 0), (0.5, 2), (2.5, 1), (4.0, 0))]
+    document = {
+        **{"run": site.runs["puts"], "name": "puts", "started_at": "2026-01-01T00:00:00+00:00"},
+        **{"seconds": 4.25, "workers": 2, "at_once": 2, "cold_starts": 2, "stragglers": 1},
+        **{"straggler_rule": "slow", "median_s": 1.0, "without_times": 0, "not_done": 0},
+        **{"concurrency": steps, "chunks": chunks},
+    }
+    page = site.page()
+    page.route("**/timeline", lambda route: route.fulfill(json=document))
+    site.visit("puts", "view=timeline")
+    until(page, "document.querySelector('#concurrency')?.data?.length > 0")
+    page.unroute("**/timeline")
+    expect(page.locator(".note")).to_contain_text("3 chunks in 4.25 s on 2 workers")
+    expect(page.locator(".note")).to_contain_text("1 straggler (slow)")
+    bars = {trace["name"]: trace for trace in drawn(page, "#chunks")}
+    assert bars["at work"]["base"] == [0.5, 0.5, 1.5]
+    assert bars["at work"]["x"] == [1.0, 3.5, 1.0]
+    assert bars["waiting"]["x"] == [0.5, 0.5, 1.5]
+    assert bars["cold start"]["y"] == [1, 2]
+    assert bars["straggler"]["y"] == [2]
+    (line,) = drawn(page, "#concurrency")
+    assert (line["x"], line["y"]) == ([0, 0.5, 2.5, 4.0], [0, 2, 1, 0])
 
 
 def test_rows_have_every_digit(site: Site) -> None:
@@ -453,9 +491,12 @@ def test_a_phone_scrolls_down_only(site: Site) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_and_pictures_follow_the_theme(site: Site, scheme: str) -> None:
-    page = site.visit("puts", page=site.page(scheme=scheme))
+def test_text_stands_out_and_pictures_follow_the_theme(site: Site, scheme: Any) -> None:
+    page = site.visit("puts")
     drawn(page, "#map")
+    page.emulate_media(color_scheme=scheme)
+    dark = str(scheme == "dark").lower()
+    until(page, f"(document.querySelector('#map').layout.font.color > '#888888') === {dark}")
     colours = page.evaluate(
         "Object.fromEntries(['paper', 'panel', 'text', 'muted', 'edge', 'line', 'chosen', 'accent',"
         " 'good', 'warn', 'bad', ...[1, 2, 3, 4, 5, 6, 7, 8].map((i) => `series-${i}`)].map((name)"
@@ -476,6 +517,7 @@ def test_text_stands_out_and_pictures_follow_the_theme(site: Site, scheme: str) 
         *((f"series-{i}", "panel", 3.0) for i in range(1, 9)),
     ]:
         assert contrast(colours[name], colours[ground]) >= least, f"{name} on {ground}"
+    page.emulate_media(color_scheme="light")
 
 
 def luminance(colour: str) -> float:
@@ -534,7 +576,6 @@ def test_an_empty_store_says_the_next_step(site: Site) -> None:
     page.reload()
     expect(page.locator("main")).to_contain_text("pricer submit examples/one_surface.toml")
     page.unroute("**/api/runs")
-    expect(page.locator("h2")).to_contain_text("puts", timeout=WAIT_MS)
 
 
 def test_a_server_that_is_gone_is_said_and_waited_for(site: Site) -> None:

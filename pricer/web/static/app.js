@@ -12,7 +12,7 @@ import { table } from "./table.js";
 import { seconds, timeline } from "./timeline.js";
 
 const POLL_MS = 1000;
-const IDLE_MS = 5000;
+const IDLE_MS = 3000;
 const ID = 12;
 
 const VIEWS = {
@@ -67,7 +67,9 @@ function go(patch, { step = false } = {}) {
   for (const places of [at, other]) {
     for (const [name, value] of Object.entries(places)) if (!value) delete places[name];
   }
-  state = { ...state, ...patch, at, other };
+  // Who has chosen anything stays with that run, though a later one be submitted.
+  const run = state.run ?? chosenHead()?.run.slice(0, ID);
+  state = { ...state, run, ...patch, at, other };
   write(state, step);
   show();
 }
@@ -84,22 +86,18 @@ async function show() {
   const head = chosenHead();
   if (!heads) return;
   if (!heads.length) {
-    leave();
-    main.replaceChildren(empty());
+    only(empty());
     return;
   }
   if (!head) {
-    leave();
-    main.replaceChildren(h("p", { class: "note" }, `There is no run ${state.run} in this store.`));
+    only(h("p", { class: "note" }, `There is no run ${state.run} in this store.`));
     return;
   }
   let run;
   try {
     run = await load(head.run);
   } catch (error) {
-    if (mine !== showing) return;
-    leave();
-    main.replaceChildren(h("p", { class: "note" }, error.message));
+    if (mine === showing) only(h("p", { class: "note" }, error.message));
     return;
   }
   if (mine !== showing) return;
@@ -116,6 +114,12 @@ async function show() {
   drawTitle();
   drawTabs();
   current.view.update(state);
+}
+
+/** Show nothing but `element`; the same again is left as it is, with what is selected in it. */
+function only(element) {
+  leave();
+  if (!(main.children.length === 1 && main.firstElementChild.isEqualNode(element))) main.replaceChildren(element);
 }
 
 function leave() {
@@ -224,9 +228,12 @@ function fail(error) {
   trouble.hidden = false;
 }
 
-/** Ask how far the runs are, again and again: each second while one is being priced. */
+let next = 0; // what asks again, while nothing is being asked
+
+/** Ask how far the runs are, again and again: each second while one is priced; unseen, never. */
 async function poll() {
   let wait = IDLE_MS;
+  next = 0;
   if (!document.hidden) {
     try {
       const { runs: found, store } = await api.runs();
@@ -247,7 +254,7 @@ async function poll() {
       wait = POLL_MS;
     }
   }
-  setTimeout(poll, wait);
+  next = setTimeout(poll, wait);
 }
 
 async function further(head) {
@@ -268,6 +275,12 @@ document.querySelector("#skip").addEventListener("click", () => main.focus());
 addEventListener("popstate", () => {
   state = read();
   show();
+});
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && next) {
+    clearTimeout(next);
+    poll();
+  }
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => current?.view.redraw());
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { choice, count, exact, h, spoken } from "./dom.js";
-import { points, said, save } from "./plots.js";
+import { pointAtRow, points, said, save } from "./plots.js";
 
 const MOST_ROWS = 5000;
 const MOST_GROUPS = 24;
@@ -35,12 +35,15 @@ export function book(root, run, go) {
   const picks = h("div", { class: "fields" });
   const note = h("p", { class: "note", role: "status" });
   const plot = h("div", { class: "plot tall", id: "points" });
-  const frame = h("div", { class: "frame" }, plot);
-  const cell = h("div", { class: "cell", id: "cell" });
+  const frame = h("div", {
+    class: "frame", id: "figure", tabindex: 0, role: "group", onkeydown: step,
+    "aria-label": "Picture. Arrow keys go from row to row; its values are below.",
+  }, plot);
+  const cell = h("div", { class: "cell", id: "cell", "aria-live": "polite" });
   const csv = h("a", { class: "button", id: "csv", download: `${run.id.slice(0, 12)}.csv` }, "CSV of these rows");
   const png = h("button", { type: "button", onclick: () => save(plot, run.id.slice(0, 12)) }, "PNG");
   root.replaceChildren(h("div", { class: "controls" }, picks), note, frame, cell, h("div", { class: "downloads" }, csv, png));
-  let turn = 0, built = "", drawn = null, state;
+  let turn = 0, built = "", drawn = null, here = 0, state;
 
   function chosen() {
     const pick = (name, among, otherwise) => (among.includes(name) ? name : otherwise);
@@ -133,7 +136,8 @@ export function book(root, run, go) {
     await points(plot, { x: { name: x }, y: { name: m }, by: few ? by : "", groups: drawnGroups });
     plot.removeAllListeners("plotly_hover");
     plot.on("plotly_hover", ({ points: [hovered] }) => tell(hovered.customdata));
-    tell(0);
+    if (found) tell(Math.min(here, found - 1));
+    else cell.replaceChildren();
   }
 
   function remarks({ missing, total, found, few, by, whiskers, hasPuts }) {
@@ -147,8 +151,17 @@ export function book(root, run, go) {
     return parts.join(" ");
   }
 
+  function step(event) {
+    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    if (!by || !drawn || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    tell(Math.min(Math.max(here + by, 0), drawn.answer.rows - 1));
+    pointAtRow(plot, here);
+  }
+
+  /** Tell all of a row. */
   function tell(i) {
-    if (!drawn) return;
+    here = i;
     const table = drawn.answer.columns;
     const of = (names) => names.filter((name) => table[name]).map((name) =>
       h("div", { "data-name": name }, h("dt", {}, spoken(name)), h("dd", {}, exact(table[name][i]))));

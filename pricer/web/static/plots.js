@@ -264,10 +264,18 @@ export async function steps(element, line) {
   await draw(element, [trace], layout);
 }
 
-/** Put the pointer's label on a cell of a heat map. */
+/** Put the pointer's label on a value of a picture. */
 export async function point(element, x, y) {
   const Plotly = await plotly();
   Plotly.Fx.hover(element, { xval: x, yval: y }, "xy");
+}
+
+/** Put the pointer's label on the point of a row, if it has one. */
+export async function pointAtRow(element, row) {
+  const Plotly = await plotly();
+  const curve = element.data.findIndex((trace) => trace.customdata.includes(row));
+  if (curve < 0) return;
+  Plotly.Fx.hover(element, [{ curveNumber: curve, pointNumber: element.data[curve].customdata.indexOf(row) }]);
 }
 
 /** Save what `element` shows as a PNG. */
