@@ -398,7 +398,7 @@ def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
         }
         for i, (queued, started, freed) in enumerate(times)
     ]
-    steps = [{"at": at, "chunks": n} for at, n in ((0, 0), (0.5, 2), (2.5, 1), (4.0, 0))]
+    steps = [{"at": at, "workers": n} for at, n in ((0, 0), (0.5, 2), (2.5, 1), (4.0, 0))]
     document = {
         **{"run": site.runs["puts"], "name": "puts", "started_at": "2026-01-01T00:00:00+00:00"},
         **{"seconds": 4.25, "workers": 2, "at_once": 2, "cold_starts": 2, "stragglers": 1},

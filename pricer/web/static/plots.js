@@ -249,16 +249,16 @@ export async function bars(element, line) {
   await draw(element, traces, layout);
 }
 
-/** Draw how many chunks a timeline has at work at each time. */
+/** Draw how many workers are at work at each time of a timeline. */
 export async function steps(element, line) {
   const colour = colours();
   const found = line.concurrency;
   const trace = {
-    type: "scatter", mode: "lines", x: found.map((s) => s.at), y: found.map((s) => s.chunks),
+    type: "scatter", mode: "lines", x: found.map((s) => s.at), y: found.map((s) => s.workers),
     line: { shape: "hv", color: colour.series[0], width: 1.5 }, fill: "tozeroy",
     hovertemplate: "%{x:.3f} s: %{y} at work<extra></extra>",
   };
-  const layout = layoutOf(colour, { name: "seconds" }, { name: "chunks at work" }, { uirevision: "concurrency" });
+  const layout = layoutOf(colour, { name: "seconds" }, { name: "workers at work" }, { uirevision: "concurrency" });
   layout.xaxis.range = [0, 1.02 * line.seconds];
   layout.yaxis.rangemode = "tozero";
   await draw(element, [trace], layout);
