@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What a failure's item is made of: no other item of a run can be written with these.
 FAILURE = ["pk", "sk", "error", "cause", "at", "expires", "first", "end"]
+# As cdk-nag spells the ARN of executions.
+EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:{}"
 
 
 class RunMachine(Construct):
@@ -88,10 +90,10 @@ class RunMachine(Construct):
                 level=sfn.LogLevel.ERROR,
             ),
         )
-        account = "<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>"
+        self.executions = _arn(stack, "execution", executions[0])
         accept(
             self.role,
-            [f"IAM5[Resource::arn:{account}:execution:{execution}]" for execution in executions],
+            [f"IAM5[Resource::{EXECUTIONS.format(execution)}]" for execution in executions],
             "A Distributed Map starts, describes and stops this machine's own executions, whose"
             " names are made when it does.",
         )

@@ -11,7 +11,8 @@ import pricer
 from infra.alarms import Alarms
 from infra.dashboard import Dashboard
 from infra.rules import accept
-from infra.run_machine import RunMachine
+from infra.run_machine import EXECUTIONS, RunMachine
+from infra.web_function import WebFunction
 from infra.worker_function import MEMORY_MB, WorkerFunction
 from infra.worker_image import WorkerImage
 from pricer.compiled import TARGETS, kernel_version
@@ -29,7 +30,7 @@ FILES, MANIFEST = "runs/*", "runs/*/manifest.json"
 
 
 class ServiceStack(Stack):
-    """Three functions of one image, the state machine that calls them, and what watches them."""
+    """Four functions of one image, the state machine that calls three, and what watches them."""
 
     def __init__(self, scope: Construct, settings: Settings, storage: StorageStack) -> None:
         super().__init__(scope, settings.name, description="pricer: prices runs")
@@ -39,6 +40,8 @@ class ServiceStack(Stack):
         )
         image = WorkerImage(self, "Image", settings)
 
+        environment = {"TABLE_NAME": table.table_name, "BUCKET_NAME": bucket.bucket_name}
+
         def function(name: str) -> WorkerFunction:
             return WorkerFunction(
                 self,
@@ -46,17 +49,22 @@ class ServiceStack(Stack):
                 handler=f"pricer.handler.{name}",
                 image=image,
                 architecture=settings.architecture,
-                environment={
-                    "TABLE_NAME": table.table_name,
-                    "BUCKET_NAME": bucket.bucket_name,
-                },
+                environment=environment,
                 log_group=log_group,
             )
 
         plan, price, finish = function("plan"), function("price"), function("finish")
+        web = WebFunction(
+            self,
+            "Web",
+            image=image,
+            architecture=settings.architecture,
+            environment=environment,
+            log_group=log_group,
+        )
 
         files, manifests = bucket.arn_for_objects(FILES), bucket.arn_for_objects(MANIFEST)
-        for reader in (plan, price, finish):
+        for reader in (plan, price, finish, web):
             reader.allow(["s3:GetObject"], files)
             # Without it, S3 answers that a file that is not there may not be read.
             reader.allow(["s3:ListBucket"], bucket.bucket_arn)
@@ -66,6 +74,7 @@ class ServiceStack(Stack):
             _dynamodb("GetItem", "BatchGetItem", "PutItem", "BatchWriteItem"), table.table_arn
         )
         finish.allow(_dynamodb("GetItem", "Query", "PutItem"), table.table_arn)
+        web.allow(_dynamodb("GetItem", "BatchGetItem", "Query"), table.table_arn)
 
         run_machine = RunMachine(
             self,
@@ -79,10 +88,18 @@ class ServiceStack(Stack):
             retention=RETENTION,
         )
         machine = run_machine.machine
+        # Whether a run is going is what its execution says.
+        web.allow(["states:DescribeExecution"], run_machine.executions)
+        accept(
+            web.role,
+            [f"IAM5[Resource::{EXECUTIONS.format(f'{settings.name}:*')}]"],
+            "An execution's name is known when it starts.",
+        )
         for role, names in {
             plan.role: [FILES, MANIFEST],
             price.role: [FILES],
             finish.role: [FILES],
+            web.role: [FILES],
             run_machine.role: [MANIFEST],
         }.items():
             accept(
@@ -106,6 +123,8 @@ class ServiceStack(Stack):
             "PlanFunctionName": plan.function.function_name,
             "PriceFunctionName": price.function.function_name,
             "FinishFunctionName": finish.function.function_name,
+            "WebFunctionName": web.function.function_name,
+            "WebUrl": web.url.url,
             "LogGroupName": log_group.log_group_name,
             "KernelVersion": kernel_version(TARGETS[settings.architecture]),
             "Version": pricer.__version__,

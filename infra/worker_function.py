@@ -37,6 +37,7 @@ class WorkerFunction(Construct):
         architecture: str,
         environment: Mapping[str, str],
         log_group: logs.LogGroup,
+        timeout_s: int = TIMEOUT_S,
     ) -> None:
         super().__init__(scope, construct_id)
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -50,7 +51,7 @@ class WorkerFunction(Construct):
             architecture=lambda_.Architecture.custom(architecture),
             role=self.role,
             memory_size=MEMORY_MB,
-            timeout=Duration.seconds(TIMEOUT_S),
+            timeout=Duration.seconds(timeout_s),
             environment=environment,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,

@@ -55,6 +55,13 @@ MAY = {
         *READS,
         (["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], [TABLE]),
     ],
+    "Web": [
+        LOGGED,
+        TRACED,
+        *READS,
+        (["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"], [TABLE]),
+        (["states:DescribeExecution"], [f"{STATES}:execution:Pricer:*"]),
+    ],
     "Run": [
         (
             ["lambda:InvokeFunction"],
@@ -205,17 +212,19 @@ def test_bucket_refuses_what_is_not_tls(templates: Path) -> None:
     assert [text(r) for r in statement["Resource"]] == [BUCKET, f"{BUCKET}/*"]
 
 
-def test_functions_are_one_image_with_three_commands(templates: Path) -> None:
+def test_functions_are_one_image_with_four_commands(templates: Path) -> None:
     functions = of_type(read(templates, "Pricer"), "Lambda::Function")
     commands = [f["ImageConfig"]["Command"] for f in functions]
     assert commands == [
         ["pricer.handler.plan"],
         ["pricer.handler.price"],
         ["pricer.handler.finish"],
+        ["pricer.web.lambda_handler.handler"],
     ]
+    assert [f["Timeout"] for f in functions] == [600, 600, 600, 60]
     assert len({json.dumps(f["Code"]) for f in functions}) == 1
     for function in functions:
-        assert (function["MemorySize"], function["Timeout"]) == (1769, 600)
+        assert function["MemorySize"] == 1769
         assert function["Architectures"] == ["x86_64"]
         assert function["TracingConfig"] == {"Mode": "Active"}
         assert list(function["Environment"]["Variables"]) == ["TABLE_NAME", "BUCKET_NAME"]
@@ -228,8 +237,20 @@ def test_image_is_built_from_what_its_dockerfile_copies_and_nothing_else(templat
     assert {path.name for path in (ROOT / "kernels").glob("*.py")} == {
         path.name for path in (folder / "kernels").iterdir()
     }
-    assert not {"pricer/cli.py", "pricer/tables.py", "pricer/executors/local.py"} & files
-    assert {Path(name).suffix for name in files} == {"", ".py", ".txt"}
+    assert not {"pricer/cli.py", "pricer/cli_web.py", "pricer/stores/sqlite.py"} & files
+    page = {name for name in files if name.startswith("pricer/web/static/")}
+    assert "pricer/web/static/index.html" in page
+    assert {Path(name).suffix for name in files - page} == {"", ".py", ".txt"}
+
+
+def test_answers_are_at_a_url_that_only_signed_requests_may_call(templates: Path) -> None:
+    template = read(templates, "Pricer")
+    url = only(template, "Lambda::Url")
+    assert url["AuthType"] == "AWS_IAM"
+    assert text(url["TargetFunctionArn"]) == "{WebFunction.Arn}"
+    # Neither another site's page nor anybody of another account is let in.
+    assert "Cors" not in url
+    assert not of_type(template, "Lambda::Permission")
 
 
 @pytest.mark.parametrize("role", MAY)
@@ -263,7 +284,7 @@ def test_roles_have_no_other_policy_and_serve_one_service(templates: Path) -> No
         for role in roles
         for statement in role["AssumeRolePolicyDocument"]["Statement"]
     ]
-    assert services == ["lambda.amazonaws.com"] * 3 + ["states.amazonaws.com"]
+    assert services == ["lambda.amazonaws.com"] * 4 + ["states.amazonaws.com"]
 
 
 def test_state_machine_may_write_nothing_but_reasons(templates: Path) -> None:
@@ -395,6 +416,8 @@ def test_outputs_say_all_that_a_client_needs(templates: Path) -> None:
         "PlanFunctionName",
         "PriceFunctionName",
         "FinishFunctionName",
+        "WebFunctionName",
+        "WebUrl",
         "LogGroupName",
         "KernelVersion",
         "Version",
@@ -485,15 +508,16 @@ def test_cdk_nag_finds_nothing_but_what_is_accepted(second: Path) -> None:
         ("SF1", "Second/Run/Machine/Resource"),
         *(
             ("IAM5[Resource::*]", f"Second/{role}/Role/DefaultPolicy/Resource")
-            for role in ("Plan", "Price", "Finish", "Run")
+            for role in ("Plan", "Price", "Finish", "Web", "Run")
         ),
         *(
             ("IAM5[/runs/*]", f"Second/{role}/Role/DefaultPolicy/Resource")
-            for role in ("Plan", "Price", "Finish")
+            for role in ("Plan", "Price", "Finish", "Web")
         ),
         ("IAM5[/runs/*/manifest.json]", "Second/Plan/Role/DefaultPolicy/Resource"),
         ("IAM5[/runs/*/manifest.json]", "Second/Run/Role/DefaultPolicy/Resource"),
         ("IAM5[:execution:Second:*]", "Second/Run/Role/DefaultPolicy/Resource"),
+        ("IAM5[:execution:Second:*]", "Second/Web/Role/DefaultPolicy/Resource"),
         ("IAM5[:execution:Second/PriceAll:*]", "Second/Run/Role/DefaultPolicy/Resource"),
     }
 

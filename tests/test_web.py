@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -21,7 +19,6 @@ from click.testing import CliRunner
 import pricer
 from pricer.cli import cli
 from pricer.compiled import MODULES, kernels
-from pricer.errors import SpecError, StoreError
 from pricer.run import as_store, list_runs, open_run
 from pricer.settings import MEASURES
 from pricer.stores import open_store
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import httpx
-
-    from pricer.stores import Store
 
 GRID = """
 name = "small"
@@ -571,10 +566,8 @@ def body(option: dict[str, Any]) -> bytes:
 
 def ready(apart: Apart) -> dict[str, Any]:
     while True:
-        try:
+        with suppress(BusyError):
             return apart.price(body(OPTION))
-        except BusyError as error:
-            assert str(error).startswith("price: kernels are being compiled, once")
 
 
 def test_what_takes_too_long_is_given_up_and_the_next_is_priced(apart: Apart) -> None:
@@ -591,8 +584,13 @@ def test_who_waits_too_long_or_in_too_long_a_row_is_told(
 ) -> None:
     monkeypatch.setattr(web_apart, "MOST_WAITING", 1)
     busy = Apart(timeout_s=0.2)
+
+    def wait() -> None:
+        with suppress(BusyError):
+            busy.price(body(OPTION))
+
     with busy._turn:
-        waiting = Thread(target=lambda: pytest.raises(BusyError, busy.price, body(OPTION)))
+        waiting = Thread(target=wait)
         waiting.start()
         while busy._places._value:
             time.sleep(0.01)
@@ -601,6 +599,26 @@ def test_who_waits_too_long_or_in_too_long_a_row_is_told(
         waiting.join()
         with pytest.raises(BusyError, match="price: others are being priced; try again"):
             busy.price(body(OPTION))
+
+
+def test_who_comes_while_kernels_are_loaded_or_compiled_is_told() -> None:
+    early = Apart(timeout_s=0.01)
+    with pytest.raises(BusyError, match="price: kernels are being compiled, once; try again in"):
+        early.price(body(OPTION))
+    early.close()
+    app_ = app(open_store("memory:"), price_timeout_s=0.01)
+    with served(app_) as other:
+        answer = other.post("/api/price", json=OPTION)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_process_that_was_killed_is_told_and_replaced(apart: Apart) -> None:
+    first = ready(apart)
+    assert apart._process
+    apart._process.popen.kill()
+    with pytest.raises(BusyError, match="price: the process that prices has ended, its log says"):
+        apart.price(body(OPTION))
+    assert ready(apart) == first
 
 
 def test_inputs_are_read_as_files_have_them() -> None:

@@ -15,7 +15,7 @@ from queue import Empty, Queue
 from threading import Lock, Semaphore, Thread
 from typing import Any
 
-from pricer.errors import KernelError, SpecError
+from pricer.errors import SpecError
 
 from .errors import BusyError, TooLargeError
 from .request import parse
@@ -96,7 +96,7 @@ class Apart:
             ) from None
         if not answer:
             self.close()
-            raise KernelError("price: the process that prices has ended; its log says why")
+            raise BusyError("price: the process that prices has ended, its log says why; try again")
         document: dict[str, Any] = json.loads(answer)
         if list(document) == ["refused"]:
             raise SpecError(document["refused"])
