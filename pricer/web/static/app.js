@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { book } from "./book.js";
 import { compare } from "./compare.js";
-import { count, h, minute, rough, short, spoken } from "./dom.js";
+import { brief, count, h, minute, rough, short, spoken } from "./dom.js";
 import { plotly } from "./plots.js";
 import { Slices } from "./slices.js";
 import { address, read, write } from "./state.js";
@@ -13,7 +13,6 @@ import { seconds, timeline } from "./timeline.js";
 
 const POLL_MS = 1000;
 const IDLE_MS = 3000;
-const ID = 12;
 
 const VIEWS = {
   surface: ["Surface", surface, ["grid"]],
@@ -68,7 +67,7 @@ function go(patch, { step = false } = {}) {
     for (const [name, value] of Object.entries(places)) if (!value) delete places[name];
   }
   // Who has chosen anything stays with that run, though a later one be submitted.
-  const run = state.run ?? chosenHead()?.run.slice(0, ID);
+  const run = state.run ?? chosenHead()?.run;
   state = { ...state, run, ...patch, at, other };
   write(state, step);
   show();
@@ -101,16 +100,19 @@ async function show() {
     return;
   }
   if (mine !== showing) return;
-  const views = Object.entries(VIEWS).filter(([, [, , kinds]]) => !kinds || kinds.includes(run.shape.kind));
-  const [name, [, make]] = views.find(([one]) => one === state.view) ?? views.find(([one]) => one !== "timeline");
+  const { kind } = run.shape;
+  const views = Object.entries(VIEWS).filter(([, [, , kinds]]) => !kinds || kinds.includes(kind));
+  const [name, [, make]] =
+    views.find(([view]) => view === state.view) ?? views.find(([view]) => view !== "timeline");
   if (current?.run !== run || current?.name !== name) {
     leave();
     const body = h("section", { class: "view", "aria-label": VIEWS[name][0] });
-    const parts = { title: h("div", { class: "title" }), tabs: h("nav", { class: "tabs", "aria-label": "Views" }) };
+    const tabs = h("nav", { class: "tabs", "aria-label": "Views" });
+    const parts = { title: h("div", { class: "title" }), tabs };
     main.replaceChildren(parts.title, parts.tabs, body);
     current = { run, name, parts, views, view: make(body, run, go, runs) };
   }
-  document.title = `${head.name || head.run.slice(0, ID)} · pricer`;
+  document.title = `${head.name || brief(head.run)} · pricer`;
   drawTitle();
   drawTabs();
   current.view.update(state);
@@ -119,7 +121,8 @@ async function show() {
 /** Show nothing but `element`; the same again is left as it is, with what is selected in it. */
 function only(element) {
   leave();
-  if (!(main.children.length === 1 && main.firstElementChild.isEqualNode(element))) main.replaceChildren(element);
+  const there = main.children.length === 1 && main.firstElementChild.isEqualNode(element);
+  if (!there) main.replaceChildren(element);
 }
 
 function leave() {
@@ -132,7 +135,8 @@ function drawTabs() {
   const key = JSON.stringify([address(state), name]);
   if (parts.key === key) return;
   parts.key = key;
-  const focused = parts.tabs.contains(document.activeElement) ? document.activeElement.textContent : null;
+  const { activeElement } = document;
+  const focused = parts.tabs.contains(activeElement) ? activeElement.textContent : null;
   parts.tabs.replaceChildren(...views.map(([view, [text]]) => h("a", {
     href: address({ ...state, view }), "aria-current": view === name ? "page" : null,
     onclick: (event) => follow(event, { view }),
@@ -154,20 +158,28 @@ function drawList() {
   if (list.dataset.key === key) return;
   list.dataset.key = key;
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.run : null;
-  list.replaceChildren(...heads.map((one) => h("li", {}, h("a", {
-    href: address({ ...state, run: one.run.slice(0, ID) }), "data-run": one.run,
-    "aria-current": one === head ? "true" : null,
+  list.replaceChildren(...heads.map((one) => h("li", {}, entry(one, one === head))));
+  if (focused) list.querySelector(`[data-run="${focused}"]`)?.focus();
+}
+
+/** What the list says of a run. */
+function entry({ run, name, state: how, cells, done, submitted_at: submitted }, isChosen) {
+  const id = brief(run);
+  const properties = {
+    href: address({ ...state, run: id }), "data-run": run,
+    "aria-current": isChosen ? "true" : null,
     onclick: (event) => {
-      follow(event, { run: one.run.slice(0, ID) });
+      follow(event, { run: id });
       open(false);
     },
-  },
-  h("span", { class: "name" }, one.name || one.run.slice(0, ID)),
-  h("span", { class: `state ${one.state}` }, one.state),
-  h("span", { class: "more" }, `${one.run.slice(0, ID)} · ${count(one.cells)} cells`),
-  h("span", { class: "more" }, minute(one.submitted_at)),
-  one.state === "complete" ? null : h("progress", { max: one.cells, value: one.done, "aria-label": `${one.name}: cells priced` })))));
-  if (focused) list.querySelector(`[data-run="${focused}"]`)?.focus();
+  };
+  return h("a", properties,
+    h("span", { class: "name" }, name || id),
+    h("span", { class: `state ${how}` }, how),
+    h("span", { class: "more" }, `${id} · ${count(cells)} cells`),
+    h("span", { class: "more" }, minute(submitted)),
+    how === "complete" ? null
+      : h("progress", { max: cells, value: done, "aria-label": `${name || id}: cells priced` }));
 }
 
 /** What is known of the run that is looked at, above its views. */
@@ -181,9 +193,11 @@ function drawTitle() {
   const failed = status.failures.map((failure) =>
     h("li", {}, `${count(failure.count)} ${failure.status}: ${failure.reason}`));
   const reasons = Object.entries(status.reasons).map(([of, why]) => h("li", {}, `${of}: ${why}`));
-  const fixed = run.shape.axes?.filter((axis) => axis.values.length === 1).map(({ name, values }) => [name, values[0]]) ?? [];
-  const inputs = [...Object.entries(run.shape.fixed ?? {}), ...fixed]
-    .map(([name, value]) => `${spoken(name)} ${short(value)}`);
+  const single = (run.shape.axes ?? []).filter(({ values }) => values.length === 1);
+  const inputs = [
+    ...Object.entries(run.shape.fixed ?? {}),
+    ...single.map(({ name, values }) => [name, values[0]]),
+  ].map(([name, value]) => `${spoken(name)} ${short(value)}`);
   const facts = [
     `${count(head.cells)} cells`,
     head.done < head.cells ? `${count(head.done)} priced` : "",
@@ -192,11 +206,14 @@ function drawTitle() {
     `submitted ${minute(head.submitted_at)}`,
   ];
   parts.title.replaceChildren(
-    h("h2", {}, head.name || head.run.slice(0, ID), " ", h("span", { class: `state ${head.state}` }, head.state)),
+    h("h2", {}, head.name || brief(head.run), " ",
+      h("span", { class: `state ${head.state}` }, head.state)),
     h("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
-    inputs.length ? h("p", { class: "facts" }, [run.shape.type, ...inputs].filter(Boolean).join(" · ")) : "",
+    inputs.length ? h("p", { class: "facts" }, [run.shape.type, ...inputs].join(" · ")) : "",
     head.state === "complete" ? "" : h("div", { class: "progress" },
-      h("progress", { id: "progress", max: head.cells, value: head.done, "aria-label": "Cells priced" }),
+      h("progress", {
+        id: "progress", max: head.cells, value: head.done, "aria-label": "Cells priced",
+      }),
       h("span", {}, pace(head))),
     failed.length || reasons.length
       ? h("details", {}, h("summary", {}, "What is not ok"), h("ul", {}, failed, reasons)) : "",
@@ -218,9 +235,9 @@ function pace({ run, state: how, cells, done }) {
 function empty() {
   return h("div", { class: "empty" },
     h("h2", {}, "No runs yet"),
-    h("p", {}, "Describe what to price in a file, and price it; it appears here while it is being priced:"),
+    h("p", {}, "Say what to price in a file and submit it; it appears here while it is being priced:"),
     h("pre", {}, "pricer submit examples/one_surface.toml"),
-    h("p", {}, "The same store must be meant: ", h("code", {}, "pricer runs"), " prints which one that is."));
+    h("p", {}, "Both must mean the same store: ", h("code", {}, "pricer runs"), " prints which."));
 }
 
 function fail(error) {

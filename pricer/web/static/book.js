@@ -1,61 +1,97 @@
 // A book as points: the smile of its vols, or any column against another.
 
 import * as api from "./api.js";
-import { choice, count, exact, h, spoken } from "./dom.js";
+import { brief, choice, count, exact, h, spoken, terms } from "./dom.js";
 import { pointAtRow, points, said, save } from "./plots.js";
 
 const MOST_ROWS = 5000;
-const MOST_GROUPS = 24;
+const MOST_COLOURS = 24;
 
-const numberOf = (value) => {
+/** The number that a value is, as quotes in columns that pass through are texts; else null. */
+function numberOf(value) {
   if (typeof value === "number") return value;
-  return typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : null;
-};
+  const isNumber = typeof value === "string" && value.trim() !== "" && Number.isFinite(Number(value));
+  return isNumber ? Number(value) : null;
+}
+
+/** What can be chosen of a book's columns. */
+function offers({ columns, measures, cells }) {
+  const isNumber = ({ kind, values }) =>
+    kind === "number" || (kind !== "word" && values.some((value) => numberOf(value) !== null));
+  const across = columns.filter(isNumber).map(({ name }) => name);
+  const differs = (name) => {
+    const column = columns.find((one) => one.name === name);
+    if (!column) return false;
+    return column.kind === "number" ? column.min < column.max : column.distinct > 1;
+  };
+  // What is another text in every row, as an id, narrows nothing.
+  const filters = columns.filter(({ kind, values, distinct }) =>
+    kind !== "number" && values.length === distinct && distinct <= Math.max(2, cells / 4)
+    && values.filter((text) => text !== "" && numberOf(text) === null).length > 1);
+  return {
+    across, differs, filters,
+    up: [...across.filter((name) => name !== "row"), ...measures, "error"],
+    by: columns.map(({ name }) => name).filter((name) => name !== "row"),
+    hasSmile: ["strike", "vol"].every((name) => across.includes(name) && differs(name)),
+  };
+}
+
+/** What `state` chooses of what is offered. */
+function chosen({ across, up, by, differs, hasSmile }, measures, state) {
+  const pick = (name, among, otherwise) => (among.includes(name) ? name : otherwise);
+  return {
+    x: pick(state.x, across, differs("strike") ? "strike" : across[0]),
+    m: pick(state.m, up, hasSmile ? "vol" : measures[0]),
+    by: state.by === "none" ? "" : pick(state.by, by, differs("expiry") ? "expiry" : ""),
+  };
+}
+
+/** Lay the rows of a table out as groups of points, a line each where it is a smile. */
+function grouped(table, rows, { x, m, by }) {
+  const values = by ? [...new Set(table[by])] : [];
+  const inOrder = values.every((value) => typeof value === "number")
+    ? values.sort((a, b) => a - b) : values.sort();
+  const isColoured = by && inOrder.length <= MOST_COLOURS;
+  const groups = new Map();
+  for (let i = 0; i < rows; i += 1) {
+    const place = { x: numberOf(table[x][i]), y: numberOf(table[m][i]), i };
+    if (place.x === null || place.y === null) continue;
+    const value = isColoured ? table[by][i] : "";
+    const isPut = table.right?.[i] === "put";
+    const key = JSON.stringify([value, isPut, table.spot?.[i], table.underlying?.[i]]);
+    if (!groups.has(key)) {
+      const colour = isColoured ? inOrder.indexOf(value) : 0;
+      groups.set(key, { name: exact(value), colour, symbol: isPut ? 1 : 0, places: [] });
+    }
+    groups.get(key).places.push(place);
+  }
+  const inColours = [...groups.values()].sort((a, b) => a.colour - b.colour);
+  for (const { places } of inColours) places.sort((a, b) => a.x - b.x);
+  return { groups: inColours, isColoured };
+}
 
 /** Show the rows of a book in `root`, as points. */
 export function book(root, run, go) {
   const { columns, measures } = run.shape;
-  const column = (name) => columns.find((one) => one.name === name);
-  // Quotes may stand in columns that pass through as text.
-  const isNumber = ({ kind, values }) => kind === "number" || (kind !== "word" && values?.some((v) => numberOf(v) !== null));
-  const numeric = columns.filter(isNumber).map(({ name }) => name);
-  const several = (name) => {
-    const one = column(name);
-    return one && (one.kind === "number" ? one.min < one.max : one.values.length > 1);
-  };
-  const hasSmile = numeric.includes("strike") && numeric.includes("vol") && several("strike") && several("vol");
-  const results = [...measures, "error"];
-  const ups = [...numeric.filter((name) => name !== "row"), ...results];
-  const groupers = columns.filter(({ name }) => name !== "row").map(({ name }) => name);
-  // What is another text in every row, as an id, narrows nothing.
-  const filters = columns.filter(({ kind, values, distinct }) => kind !== "number"
-    && values.length === distinct && distinct <= Math.max(2, run.shape.cells / 4)
-    && values.filter((text) => text !== "" && numberOf(text) === null).length > 1);
-
+  const offered = offers(run.shape);
   const picks = h("div", { class: "fields" });
   const note = h("p", { class: "note", role: "status" });
-  const plot = h("div", { class: "plot tall", id: "points" });
+  const plot = h("div", { class: "plot", id: "points" });
   const frame = h("div", {
     class: "frame", id: "figure", tabindex: 0, role: "group", onkeydown: step,
     "aria-label": "Picture. Arrow keys go from row to row; its values are below.",
   }, plot);
   const cell = h("div", { class: "cell", id: "cell", "aria-live": "polite" });
-  const csv = h("a", { class: "button", id: "csv", download: `${run.id.slice(0, 12)}.csv` }, "CSV of these rows");
-  const png = h("button", { type: "button", onclick: () => save(plot, run.id.slice(0, 12)) }, "PNG");
-  root.replaceChildren(h("div", { class: "controls" }, picks), note, frame, cell, h("div", { class: "downloads" }, csv, png));
+  const file = brief(run.id);
+  const csv = h("a", { class: "button", id: "csv", download: `${file}.csv` }, "CSV of these rows");
+  const png = h("button", { type: "button", onclick: () => save(plot, file) }, "PNG");
+  root.replaceChildren(h("div", { class: "controls" }, picks), note, frame, cell,
+    h("div", { class: "downloads" }, csv, png));
   let turn = 0, built = "", drawn = null, here = 0, state;
 
-  function chosen() {
-    const pick = (name, among, otherwise) => (among.includes(name) ? name : otherwise);
-    return {
-      x: pick(state.x, numeric, several("strike") ? "strike" : numeric[0]),
-      m: pick(state.m, ups, hasSmile ? "vol" : results[0]),
-      by: state.by === "none" ? "" : pick(state.by, groupers, several("expiry") ? "expiry" : ""),
-    };
-  }
-
+  /** The rows that are asked for, as a query. */
   function selection() {
-    const kept = filters.filter(({ name, values }) => values.includes(state.at[name]));
+    const kept = offered.filters.filter(({ name, values }) => values.includes(state.at[name]));
     return Object.fromEntries(kept.map(({ name }) => [name, state.at[name]]));
   }
 
@@ -65,21 +101,24 @@ export function book(root, run, go) {
     built = key;
     const focused = document.activeElement?.dataset?.control;
     const step = (patch) => go(patch, { step: true });
+    const kept = selection();
     picks.replaceChildren(
-      choice("Across", numeric, x, (name) => step({ x: name })),
-      choice("Up", ups, m, (name) => step({ m: name })),
-      choice("Colour by", [["none", "nothing"], ...groupers], by || "none", (name) => step({ by: name })),
-      ...filters.map(({ name, values }) => choice(
-        `Only ${spoken(name)}`, [["", "all"], ...values.filter(Boolean).map((v) => [v, v])], selection()[name] ?? "",
-        (value) => step({ at: { [name]: value } }),
-      )),
+      choice("Across", offered.across, x, (name) => step({ x: name })),
+      choice("Up", offered.up, m, (name) => step({ m: name })),
+      choice("Colour by", [["none", "nothing"], ...offered.by], by || "none",
+        (name) => step({ by: name })),
+      ...offered.filters.map(({ name, values }) => {
+        const texts = values.filter(Boolean).map((text) => [text, text]);
+        const keep = (text) => step({ at: { [name]: text } });
+        return choice(`Only ${spoken(name)}`, [["", "all"], ...texts], kept[name] ?? "", keep);
+      }),
     );
     if (focused) picks.querySelector(`[data-control="${CSS.escape(focused)}"]`)?.focus();
   }
 
   async function update(next) {
     state = next;
-    const view = chosen();
+    const view = chosen(offered, measures, state);
     build(view);
     csv.href = api.cellsUrl(run.id, selection(), { format: "csv", limit: MOST_ROWS });
     const mine = ++turn;
@@ -100,54 +139,55 @@ export function book(root, run, go) {
 
   async function draw() {
     const { x, m, by, answer } = drawn;
-    const { columns: table, total, rows: found } = answer;
-    const groups = new Map();
-    const whiskers = m === "vol" && table.bid && table.ask && table.vega && table.price;
-    const names = [...new Set(by ? table[by] : [])];
-    const bySize = names.every((v) => typeof v === "number") ? names.sort((a, b) => a - b) : names.sort();
-    const order = new Map(bySize.map((value, i) => [value, i]));
-    const few = order.size <= MOST_GROUPS;
-    let missing = 0;
-    for (let i = 0; i < found; i += 1) {
-      const [across, up] = [numberOf(table[x][i]), numberOf(table[m][i])];
-      if (across === null || up === null) { missing += 1; continue; }
-      const value = by && few ? table[by][i] : "";
-      const second = table.right?.[i] === "put" ? 1 : 0;
-      // Only one underlying's points are one line.
-      const key = JSON.stringify([value, second, table.spot?.[i], table.underlying?.[i]]);
-      if (!groups.has(key)) groups.set(key, { name: by && few ? exact(value) : "rows", colour: order.get(value) ?? 0, symbol: second, points: [] });
-      groups.get(key).points.push({ across, up, i });
-    }
-    const drawnGroups = [...groups.values()].sort((a, b) => a.colour - b.colour).map(({ points: some, ...group }) => {
-      some.sort((a, b) => a.across - b.across);
-      const vols = (name, sign) => some.map(({ i }) => {
-        const quote = numberOf(table[name][i]);
-        if (quote === null || table.price[i] === null || !(table.vega[i] > 0)) return 0;
-        return Math.max(0, (sign * (quote - table.price[i])) / table.vega[i]);
-      });
-      return {
-        ...group, joined: x === "strike" && m === "vol" && some.length > 1,
-        x: some.map((p) => p.across), y: some.map((p) => p.up), rows: some.map((p) => p.i),
-        texts: some.map(({ i }) => said([["row", table.row[i]], [x, table[x][i]], ...(by ? [[by, table[by][i]]] : []), [m, table[m][i]], ["error", table.error[i]]])),
-        ...(whiskers ? { above: vols("ask", 1), below: vols("bid", -1) } : {}),
-      };
+    const { columns: table, rows } = answer;
+    const { groups, isColoured } = grouped(table, rows, drawn);
+    const hasWhiskers = m === "vol" && ["bid", "ask", "vega", "price"].every((name) => table[name]);
+    note.textContent = remarks(groups, isColoured, hasWhiskers);
+    await points(plot, {
+      x: { name: x }, y: { name: m }, by: isColoured ? by : "",
+      groups: groups.map(({ places, ...group }) => ({
+        ...group, joined: x === "strike" && m === "vol" && places.length > 1,
+        x: places.map((place) => place.x), y: places.map((place) => place.y),
+        rows: places.map(({ i }) => i), texts: places.map(({ i }) => text(i)),
+        above: hasWhiskers ? places.map(({ i }) => whisker(table, i, "ask", 1)) : null,
+        below: hasWhiskers ? places.map(({ i }) => whisker(table, i, "bid", -1)) : null,
+      })),
     });
-    note.textContent = remarks({ missing, total, found, few, by, whiskers, hasPuts: table.right?.includes("put") && table.right.includes("call") });
-    await points(plot, { x: { name: x }, y: { name: m }, by: few ? by : "", groups: drawnGroups });
     plot.removeAllListeners("plotly_hover");
     plot.on("plotly_hover", ({ points: [hovered] }) => tell(hovered.customdata));
-    if (found) tell(Math.min(here, found - 1));
+    if (rows) tell(Math.min(here, rows - 1));
     else cell.replaceChildren();
   }
 
-  function remarks({ missing, total, found, few, by, whiskers, hasPuts }) {
-    const parts = [];
-    if (!hasSmile) parts.push("This book has no smile: that takes a strike and a vol that differ from row to row.");
-    parts.push(found < total ? `The first ${count(found)} of ${count(total)} rows; narrow them above.` : `${count(found)} rows.`);
-    if (missing) parts.push(`${count(missing)} of them ${missing === 1 ? "has" : "have"} no such value.`);
-    if (by && !few) parts.push(`${spoken(by)} has too many values for colours.`);
-    if (hasPuts) parts.push("Calls are dots, puts open diamonds.");
-    if (whiskers) parts.push("Whiskers reach to bid and ask: their distance from the price, divided by vega.");
+  /** How far in vol a quote is from the price, to first order. */
+  function whisker(table, i, name, sign) {
+    const quote = numberOf(table[name][i]);
+    if (quote === null || table.price[i] === null || !(table.vega[i] > 0)) return 0;
+    return Math.max(0, (sign * (quote - table.price[i])) / table.vega[i]);
+  }
+
+  /** What the pointer's label says of a row. */
+  function text(i) {
+    const names = new Set(["row", drawn.x, drawn.by, drawn.m, "error"].filter(Boolean));
+    return said([...names].map((name) => [name, drawn.answer.columns[name][i]]));
+  }
+
+  function remarks(groups, isColoured, hasWhiskers) {
+    const { answer: { rows, total }, by } = drawn;
+    const missing = rows - groups.reduce((sum, { places }) => sum + places.length, 0);
+    const all = `The first ${count(rows)} of ${count(total)} rows; narrow them above.`;
+    const parts = [rows < total ? all : `${count(rows)} rows.`];
+    if (!offered.hasSmile) {
+      parts.push("This book has no smile: that takes a strike and a vol that differ from row to row.");
+    }
+    if (missing) parts.push(`Without such a value: ${count(missing)}.`);
+    if (by && !isColoured) parts.push(`${spoken(by)} has too many values for colours.`);
+    if (new Set(groups.map(({ symbol }) => symbol)).size > 1) {
+      parts.push("Calls are dots, puts open diamonds.");
+    }
+    if (hasWhiskers) {
+      parts.push("Whiskers reach to bid and ask: their distance from the price, divided by vega.");
+    }
     return parts.join(" ");
   }
 
@@ -163,11 +203,10 @@ export function book(root, run, go) {
   function tell(i) {
     here = i;
     const table = drawn.answer.columns;
-    const of = (names) => names.filter((name) => table[name]).map((name) =>
-      h("div", { "data-name": name }, h("dt", {}, spoken(name)), h("dd", {}, exact(table[name][i]))));
+    const of = (names) => names.map((name) => [name, exact(table[name][i])]);
     cell.replaceChildren(
-      h("dl", { class: "inputs" }, of(columns.map(({ name }) => name))),
-      h("dl", {}, of([...measures, "error", "status"])),
+      terms(of(columns.map(({ name }) => name)), "inputs"),
+      terms(of([...measures, "error", "status"])),
     );
   }
 

@@ -1,7 +1,7 @@
 // What differs between two grids, on the values that both have.
 
 import { controls, mover, standing, swept } from "./controls.js";
-import { choice, download, exact, h, spoken } from "./dom.js";
+import { brief, choice, download, exact, h, spoken, terms } from "./dom.js";
 import { figure } from "./figure.js";
 import { said } from "./plots.js";
 import { Slices } from "./slices.js";
@@ -30,11 +30,15 @@ export function compare(root, run, go, runs) {
 
   function offer(state) {
     const others = runs.list().filter((other) => other.run !== run.id && other.state === "complete");
-    const options = [["", "choose a run"], ...others.map((o) => [o.run.slice(0, 12), `${o.name || "run"} · ${o.run.slice(0, 12)}`])];
-    const key = JSON.stringify([options, state.with]);
-    if (key === offered) return;
-    offered = key;
-    picker.replaceChildren(choice("This run minus", options, state.with ?? "", (id) => go({ with: id }, { step: true })));
+    const options = [["", "choose a run"], ...others.map((other) =>
+      [brief(other.run), `${other.name || "run"} · ${brief(other.run)}`])];
+    const key = JSON.stringify(options);
+    if (key !== offered) {
+      offered = key;
+      const choose = (id) => go({ with: id }, { step: true });
+      picker.replaceChildren(choice("This run minus", options, "", choose));
+    }
+    picker.querySelector("select").value = state.with ?? "";
   }
 
   async function update(state) {
@@ -50,11 +54,16 @@ export function compare(root, run, go, runs) {
       if (pair?.with !== state.with) {
         const other = await runs.load(state.with);
         if (mine !== turn) return;
-        pair = other.shape.kind === "grid" ? { with: state.with, ...difference(body, run, other, go) } : null;
-        note.textContent = pair ? "" : "Only grids have axes on which they can be compared.";
-        if (!pair) body.replaceChildren();
+        pair = null;
+        if (other.shape.kind !== "grid") {
+          body.replaceChildren();
+          note.textContent = "Only grids have axes on which they can be compared.";
+          return;
+        }
+        pair = { with: state.with, ...difference(body, run, other, go) };
       }
-      await pair?.update(state, (text) => { if (mine === turn) note.textContent = text; }, () => mine === turn);
+      const said = await pair.update(state, () => mine === turn);
+      if (mine === turn) note.textContent = said;
     } catch (error) {
       if (mine === turn) note.textContent = error.message;
     }
@@ -69,20 +78,20 @@ export function compare(root, run, go, runs) {
 }
 
 function difference(body, run, other, go) {
-  const [mine, theirs] = [common(run.shape.axes, other.shape.axes), common(other.shape.axes, run.shape.axes)];
+  const mine = common(run.shape.axes, other.shape.axes);
+  const theirs = common(other.shape.axes, run.shape.axes);
   const shared = mine.filter((axis) => axis.shared);
   const measures = run.shape.measures.filter((m) => other.shape.measures.includes(m));
   if (!swept(shared).length || !measures.length) {
     body.replaceChildren();
-    return {
-      update(_, say) { say("These two grids have no axis with two values, or no measure, in common."); },
-      redraw() {},
-    };
+    const why = "These two grids have no axis with two values, or no measure, in common.";
+    return { update: () => why, redraw() {} };
   }
   const slices = [new Slices(run.id, mine), new Slices(other.id, theirs)];
   const choices = controls(shared, measures, go, { scales: false });
   // An axis with no value in common stands where each run has it.
-  const own = [[mine, "at", "of this run"], [theirs, "other", "of the other"]].flatMap(([axes, place, whose]) =>
+  const sides = [[mine, "at", "of this run"], [theirs, "other", "of the other"]];
+  const own = sides.flatMap(([axes, place, whose]) =>
     swept(axes.filter((axis) => !axis.shared)).map((axis) => {
       const moved = (text) => go({ [place]: { [axis.name]: text } });
       const [control, stand] = mover(axis, moved, `${spoken(axis.name)} ${whose}`);
@@ -91,30 +100,32 @@ function difference(body, run, other, go) {
   const cell = h("div", { class: "cell", id: "cell" });
   const pictures = figure(tell);
   const save = h("button", { type: "button", id: "csv", onclick: csv }, "CSV of the difference");
-  body.replaceChildren(choices.element, h("div", { class: "controls fields" }, own.map(({ control }) => control)),
-    pictures.element, cell, h("div", { class: "downloads" }, save, pictures.saves(() => name())));
+  body.replaceChildren(
+    choices.element, h("div", { class: "controls fields" }, own.map(({ control }) => control)),
+    pictures.element, cell, h("div", { class: "downloads" }, save, pictures.saves(() => name())),
+  );
   let shown = null;
 
-  const name = () => `${run.id.slice(0, 12)}-minus-${other.id.slice(0, 12)}-${shown.m}`;
+  const name = () => `${brief(run.id)}-minus-${brief(other.id)}-${shown.m}`;
 
-  async function update(state, say, current) {
+  /** Draw what `state` means unless something else is, by then; return what is to be said. */
+  async function update(state, isCurrent) {
     const { x, y, m, at } = choices.update(state);
     for (const { stand } of own) stand(state);
-    const stands = [[mine, state.at], [theirs, state.other]].map(([axes, texts]) =>
-      Object.fromEntries(axes.map((axis) => [axis.name, at[axis.name] ?? axis.values[standing(axis, texts[axis.name])]])));
+    const stands = sides.map(([axes, place]) => Object.fromEntries(axes.map((axis) =>
+      [axis.name, at[axis.name] ?? axis.values[standing(axis, state[place][axis.name])]])));
     const asked = slices.map((some, k) => {
       const [across, up] = [x, y].map((axis) => some.axes.find(({ name }) => name === axis?.name));
       return [some, across, up, stands[k], [m]];
     });
     const [a, b] = await Promise.all(asked.map(([some, ...what]) => some.get(...what)));
-    if (!current()) return;
+    if (!isCurrent()) return "";
     const z = a.columns[m].map((row, j) => row.map((value, i) => {
       const less = b.columns[m][j][i];
       return value === null || less === null ? null : value - less;
     }));
     const errors = a.columns.error.map((row, j) => row.map((e, i) => e + b.columns.error[j][i]));
     shown = { x, y, m, a, b, z, errors, stands };
-    say(differing(stands));
     await pictures.show({
       x: { name: x.name, values: a.x }, y: y ? { name: y.name, values: a.y } : null,
       z, name: "difference", signed: true,
@@ -125,6 +136,7 @@ function difference(body, run, other, go) {
       },
     });
     for (const [some, ...what] of asked) some.ahead(...what);
+    return differing(stands);
   }
 
   /** Say in which inputs the two differ where they stand. */
@@ -134,23 +146,27 @@ function difference(body, run, other, go) {
     const pairs = [...names].filter((n) => !same(all[0][n], all[1][n]))
       .map((n) => `${spoken(n)} ${exact(all[0][n])} here, ${exact(all[1][n])} there`);
     const what = pairs.length ? pairs.join("; ") : "the same inputs in both";
-    return `${run.shape.name || run.id.slice(0, 12)} minus ${other.shape.name || other.id.slice(0, 12)}: ${what}.`;
+    const [here, there] = [run, other].map(({ shape, id }) => shape.name || brief(id));
+    return `${here} minus ${there}: ${what}.`;
   }
 
   function tell(i, j) {
     const { x, y, m, a, b, z, errors, stands } = shown;
     const inputs = [[x.name, a.x[i]]];
     if (y) inputs.push([y.name, a.y[j]]);
-    for (const axis of shared) if (axis !== x && axis !== y) inputs.push([axis.name, stands[0][axis.name]]);
-    const verdict = m !== "price" || z[j][i] === null ? null
-      : Math.abs(z[j][i]) <= errors[j][i] ? "within the errors" : "beyond the errors";
-    const pair = (called, value) => h("div", { "data-name": called }, h("dt", {}, called), h("dd", {}, value));
-    cell.replaceChildren(
-      h("dl", { class: "inputs" }, inputs.map(([called, value]) => pair(spoken(called), exact(value)))),
-      h("dl", {}, pair("this run", exact(a.columns[m][j][i])), pair("the other", exact(b.columns[m][j][i])),
-        pair("difference", exact(z[j][i])), pair("errors together", exact(errors[j][i])),
-        verdict && pair("which is", verdict)),
-    );
+    for (const axis of shared) {
+      if (axis !== x && axis !== y) inputs.push([axis.name, stands[0][axis.name]]);
+    }
+    const values = [
+      ["this run", a.columns[m][j][i]], ["the other", b.columns[m][j][i]],
+      ["difference", z[j][i]], ["errors together", errors[j][i]],
+    ];
+    if (m === "price" && z[j][i] !== null) {
+      const isWithin = Math.abs(z[j][i]) <= errors[j][i];
+      values.push(["which is", isWithin ? "within the errors" : "beyond the errors"]);
+    }
+    const told = ([called, value]) => [called, exact(value)];
+    cell.replaceChildren(terms(inputs.map(told), "inputs"), terms(values.map(told)));
   }
 
   function csv() {
@@ -162,7 +178,9 @@ function difference(body, run, other, go) {
     const lines = [[...head, m, `${m}_other`, "difference", "error", "error_other"].join(",")];
     z.forEach((row, j) => row.forEach((value, i) => {
       const inputs = [a.x[i], ...(y ? [a.y[j]] : []), ...rest.map((axis) => stands[0][axis.name])];
-      const values = [a.columns[m][j][i], b.columns[m][j][i], value, a.columns.error[j][i], b.columns.error[j][i]];
+      const here = [a.columns, b.columns].map((columns) => columns[m][j][i]);
+      const errors = [a.columns, b.columns].map((columns) => columns.error[j][i]);
+      const values = [...here, value, ...errors];
       lines.push([...inputs, ...values].map(text).join(","));
     }));
     download(`${name()}.csv`, `${lines.join("\n")}\n`);

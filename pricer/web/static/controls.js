@@ -63,12 +63,13 @@ export function controls(axes, measures, go, { scales = true } = {}) {
     const focused = document.activeElement?.dataset?.control;
     const names = swept(axes).map((axis) => axis.name);
     const step = (patch) => go(patch, { step: true });
+    const axesAre = (across, up) => step({ x: across, y: up });
     const fields = [choice("Show", measures, m, (name) => step({ m: name }))];
     if (y) {
       // Taking the other's axis swaps the two.
       fields.unshift(
-        choice("Across", names, x.name, (name) => step({ x: name, y: name === y.name ? x.name : y.name })),
-        choice("Up", names, y.name, (name) => step({ x: name === x.name ? y.name : x.name, y: name })),
+        choice("Across", names, x.name, (name) => axesAre(name, name === y.name ? x.name : y.name)),
+        choice("Up", names, y.name, (name) => axesAre(name === x.name ? y.name : x.name, name)),
       );
     }
     if (y && scales) {

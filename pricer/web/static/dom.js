@@ -57,6 +57,14 @@ export function short(value) {
 export const rough = (value) =>
   typeof value === "number" ? exact(Number(value.toPrecision(2))) : exact(value);
 
+/** The first characters of a run's id, which name it as well. */
+export const brief = (id) => id.slice(0, 12);
+
+/** Names and their texts, a list of terms. */
+export const terms = (pairs, kind = null) =>
+  h("dl", { class: kind }, pairs.map(([name, text]) =>
+    h("div", { "data-name": name }, h("dt", {}, spoken(name)), h("dd", {}, text))));
+
 export const count = (value) => value.toLocaleString("en");
 
 /** The time of a submit, to the minute. */

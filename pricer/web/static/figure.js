@@ -4,13 +4,15 @@ import { h, short } from "./dom.js";
 import { curves, heatMap, point, save } from "./plots.js";
 
 const LINES = 6;
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /**
  * Make the two pictures; `moved(i, j)` is told which cell is chosen.
  *
  * `show(data)` draws `x` and `y` (`{name, values}`; no y: curves alone), `z` (rows) of what is
  * called `name`, `text(i, j)` for the pointer, and where there are any `line` (points on the
- * map), `range` (of the colours; `signed` where 0 is their middle), `band(j)` (errors along a curve) and `edge(j)` (a point on it).
+ * map), `range` (of the colours; `signed` where 0 is their middle), `band(j)` (errors along a
+ * curve) and `edge(j)` (a point on it).
  */
 export function figure(moved) {
   const map = h("div", { class: "plot", id: "map" });
@@ -78,7 +80,7 @@ export function figure(moved) {
   }
 
   function step(event) {
-    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    const by = STEPS[event.key];
     if (!by || !data || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const within = (value, length) => Math.min(Math.max(value, 0), length - 1);

@@ -63,12 +63,10 @@ function layoutOf(colour, x, y, rest = {}) {
   };
 }
 
-/** Draw into `element`; nothing is animated, and zooms stay while `revision` does. */
+/** Draw into `element`; nothing is animated, and a zoom stays while `uirevision` does. */
 async function draw(element, traces, layout) {
   const Plotly = await plotly();
-  const first = !element.layout;
   await Plotly.react(element, traces, layout, { displayModeBar: false, responsive: true });
-  return first;
 }
 
 /** The colour scale of values: diverging around 0 where they have both signs, or may have. */
@@ -161,18 +159,21 @@ function shade(colour, among) {
 export async function curves(element, { x, y, by, lines }) {
   const colour = colours();
   const traces = [];
-  const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: by ? `${spoken(by)} ` : "" } };
   for (const line of lines) {
     const stroke = line.strong ? colour.text : shade(colour, line.place);
     if (line.band) {
-      const edgeOf = (sign) => line.y.map((v, i) => (v === null ? null : v + sign * line.band[i]));
-      traces.push({ x: [...line.x, ...[...line.x].reverse()], y: [...edgeOf(1), ...edgeOf(-1).reverse()], type: "scatter", mode: "none", fill: "toself", fillcolor: colour.line, hoverinfo: "skip", showlegend: false });
+      const side = (sign) => line.y.map((v, i) => (v === null ? null : v + sign * line.band[i]));
+      traces.push({
+        type: "scatter", mode: "none", fill: "toself", fillcolor: colour.line,
+        x: [...line.x, ...line.x.toReversed()], y: [...side(1), ...side(-1).toReversed()],
+        hoverinfo: "skip", showlegend: false,
+      });
     }
     traces.push({
-      type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", name: line.name, x: line.x, y: line.y,
-      text: line.texts, customdata: line.x.map(() => line.row), hovertemplate: "%{text}<extra></extra>",
-      line: { color: stroke, width: line.strong ? 2.5 : 1.5, },
-      showlegend: lines.length > 1,
+      type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", name: line.name,
+      x: line.x, y: line.y, text: line.texts, customdata: line.x.map(() => line.row),
+      hovertemplate: "%{text}<extra></extra>",
+      line: { color: stroke, width: line.strong ? 2.5 : 1.5 },
     });
     if (line.edge) {
       traces.push({
@@ -181,12 +182,27 @@ export async function curves(element, { x, y, by, lines }) {
       });
     }
   }
-  const layout = layoutOf(colour, x, { name: y }, { legend, showlegend: lines.length > 1, uirevision: `${x.name} ${y}` });
-  if (lines.length > 1) layout.margin.t = 56;
+  const layout = layoutOf(colour, x, { name: y }, {
+    uirevision: `${x.name} ${y}`, ...(lines.length > 1 ? legendOf(by) : {}),
+  });
   await draw(element, traces, layout);
 }
 
-/** Draw points, joined where a group is one line: `groups` of `{name, x, y, texts, colour, symbol, joined, above, below}`. */
+/** A legend above the picture, and room for it. */
+const legendOf = (by) => ({
+  showlegend: true, margin: { l: 56, r: 16, t: 56, b: 48 },
+  legend: {
+    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: by ? `${spoken(by)} ` : "" },
+  },
+});
+
+/**
+ * Draw points.
+ *
+ * `groups` are `{name, x, y, texts, rows, colour, symbol, joined, above, below}`: those of a name
+ * share an entry of the legend; `symbol` is 1 for open diamonds, `joined` draws a line through
+ * them, `above` and `below` are the lengths of whiskers.
+ */
 export async function points(element, { x, y, by, groups }) {
   const colour = colours();
   const named = new Set();
@@ -200,14 +216,15 @@ export async function points(element, { x, y, by, groups }) {
       hovertemplate: "%{text}<extra></extra>", customdata: group.rows,
       line: { color: stroke, width: 1.5, dash: group.symbol ? "dot" : "solid" },
       marker: { color: stroke, size: 7, symbol: group.symbol ? "diamond-open" : "circle" },
-      error_y: group.above
-        ? { type: "data", symmetric: false, array: group.above, arrayminus: group.below, color: stroke, thickness: 1, width: 3 }
-        : undefined,
+      error_y: group.above && {
+        type: "data", symmetric: false, array: group.above, arrayminus: group.below,
+        color: stroke, thickness: 1, width: 3,
+      },
     };
   });
-  const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: by ? `${spoken(by)} ` : "" } };
-  const layout = layoutOf(colour, x, y, { legend, showlegend: Boolean(by), uirevision: `${x.name} ${y.name}` });
-  if (by) layout.margin.t = 56;
+  const layout = layoutOf(colour, x, y, {
+    uirevision: `${x.name} ${y.name}`, ...(by ? legendOf(by) : {}),
+  });
   await draw(element, traces, layout);
 }
 
@@ -218,12 +235,13 @@ export async function bars(element, line) {
   const place = chunks.map((_, i) => i + 1);
   const texts = chunks.map((c) => said([
     ["chunk", c.chunk], ["cells", c.cells], ["worker", c.worker], ["attempt", c.attempt],
-    ["queued s", c.queued], ["started s", c.started], ["start-up s", c.init_s], ["kernel s", c.kernel_s],
-    ["write s", c.write_s], ["done s", c.done],
+    ["queued s", c.queued], ["started s", c.started], ["start-up s", c.init_s],
+    ["kernel s", c.kernel_s], ["write s", c.write_s], ["done s", c.done],
     ...(c.cold ? [["cold start", "yes"]] : []), ...(c.straggler ? [["straggler", "yes"]] : []),
   ]));
   const part = (name, fill, from, to) => ({
-    type: "bar", orientation: "h", name, y: place, base: chunks.map(from), text: texts, textposition: "none",
+    type: "bar", orientation: "h", name, y: place, base: chunks.map(from), text: texts,
+    textposition: "none",
     x: chunks.map((c) => Math.max(0, to(c) - from(c))), marker: { color: fill },
     hovertemplate: "%{text}<extra></extra>",
   });
@@ -239,11 +257,10 @@ export async function bars(element, line) {
     marks("cold start", "triangle-right", (c) => c.cold),
     marks("straggler", "x", (c) => c.straggler),
   ].filter((trace) => trace.y.length);
-  const layout = layoutOf(colour, { name: "seconds" }, { name: "chunks, in the order of their starts" }, {
-    barmode: "overlay", bargap: chunks.length > 100 ? 0 : 0.2, uirevision: "chunks",
-    showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+  const axes = [{ name: "seconds" }, { name: "chunks, in the order of their starts" }];
+  const layout = layoutOf(colour, ...axes, {
+    barmode: "overlay", bargap: chunks.length > 100 ? 0 : 0.2, uirevision: "chunks", ...legendOf(""),
   });
-  layout.margin.t = 40;
   layout.xaxis.range = [0, 1.02 * line.seconds];
   layout.yaxis.range = [chunks.length + 0.5, 0.5];
   await draw(element, traces, layout);
@@ -258,7 +275,8 @@ export async function steps(element, line) {
     line: { shape: "hv", color: colour.series[0], width: 1.5 }, fill: "tozeroy",
     hovertemplate: "%{x:.3f} s: %{y} at work<extra></extra>",
   };
-  const layout = layoutOf(colour, { name: "seconds" }, { name: "workers at work" }, { uirevision: "concurrency" });
+  const axes = [{ name: "seconds" }, { name: "workers at work" }];
+  const layout = layoutOf(colour, ...axes, { uirevision: "concurrency" });
   layout.xaxis.range = [0, 1.02 * line.seconds];
   layout.yaxis.rangemode = "tozero";
   await draw(element, [trace], layout);
@@ -275,7 +293,8 @@ export async function pointAtRow(element, row) {
   const Plotly = await plotly();
   const curve = element.data.findIndex((trace) => trace.customdata.includes(row));
   if (curve < 0) return;
-  Plotly.Fx.hover(element, [{ curveNumber: curve, pointNumber: element.data[curve].customdata.indexOf(row) }]);
+  const at = element.data[curve].customdata.indexOf(row);
+  Plotly.Fx.hover(element, [{ curveNumber: curve, pointNumber: at }]);
 }
 
 /** Save what `element` shows as a PNG. */

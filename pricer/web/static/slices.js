@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 
 // A picture has some 900 pixels a side; a slice is thinned to what can be seen.
-const MOST_CELLS = 60000;
+const MOST_CELLS = 40000;
 const MOST_KEPT = 4e6;
 const PREFETCHED_CELLS = 400000;
 

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { edges } from "./boundary.js";
 import { controls } from "./controls.js";
-import { count, exact, h, spoken } from "./dom.js";
+import { brief, count, exact, h, spoken, terms } from "./dom.js";
 import { figure } from "./figure.js";
 import { rangeOf, said } from "./plots.js";
 import { named, shownValues } from "./slices.js";
@@ -22,7 +22,8 @@ export function surface(root, run, go) {
 
   let state, x, y, m, at, slice, edgesOf, turn = 0, asked = 0;
 
-  const called = (what) => `${run.shape.name || run.id.slice(0, 12)} ${m} ${what}`.replaceAll(/[^\w.]+/g, "-");
+  const called = (what) =>
+    `${run.shape.name || brief(run.id)} ${m} ${what}`.replaceAll(/[^\w.]+/g, "-");
 
   function update(next) {
     state = next;
@@ -59,16 +60,20 @@ export function surface(root, run, go) {
   }
 
   function remarks() {
-    const said = [];
+    const parts = [];
     for (const [axis, some] of [[x, slice.x], [y, slice.y]]) {
-      if (axis && some.length < axis.values.length) {
-        said.push(`${count(some.length)} of ${count(axis.values.length)} values of ${spoken(axis.name)} are shown.`);
+      const all = axis?.values.length;
+      if (some.length < all) {
+        parts.push(`${count(some.length)} of ${count(all)} values of ${spoken(axis.name)} are shown.`);
       }
     }
-    const bad = slice.columns.status.flat().filter((status) => status !== "ok").length;
-    if (bad) said.push(`${count(bad)} of ${count(slice.x.length * slice.y.length)} cells are not ok.`);
-    if (edgesOf) said.push("The white line is the exercise boundary: beyond it, the price is the intrinsic value.");
-    return said.join(" ");
+    const statuses = slice.columns.status.flat();
+    const bad = statuses.filter((status) => status !== "ok").length;
+    if (bad) parts.push(`${count(bad)} of ${count(statuses.length)} cells are not ok.`);
+    if (edgesOf) {
+      parts.push("The white line is the exercise boundary: beyond it, price is intrinsic value.");
+    }
+    return parts.join(" ");
   }
 
   /** An input's value in a cell of the slice. */
@@ -119,8 +124,8 @@ export function surface(root, run, go) {
   /** Tell a cell's inputs and values: what the slice has at once, the rest when it comes. */
   async function tellCell(i, j) {
     const inputs = axes.map((axis) => [axis.name, input(axis.name, i, j)]);
-    const row = Object.fromEntries(Object.entries(slice.columns).map(([k, rows]) => [k, rows[j][i]]));
-    fill(inputs, row);
+    const known = Object.entries(slice.columns).map(([name, rows]) => [name, rows[j][i]]);
+    fill(inputs, Object.fromEntries(known));
     const mine = ++asked;
     // A pointer passes over many cells on its way.
     await new Promise((resume) => { setTimeout(resume, 60); });
@@ -128,18 +133,18 @@ export function surface(root, run, go) {
     try {
       const selection = Object.fromEntries(inputs.map(([name, value]) => [name, named(value)]));
       const { columns } = await api.cells(run.id, selection, { limit: 1 });
-      if (mine === asked) fill(inputs, Object.fromEntries(Object.entries(columns).map(([k, [v]]) => [k, v])));
+      if (mine !== asked) return;
+      fill(inputs, Object.fromEntries(Object.entries(columns).map(([name, [value]]) => [name, value])));
     } catch (error) {
       if (mine === asked) note.textContent = error.message;
     }
   }
 
   function fill(inputs, row) {
-    const pair = (name, value) => h("div", { "data-name": name }, h("dt", {}, spoken(name)), h("dd", {}, value));
     cell.replaceChildren(
-      h("dl", { class: "inputs" }, inputs.map(([name, value]) => pair(name, exact(value)))),
-      h("dl", {}, [...measures, "error", "status"].map((name) =>
-        pair(name, name in row ? exact(row[name]) : "…"))),
+      terms(inputs.map(([name, value]) => [name, exact(value)]), "inputs"),
+      terms([...measures, "error", "status"].map((name) =>
+        [name, name in row ? exact(row[name]) : "…"])),
     );
   }
 

@@ -7,9 +7,10 @@ import { bars, steps } from "./plots.js";
 /** Show the timeline of `run` in `root`. */
 export function timeline(root, run) {
   const note = h("p", { class: "note", role: "status" });
-  const chunks = h("div", { class: "plot tall", id: "chunks" });
+  const chunks = h("div", { class: "plot", id: "chunks" });
   const going = h("div", { class: "plot low", id: "concurrency" });
-  const pictures = h("div", { class: "stack" }, h("div", { class: "frame" }, chunks), h("div", { class: "frame" }, going));
+  const pictures = h("div", { class: "stack" },
+    h("div", { class: "frame" }, chunks), h("div", { class: "frame" }, going));
   root.replaceChildren(note, pictures);
   let found = null, left = false;
 
@@ -40,12 +41,15 @@ export function timeline(root, run) {
 function told(line) {
   const counted = (n, noun) => `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
   const parts = [
-    `${counted(line.chunks.length, "chunk")} in ${seconds(line.seconds)} on ${counted(line.workers, "worker")}, ${line.at_once} at once at most`,
+    `${counted(line.chunks.length, "chunk")} in ${seconds(line.seconds)} on`
+      + ` ${counted(line.workers, "worker")}, ${line.at_once} at once at most`,
     `half of them took ${seconds(line.median_s)} or less`,
     line.cold_starts ? counted(line.cold_starts, "cold start") : "",
-    line.stragglers ? `${counted(line.stragglers, "straggler")} (${line.straggler_rule})` : "no stragglers",
+    line.stragglers
+      ? `${counted(line.stragglers, "straggler")} (${line.straggler_rule})` : "no stragglers",
     line.not_done ? `${counted(line.not_done, "chunk")} not done` : "",
-    line.without_times ? `${counted(line.without_times, "chunk")} of an earlier version have no times` : "",
+    line.without_times
+      ? `${counted(line.without_times, "chunk")} of an earlier version without times` : "",
   ];
   return `${parts.filter(Boolean).join("; ")}.`;
 }
