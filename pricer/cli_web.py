@@ -12,6 +12,7 @@ from importlib.util import find_spec
 import click
 
 from . import options
+from .documents import show
 from .errors import MissingDependencyError, PricerError
 
 HOST = "127.0.0.1"
@@ -30,8 +31,9 @@ logger = logging.getLogger("pricer")
 )
 @click.option("--no-open", is_flag=True, help="Leave the browser alone.")
 @options.where
+@options.json
 @options.verbose
-def serve(*, port: int, no_open: bool, where: options.Where) -> None:
+def serve(*, port: int, no_open: bool, where: options.Where, as_json: bool) -> None:
     """Show the runs in the store in a browser, and answer over HTTP.
 
     On this machine only, until ^C. Reads and prices single options; nothing can be changed.
@@ -41,6 +43,7 @@ def serve(*, port: int, no_open: bool, where: options.Where) -> None:
             raise MissingDependencyError(f"serve needs {name}: pip install 'pricer[web]'")
     import uvicorn
 
+    from . import views
     from .run import as_store
     from .web.app import app
     from .web.local import OnlyLocal
@@ -49,7 +52,8 @@ def serve(*, port: int, no_open: bool, where: options.Where) -> None:
     store.runs()  # What cannot be read is said now.
     listening = _listen(port)
     url = f"http://{HOST}:{listening.getsockname()[1]}/"
-    click.echo(f"{url} answers for {store.url}; ^C ends it")
+    show({"url": url, "store": store.url}, views.serving, as_json=as_json)
+    sys.stdout.flush()
     if not no_open and _has_display():
         webbrowser.open(url)
     verbose = logger.isEnabledFor(logging.INFO)

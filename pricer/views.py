@@ -356,6 +356,12 @@ def status(document: Document) -> View:
         yield table
 
 
+def serving(document: Document) -> View:
+    """Say where the runs of a store are to be seen, until when."""
+    yield Text(f"{document['url']} until ^C", "bold")
+    yield Text(document["store"], "dim")
+
+
 def deleted(document: Document) -> View:
     """Say what was deleted."""
     yield Text(f"deleted run {document['run'][:SHORT_ID]}")

@@ -996,7 +996,7 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     ]
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
-        *("query", "export", "cost", "validate", "doctor"),
+        *("query", "export", "cost", "validate", "doctor", "serve"),
     ]
 
 
@@ -1059,6 +1059,7 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "cost": {},
         "validate": document("validate"),
         "doctor": document("doctor"),
+        "serve": dict.fromkeys(("url", "store")),
     }
     assert list(fields) == list(cli.commands)
     for name, command in cli.commands.items():

@@ -17,7 +17,7 @@ from pricer.dated import Curve, Dates, Dividends
 from pricer.errors import SpecError
 from pricer.grid import Axis, Grid
 from pricer.plan import BookPlan, GridPlan, Plan
-from pricer.selection import select_cells, select_rows
+from pricer.selection import count_cells, count_rows, select_cells, select_rows
 
 if TYPE_CHECKING:
     from pricer.selection import Selected
@@ -383,3 +383,32 @@ def test_the_columns_of_a_book_come_in_file_order_with_words_as_words() -> None:
 
 def test_the_largest_answer_fits_in_memory() -> None:
     assert selection.MAX_ROWS * 8 * 16 < 4e9
+
+
+# --- pages ---
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 18, None])
+def test_pages_by_offset_are_the_whole(limit: int | None) -> None:
+    selected: dict[str, Selected] = {"strike": "95:", "vol": [0.1, 0.2]}
+    whole = cells(selected)["rate"].tolist()
+    step = limit or 7
+    for offset in range(0, len(whole) + step, step):
+        page = cells(selected, offset=offset, limit=limit)["rate"].tolist()
+        assert page == whole[offset:][:limit]
+    assert count_cells(grid_plan(), selected, nearest=False) == len(whole) == 24
+
+
+def test_pages_of_a_book_are_its_rows() -> None:
+    assert rows({}, offset=1, limit=2) == [2, 3]
+    assert rows({"right": "call"}, offset=1) == [4]
+    assert rows({"right": "call"}, offset=2**62) == []
+    assert count_rows(book_plan(), {"right": "call"}, nearest=False) == 2
+
+
+def test_count_and_pages_refuse_what_a_query_refuses() -> None:
+    with pytest.raises(SpecError, match="strike: 91 is not there; the nearest is 90"):
+        count_cells(grid_plan(), {"strike": 91}, nearest=False)
+    assert count_cells(grid_plan(), {"strike": 91}, nearest=True) == 18
+    with pytest.raises(SpecError, match="'day_' is not a column"):
+        count_rows(book_plan(), {"day_": "2014"}, nearest=False)

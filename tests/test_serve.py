@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -29,7 +30,7 @@ OPTION = {"right": "put", "spot": 100, "strike": 100, "expiry": 1, "vol": 0.25, 
 @pytest.fixture
 def serving() -> Iterator[subprocess.Popen[str]]:
     pricer.submit(pricer.Book.parse(BOOK))
-    command = [*PROGRAM, "serve", "--port", "0", "--no-open"]
+    command = [*PROGRAM, "serve", "--port", "0", "--no-open", "--json"]
     # In a group of its own, so that ^C can be sent to all of it, as a terminal does.
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -42,10 +43,9 @@ def test_it_answers_on_this_machine_until_it_is_interrupted(
     serving: subprocess.Popen[str],
 ) -> None:
     assert serving.stdout
-    line = serving.stdout.readline()
-    url, _, rest = line.partition(" ")
-    assert rest == f"answers for {os.environ['PRICER_STORE']}; ^C ends it\n"
-    with httpx.Client(base_url=url, timeout=60) as client:
+    document = json.loads("".join(serving.stdout.readline() for _ in range(4)))
+    assert document["store"] == os.environ["PRICER_STORE"]
+    with httpx.Client(base_url=document["url"], timeout=60) as client:
         assert client.get("/api/runs").json()["runs"][0]["name"] == "book.csv"
         assert client.get("/api/runs", headers={"Host": "evil.example"}).status_code == 421
         # What prices is a process too, and goes as well.
@@ -106,6 +106,7 @@ def test_page_is_opened_where_there_is_a_screen(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     result = CliRunner().invoke(cli, ["serve", "--port", "0", *options])
     assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].endswith("/ until ^C")
     assert urls == [result.stdout.split()[0]] * opened
 
 

@@ -8,6 +8,7 @@ The server is a process of its own over an SQLite store, the clients share anoth
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import subprocess
@@ -33,13 +34,13 @@ CLIENTS = (1, 8)
 def server(store: str) -> Iterator[str]:
     """Run `pricer serve` while the context lasts; yield its URL."""
     command = "from pricer.cli import main; main()"
-    options = ("serve", "--port", "0", "--no-open", "--store", store)
+    options = ("serve", "--port", "0", "--no-open", "--json", "--store", store)
     process = subprocess.Popen(
         [sys.executable, "-c", command, *options], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     try:
-        yield process.stdout.readline().split()[0]
+        yield json.loads("".join(process.stdout.readline() for _ in range(4)))["url"]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(10)

@@ -141,7 +141,8 @@ export function book(root, run, go) {
     const { x, m, by, answer } = drawn;
     const { columns: table, rows } = answer;
     const { groups, isColoured } = grouped(table, rows, drawn);
-    const hasWhiskers = m === "vol" && ["bid", "ask", "vega", "price"].every((name) => table[name]);
+    const isQuoted = ["bid", "ask"].some((name) => table[name]?.some((one) => numberOf(one) !== null));
+    const hasWhiskers = m === "vol" && isQuoted && table.price && table.vega;
     note.textContent = remarks(groups, isColoured, hasWhiskers);
     await points(plot, {
       x: { name: x }, y: { name: m }, by: isColoured ? by : "",
@@ -161,7 +162,7 @@ export function book(root, run, go) {
 
   /** How far in vol a quote is from the price, to first order. */
   function whisker(table, i, name, sign) {
-    const quote = numberOf(table[name][i]);
+    const quote = numberOf(table[name]?.[i]);
     if (quote === null || table.price[i] === null || !(table.vega[i] > 0)) return 0;
     return Math.max(0, (sign * (quote - table.price[i])) / table.vega[i]);
   }
