@@ -432,6 +432,19 @@ def test_rows_have_every_digit(site: Site) -> None:
     ]
 
 
+def test_a_run_of_another_kind_has_its_rows(site: Site) -> None:
+    page = site.page()
+    shape = {"run": site.runs["flat"], "name": "flat.csv", "kind": "panel", "measures": []}
+    page.route("**/axes", lambda route: route.fulfill(json=shape))
+    site.visit("flat", page=page)
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator(".tabs a")).to_have_text(["Timeline", "Rows"])
+    page.unroute("**/axes")
+    page.reload()
+    expect(page.locator(".tabs a")).to_have_text(["Points", "Timeline", "Rows"])
+
+
 def test_a_slice_too_fine_to_be_seen_is_thinned_and_says_so(site: Site) -> None:
     page = site.visit("fine")
     expect(page.locator(".note")).to_contain_text("200 of 801 values of spot")

@@ -81,11 +81,12 @@ export function book(root, run, go) {
     class: "frame", id: "figure", tabindex: 0, role: "group", onkeydown: step,
     "aria-label": "Picture. Arrow keys go from row to row; its values are below.",
   }, plot);
-  const cell = h("div", { class: "cell", id: "cell", "aria-live": "polite" });
+  const announced = h("p", { class: "unseen", "aria-live": "polite" });
+  const cell = h("div", { class: "cell", id: "cell" });
   const file = brief(run.id);
   const csv = h("a", { class: "button", id: "csv", download: `${file}.csv` }, "CSV of these rows");
   const png = h("button", { type: "button", onclick: () => save(plot, file) }, "PNG");
-  root.replaceChildren(h("div", { class: "controls" }, picks), note, frame, cell,
+  root.replaceChildren(h("div", { class: "controls" }, picks), note, frame, announced, cell,
     h("div", { class: "downloads" }, csv, png));
   let turn = 0, built = "", drawn = null, here = 0, state;
 
@@ -197,6 +198,7 @@ export function book(root, run, go) {
     if (!by || !drawn || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     tell(Math.min(Math.max(here + by, 0), drawn.answer.rows - 1));
+    announced.textContent = text(here).replaceAll("<br>", ", ");
     pointAtRow(plot, here);
   }
 
