@@ -1,0 +1,103 @@
+// A heat map and curves through it, with one cell that the pointer or the arrow keys choose.
+
+import { h, short } from "./dom.js";
+import { curves, heatMap, point, save } from "./plots.js";
+
+const LINES = 6;
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+/**
+ * Make the two pictures; `moved(i, j)` is told which cell is chosen.
+ *
+ * `show(data)` draws `x` and `y` (`{name, values}`; no y: curves alone), `z` (rows) of what is
+ * called `name`, `text(i, j)` for the pointer, and where there are any `line` (points on the
+ * map), `range` (of the colours; `signed` where 0 is their middle), `band(j)` (errors along a
+ * curve) and `edge(j)` (a point on it).
+ */
+export function figure(moved) {
+  const map = h("div", { class: "plot", id: "map" });
+  const lines = h("div", { class: "plot", id: "curves" });
+  const frame = h("div", { class: "frame" }, map);
+  const announced = h("p", { class: "unseen", "aria-live": "polite" });
+  const element = h("div", {
+    class: "pictures", id: "figure", tabindex: 0, role: "group", onkeydown: step,
+    "aria-label": "Pictures. Arrow keys go from cell to cell; its values are below.",
+  }, frame, h("div", { class: "frame" }, lines), announced);
+  let data, here = null, waiting = 0;
+
+  async function show(next) {
+    data = next;
+    const [nx, ny] = [data.x.values.length, data.z.length];
+    if (!here || here.i >= nx || here.j >= ny) here = { i: nx >> 1, j: ny >> 1 };
+    frame.hidden = !data.y;
+    element.classList.toggle("single", !data.y);
+    moved(here.i, here.j);
+    await Promise.all([drawMap(), drawCurves()]);
+  }
+
+  async function drawMap() {
+    if (!data.y) return;
+    const texts = data.z.map((row, j) => row.map((_, i) => data.text(i, j)));
+    await heatMap(map, { ...data, texts });
+    listen(map, ({ points: [found] }) => {
+      const [j, i] = found.pointIndex ?? found.pointNumber;
+      move(i, j);
+    });
+  }
+
+  async function drawCurves() {
+    const { x, y, z } = data;
+    const last = z.length - 1;
+    const some = last < LINES ? z.map((_, j) => j)
+      : Array.from({ length: LINES }, (_, k) => Math.round((k * last) / (LINES - 1)));
+    const picked = [...new Set([...some, here.j])].sort((a, b) => a - b);
+    await curves(lines, {
+      x, y: data.name, by: y?.name,
+      lines: picked.map((j) => ({
+        name: y ? short(y.values[j]) : "", row: j, x: x.values, y: z[j],
+        place: last ? j / last : 0.5, strong: last > 0 && j === here.j,
+        texts: x.values.map((_, i) => data.text(i, j)),
+        band: data.band?.(j), edge: data.edge?.(j),
+      })),
+    });
+    listen(lines, ({ points: [found] }) => move(found.pointNumber, found.customdata));
+  }
+
+  function listen(element, heard) {
+    element.removeAllListeners("plotly_hover");
+    element.on("plotly_hover", heard);
+  }
+
+  function move(i, j) {
+    if (i === undefined || j === undefined || (here.i === i && here.j === j)) return;
+    const another = here.j !== j;
+    here = { i, j };
+    moved(i, j);
+    if (another && data.y) {
+      cancelAnimationFrame(waiting);
+      waiting = requestAnimationFrame(drawCurves);
+    }
+  }
+
+  function step(event) {
+    const by = STEPS[event.key];
+    if (!by || !data || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const within = (value, length) => Math.min(Math.max(value, 0), length - 1);
+    const i = within(here.i + by[0], data.x.values.length);
+    const j = within(here.j + by[1], data.z.length);
+    move(i, j);
+    announced.textContent = data.text(i, j).replaceAll("<br>", ", ");
+    if (data.y) point(map, data.x.values[i], data.y.values[j]);
+    else point(lines, data.x.values[i], data.z[j][i]);
+  }
+
+  /** Buttons that save the pictures under what `name()` gives. */
+  function saves(name) {
+    const button = (text, picture, what) =>
+      h("button", { type: "button", onclick: () => save(picture, `${name()}-${what}`) }, text);
+    return [button("PNG of the map", map, "map"), button("PNG of the curves", lines, "curves")];
+  }
+
+  return { element, show, saves, redraw: () => data && Promise.all([drawMap(), drawCurves()]) };
+}

@@ -1,0 +1,312 @@
+// Pictures: the colours and type of the page, on Plotly.
+
+import { exact, spoken } from "./dom.js";
+
+const SEQUENTIAL = [
+  [0, "#440154"], [0.13, "#472f7d"], [0.25, "#3b528b"], [0.38, "#2c728e"], [0.5, "#21918c"],
+  [0.63, "#28ae80"], [0.75, "#5ec962"], [0.88, "#addc30"], [1, "#fde725"],
+];
+const UNITS = { expiry: "years", vol: "per √year", rate: "per year", dividend_yield: "per year" };
+
+let library;
+
+/** Load Plotly, once. */
+export function plotly() {
+  library ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = "assets/plotly.min.js";
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => {
+      library = undefined;
+      reject(new Error("the plotting library is missing: pip install 'pricer[web]'"));
+    };
+    document.head.append(script);
+  });
+  return library;
+}
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    text: of("text"), muted: of("muted"), line: of("line"), panel: of("panel"),
+    low: of("low"), high: of("high"), font: of("font"),
+    from: Number(of("shade-from")), to: Number(of("shade-to")),
+    series: [1, 2, 3, 4, 5, 6, 7, 8].map((i) => of(`series-${i}`)),
+  };
+}
+
+export const label = (name) =>
+  UNITS[name] ? `${spoken(name)} (${UNITS[name]})` : spoken(name);
+
+/** The layout that every picture starts from. */
+function layoutOf(colour, x, y, rest = {}) {
+  const axis = (name, values) => ({
+    title: { text: label(name), standoff: 8 },
+    type: values && typeof values[0] === "string" ? "category" : "linear",
+    gridcolor: colour.line, linecolor: colour.line, tickcolor: colour.line, ticks: "outside",
+    zeroline: false, automargin: true, exponentformat: "e",
+  });
+  return {
+    paper_bgcolor: colour.panel, plot_bgcolor: colour.panel,
+    font: { family: colour.font, size: 12, color: colour.text },
+    margin: { l: 56, r: 16, t: 16, b: 48 },
+    hoverlabel: {
+      bgcolor: colour.panel, bordercolor: colour.muted, align: "left",
+      font: { family: colour.font, size: 12, color: colour.text },
+    },
+    hovermode: "closest", showlegend: false,
+    // A finger scrolls the page; a mouse may zoom.
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
+    xaxis: axis(x.name, x.values), yaxis: axis(y.name, y.values),
+    ...rest,
+  };
+}
+
+/** Draw into `element`; nothing is animated, and a zoom stays while `uirevision` does. */
+async function draw(element, traces, layout) {
+  const Plotly = await plotly();
+  await Plotly.react(element, traces, layout, { displayModeBar: false, responsive: true });
+}
+
+/** The colour scale of values: diverging around 0 where they have both signs, or may have. */
+function scaleOf(colour, low, high, signed) {
+  if (signed || (low < 0 && high > 0)) {
+    const most = Math.max(-low, high);
+    return {
+      colorscale: [[0, colour.low], [0.5, colour.panel], [1, colour.high]],
+      zmin: -most, zmax: most,
+    };
+  }
+  return { colorscale: SEQUENTIAL, zmin: low, zmax: high };
+}
+
+export function rangeOf(rows) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const row of rows) {
+    for (const value of row) {
+      if (value === null || value === undefined) continue;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  }
+  return low <= high ? [low, high] : [0, 0];
+}
+
+/** Whether a measure is a width, and spans so many orders that only its logarithm shows them. */
+const isLogarithmic = (name, low, high) =>
+  (name === "error" || name.endsWith("standard_error")) && low > 0 && high / low > 100;
+
+/**
+ * Draw a heat map.
+ *
+ * `picture` has `x` and `y` (`{name, values}`), `z` (rows), `name` of what it shows, `texts` of
+ * each cell for the pointer, `range` of the colours, `signed` where 0 is their middle, and `line`,
+ * points `{x, y}` of a boundary.
+ */
+export async function heatMap(element, picture) {
+  const colour = colours();
+  const { x, y, z } = picture;
+  const [low, high] = picture.range ?? rangeOf(z);
+  const log = isLogarithmic(picture.name, low, high);
+  const shown = log ? z.map((row) => row.map((v) => (v > 0 ? Math.log10(v) : null))) : z;
+  const scale = log ? scaleOf(colour, 0, 1) : scaleOf(colour, low, high, picture.signed);
+  if (log) [scale.zmin, scale.zmax] = [Math.log10(low), Math.log10(high)];
+  const powers = [];
+  for (let p = Math.ceil(Math.log10(low)); log && p <= Math.log10(high); p += 1) powers.push(p);
+  const traces = [{
+    type: "heatmap", x: x.values, y: y.values, z: shown, text: picture.texts, ...scale,
+    hovertemplate: "%{text}<extra></extra>", hoverongaps: true,
+    colorbar: {
+      title: { text: spoken(picture.name), side: "top" }, thickness: 12, outlinewidth: 0,
+      tickcolor: colour.line, exponentformat: "e",
+      ...(log ? { tickvals: powers, ticktext: powers.map((p) => `1e${p}`) } : {}),
+    },
+  }];
+  if (picture.line?.length) {
+    const path = {
+      type: "scatter", mode: "lines", x: picture.line.map((p) => p.x),
+      y: picture.line.map((p) => p.y), hoverinfo: "skip", connectgaps: false,
+    };
+    // Dark under light: it shows on every colour.
+    traces.push({ ...path, line: { color: "#000000", width: 4 } });
+    traces.push({ ...path, line: { color: "#ffffff", width: 2 } });
+  }
+  await draw(element, traces, layoutOf(colour, x, y, { uirevision: `${x.name} ${y.name}` }));
+}
+
+/** A colour of the sequential scale for the place, 0 to 1, of a line among others. */
+function shade(colour, among) {
+  // The end of the scale that the paper is like cannot be seen on it.
+  const place = colour.from + among * (colour.to - colour.from);
+  const at = SEQUENTIAL.findLastIndex(([stop]) => stop <= place);
+  if (at === SEQUENTIAL.length - 1) return SEQUENTIAL[at][1];
+  const [[from, a], [to, b]] = SEQUENTIAL.slice(at, at + 2);
+  const part = (place - from) / (to - from);
+  const mixed = [1, 3, 5].map((i) => {
+    const [low, high] = [a, b].map((hex) => parseInt(hex.slice(i, i + 2), 16));
+    return Math.round(low + part * (high - low));
+  });
+  return `rgb(${mixed})`;
+}
+
+/**
+ * Draw curves.
+ *
+ * `lines` are `{name, x, y, texts, place, strong, band, edge}`: `place` from 0 to 1 is its
+ * colour, `band` half its width at each point, `edge` a point to mark.
+ */
+export async function curves(element, { x, y, by, lines }) {
+  const colour = colours();
+  const traces = [];
+  for (const line of lines) {
+    const stroke = line.strong ? colour.text : shade(colour, line.place);
+    if (line.band) {
+      const side = (sign) => line.y.map((v, i) => (v === null ? null : v + sign * line.band[i]));
+      traces.push({
+        type: "scatter", mode: "none", fill: "toself", fillcolor: colour.line,
+        x: [...line.x, ...line.x.toReversed()], y: [...side(1), ...side(-1).toReversed()],
+        hoverinfo: "skip", showlegend: false,
+      });
+    }
+    traces.push({
+      type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", name: line.name,
+      x: line.x, y: line.y, text: line.texts, customdata: line.x.map(() => line.row),
+      hovertemplate: "%{text}<extra></extra>",
+      line: { color: stroke, width: line.strong ? 2.5 : 1.5 },
+    });
+    if (line.edge) {
+      traces.push({
+        type: "scatter", mode: "markers", x: [line.edge.x], y: [line.edge.y], hoverinfo: "skip",
+        marker: { size: 8, color: colour.panel, line: { color: stroke, width: 2 } }, showlegend: false,
+      });
+    }
+  }
+  const layout = layoutOf(colour, x, { name: y }, {
+    uirevision: `${x.name} ${y}`, ...(lines.length > 1 ? legendOf(by) : {}),
+  });
+  await draw(element, traces, layout);
+}
+
+/** A legend above the picture, and room for it. */
+const legendOf = (by) => ({
+  showlegend: true, margin: { l: 56, r: 16, t: 56, b: 48 },
+  legend: {
+    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: by ? `${spoken(by)} ` : "" },
+  },
+});
+
+/**
+ * Draw points.
+ *
+ * `groups` are `{name, x, y, texts, rows, colour, symbol, joined, above, below}`: those of a name
+ * share an entry of the legend; `symbol` is 1 for open diamonds, `joined` draws a line through
+ * them, `above` and `below` are the lengths of whiskers.
+ */
+export async function points(element, { x, y, by, groups }) {
+  const colour = colours();
+  const named = new Set();
+  const traces = groups.map((group) => {
+    const first = !named.has(group.name);
+    named.add(group.name);
+    const stroke = colour.series[group.colour % colour.series.length];
+    return {
+      type: "scatter", mode: group.joined ? "lines+markers" : "markers", name: group.name,
+      legendgroup: group.name, showlegend: first, x: group.x, y: group.y, text: group.texts,
+      hovertemplate: "%{text}<extra></extra>", customdata: group.rows,
+      line: { color: stroke, width: 1.5, dash: group.symbol ? "dot" : "solid" },
+      marker: { color: stroke, size: 7, symbol: group.symbol ? "diamond-open" : "circle" },
+      error_y: group.above && {
+        type: "data", symmetric: false, array: group.above, arrayminus: group.below,
+        color: stroke, thickness: 1, width: 3,
+      },
+    };
+  });
+  const layout = layoutOf(colour, x, y, {
+    uirevision: `${x.name} ${y.name}`, ...(by ? legendOf(by) : {}),
+  });
+  await draw(element, traces, layout);
+}
+
+/** Draw a bar for each chunk of a timeline, from its queueing until it is done. */
+export async function bars(element, line) {
+  const colour = colours();
+  const { chunks } = line;
+  const place = chunks.map((_, i) => i + 1);
+  const texts = chunks.map((c) => said([
+    ["chunk", c.chunk], ["cells", c.cells], ["worker", c.worker], ["attempt", c.attempt],
+    ["queued s", c.queued], ["started s", c.started], ["start-up s", c.init_s],
+    ["kernel s", c.kernel_s], ["write s", c.write_s], ["done s", c.done],
+    ...(c.cold ? [["cold start", "yes"]] : []), ...(c.straggler ? [["straggler", "yes"]] : []),
+  ]));
+  const part = (name, fill, from, to) => ({
+    type: "bar", orientation: "h", name, y: place, base: chunks.map(from), text: texts,
+    textposition: "none",
+    x: chunks.map((c) => Math.max(0, to(c) - from(c))), marker: { color: fill },
+    hovertemplate: "%{text}<extra></extra>",
+  });
+  const marks = (name, symbol, some) => ({
+    type: "scatter", mode: "markers", name, hoverinfo: "skip",
+    x: chunks.filter(some).map((c) => c.started), y: place.filter((_, i) => some(chunks[i])),
+    marker: { symbol, size: 8, color: colour.text, line: { color: colour.panel, width: 1 } },
+  });
+  const traces = [
+    part("waiting", colour.line, (c) => c.queued, (c) => c.started),
+    part("at work", colour.series[0], (c) => c.started, (c) => c.freed),
+    part("until stored", colour.series[1], (c) => c.freed, (c) => c.done),
+    marks("cold start", "triangle-right", (c) => c.cold),
+    marks("straggler", "x", (c) => c.straggler),
+  ].filter((trace) => trace.y.length);
+  const axes = [{ name: "seconds" }, { name: "chunks, in the order of their starts" }];
+  const layout = layoutOf(colour, ...axes, {
+    barmode: "overlay", bargap: chunks.length > 100 ? 0 : 0.2, uirevision: "chunks", ...legendOf(""),
+  });
+  layout.xaxis.range = [0, 1.02 * line.seconds];
+  layout.yaxis.range = [chunks.length + 0.5, 0.5];
+  await draw(element, traces, layout);
+}
+
+/** Draw how many workers are at work at each time of a timeline. */
+export async function steps(element, line) {
+  const colour = colours();
+  const found = line.concurrency;
+  const trace = {
+    type: "scatter", mode: "lines", x: found.map((s) => s.at), y: found.map((s) => s.workers),
+    line: { shape: "hv", color: colour.series[0], width: 1.5 }, fill: "tozeroy",
+    hovertemplate: "%{x:.3f} s: %{y} at work<extra></extra>",
+  };
+  const axes = [{ name: "seconds" }, { name: "workers at work" }];
+  const layout = layoutOf(colour, ...axes, { uirevision: "concurrency" });
+  layout.xaxis.range = [0, 1.02 * line.seconds];
+  layout.yaxis.rangemode = "tozero";
+  await draw(element, [trace], layout);
+}
+
+/** Put the pointer's label on a value of a picture. */
+export async function point(element, x, y) {
+  const Plotly = await plotly();
+  Plotly.Fx.hover(element, { xval: x, yval: y }, "xy");
+}
+
+/** Put the pointer's label on the point of a row, if it has one. */
+export async function pointAtRow(element, row) {
+  const Plotly = await plotly();
+  const curve = element.data.findIndex((trace) => trace.customdata.includes(row));
+  if (curve < 0) return;
+  const at = element.data[curve].customdata.indexOf(row);
+  Plotly.Fx.hover(element, [{ curveNumber: curve, pointNumber: at }]);
+}
+
+/** Save what `element` shows as a PNG. */
+export async function save(element, filename) {
+  const Plotly = await plotly();
+  await Plotly.downloadImage(element, {
+    format: "png", filename, scale: 2, width: element.clientWidth, height: element.clientHeight,
+  });
+}
+
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+/** What the pointer's label says: names and all digits of their values, a pair a line. */
+export const said = (pairs) =>
+  pairs.map(([name, value]) => escaped(`${spoken(name)}  ${exact(value)}`)).join("<br>");

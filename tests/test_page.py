@@ -1,0 +1,610 @@
+"""The page that `pricer serve` opens, driven in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from playwright.sync_api import expect, sync_playwright
+
+from pricer import Market, Vanilla, price
+from pricer.cli import cli
+from pricer.compiled import kernel_version
+from pricer.executors.local import LocalExecutor
+from pricer.grid import Grid
+from pricer.plan import Plan
+from pricer.pricing import price_chunk
+from pricer.run import submit_plan
+from pricer.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on this machine")
+
+SERVE = "from pricer.cli import main; main()"
+WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
+DESK, PHONE = (1280, 900), (360, 740)
+
+PUTS = """
+name = "{name}"
+[contract]
+type = "vanilla"
+exercise = "american"
+right = "put"
+[axes]
+spot = {{ start = 70.0, stop = 120.0, count = 26 }}
+strike = [95.0, 100.0, 105.0]
+expiry = {{ start = 0.25, stop = 1.5, step = 0.25 }}
+vol = {vols}
+rate = {rate}
+[method]
+tolerance = 1e-4
+"""
+FINE = """
+name = "fine"
+[contract]
+type = "vanilla"
+right = "call"
+[axes]
+spot = { start = 80.0, stop = 120.0, count = 801 }
+strike = { start = 80.0, stop = 120.0, count = 401 }
+expiry = 1.0
+vol = 0.2
+rate = 0.0
+[method]
+measures = ["price"]
+"""
+QUOTES = """\
+id,right,spot,strike,expiry,vol,rate,bid,ask
+a,put,100,90,0.5,0.30,0.02,3.9,4.2
+b,put,100,100,0.5,0.25,0.02,6.3,6.8
+c,call,100,110,0.5,0.22,0.02,2.9,3.2
+d,call,100,100,1,0.24,0.02,10.0,10.9
+e,call,100,110,1,0.21,0.02,5.2,5.6
+"""
+FLAT = "right,spot,strike,expiry,vol,rate\ncall,100,90,1,0.2,0\ncall,100,110,1,0.2,0\n"
+
+
+def pricer(*arguments: object) -> str:
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@dataclass
+class Site:
+    """A server, the runs in its store, and pages of one browser."""
+
+    url: str
+    store: str
+    runs: dict[str, str]
+    browser: Browser
+    pages: dict[tuple[int, int], Page] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def query(self, run: str, **selection: object) -> list[dict[str, Any]]:
+        given = [f"{name}={value}" for name, value in selection.items()]
+        store = ("--store", self.store)
+        rows = json.loads(pricer("query", self.runs[run], *given, *store, "--json"))
+        assert isinstance(rows, list)
+        return rows
+
+    def page(self, size: tuple[int, int] = DESK) -> Page:
+        """Return the page of a screen: loading the plotting library anew takes a second."""
+        page = self.pages.get(size)
+        if page is None:
+            viewport: Any = {"width": size[0], "height": size[1]}
+            page = self.browser.new_page(viewport=viewport)
+            page.set_default_timeout(WAIT_MS)
+            page.on("console", self._on_console)
+            page.on("pageerror", lambda error: self.complaints.append(str(error)))
+            page.on("request", self._on_request)
+            self.pages[size] = page
+        return page
+
+    def visit(self, run: str, state: str = "", page: Page | None = None) -> Page:
+        """Open a run; `state` is the rest of the address, which says what is shown of it."""
+        page = page or self.page()
+        page.goto(f"{self.url}#run={self.runs[run][:12]}&{state}")
+        page.wait_for_selector(
+            f".runs a[data-run='{self.runs[run]}'][aria-current]", state="attached"
+        )
+        return page
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        # What is not priced yet is answered by 409, which the browser reports.
+        if message.type in ("error", "warning") and "409" not in message.text:
+            self.complaints.append(message.text)
+
+    def _on_request(self, request: Request) -> None:
+        if urlsplit(request.url).scheme == "http" and not request.url.startswith(self.url):
+            self.complaints.append(f"asked elsewhere: {request.url}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    store = f"sqlite:///{folder / 'runs.db'}"
+    files = {
+        "puts.toml": PUTS.format(name="puts", vols="[0.2, 0.25, 0.3]", rate=0.05),
+        "dearer.toml": PUTS.format(name="dearer", vols="[0.25, 0.3]", rate=0.02),
+        "fine.toml": FINE,
+        "quotes.csv": QUOTES,
+        "flat.csv": FLAT,
+    }
+    runs = {}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+        document = json.loads(pricer("submit", folder / name, "--store", store, "--json"))
+        runs[name.partition(".")[0]] = document["run"]
+    command = (sys.executable, "-c", SERVE, "serve", "--port", "0", "--no-open", "--store", store)
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
+        sync_playwright() as playwright,
+    ):
+        assert server.stdout
+        url = server.stdout.readline().split()[0]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield Site(url, store, runs, browser)
+        browser.close()
+        server.terminate()
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(site: Site) -> Iterator[None]:
+    site.complaints.clear()
+    yield
+    assert not site.complaints
+
+
+def cell(page: Page, name: str) -> Locator:
+    return page.locator(f"#cell [data-name='{name}'] dd")
+
+
+def told(page: Page, *, of: str = "dividend_rho") -> dict[str, Any]:
+    """Return the values of the cell that the page tells, once all of them are there."""
+    expect(cell(page, of)).not_to_have_text("…")
+    texts = page.locator("#cell [data-name]").evaluate_all(
+        "all => all.map((one) => [one.dataset.name, one.querySelector('dd').textContent])"
+    )
+    return {name: number(text) for name, text in texts}
+
+
+def until(page: Page, script: str) -> None:
+    """Wait until a script is true; the page's policy forbids what `wait_for_function` does."""
+    for _ in range(WAIT_MS // 50):
+        if page.evaluate(script):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {script}")
+
+
+def number(text: str) -> float | str:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return text
+
+
+def drawn(page: Page, plot: str) -> list[dict[str, Any]]:
+    """Return what a picture draws."""
+    page.wait_for_selector(f"{plot} .main-svg", state="attached")
+    traces = page.eval_on_selector(plot, "one => JSON.parse(JSON.stringify(one.data))")
+    assert isinstance(traces, list)
+    return traces
+
+
+def hover(page: Page, plot: str, x: float, y: float) -> None:
+    """Move the pointer to a part of a picture's width and height."""
+    box = page.locator(f"{plot} .nsewdrag").first.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+INPUTS = ("spot", "strike", "expiry", "vol", "rate")
+
+
+def test_the_list_names_every_run_and_the_last_is_shown(site: Site) -> None:
+    page = site.page()
+    page.goto(site.url)
+    expect(page.locator(".runs .name")).to_have_text(
+        ["flat.csv", "quotes.csv", "fine", "dearer", "puts"]
+    )
+    expect(page.locator("h2")).to_contain_text("flat.csv")
+    page.locator(".runs a", has_text="puts").click()
+    expect(page.locator("h2")).to_contain_text("puts")
+    expect(page.locator(".title")).to_contain_text("1,404 cells · all ok")
+    expect(page).to_have_title("puts · pricer")
+    page.wait_for_selector("#map .main-svg", state="attached")
+
+
+def test_what_the_pointer_is_over_is_what_query_answers(site: Site) -> None:
+    page = site.visit("puts")
+    drawn(page, "#map")
+    for x, y in ((0.31, 0.55), (0.73, 0.2)):
+        before = page.locator("#cell").inner_text()
+        hover(page, "#map", x, y)
+        expect(page.locator("#cell")).not_to_have_text(before, use_inner_text=True)
+        values = told(page)
+        (row,) = site.query("puts", **{name: values[name] for name in INPUTS})
+        assert values == row
+        label = page.locator("#map .hovertext").text_content()
+        assert label is not None
+        assert f"price  {row['price']!r}" in label
+        assert f"error  {row['error']!r}" in label
+    hover(page, "#curves", 0.5, 0.6)
+    values = told(page)
+    assert [values] == site.query("puts", **{name: values[name] for name in INPUTS})
+
+
+def test_a_slider_goes_through_slices_that_are_there_before_it(site: Site) -> None:
+    page = site.visit("puts", "at.vol=0.2")
+    drawn(page, "#map")
+    slider = page.get_by_label("vol", exact=True)
+    expect(slider).to_have_attribute("aria-valuetext", "0.2")
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "0.25")
+    expect(cell(page, "vol")).to_have_text("0.25")
+    values = told(page)
+    assert [values] == site.query("puts", **{name: values[name] for name in INPUTS})
+    slices = [url for url in asked if "limit=1&" not in f"{url}&"]
+    assert [url for url in slices if "/cells" in url] == []
+    until(page, "location.hash.includes('at.vol=0.25')")
+
+
+def test_measures_and_axes_change_the_picture(site: Site) -> None:
+    page = site.visit("puts", "at.vol=0.25")
+    drawn(page, "#map")
+    page.get_by_label("Show", exact=True).select_option("gamma")
+    page.get_by_label("Up", exact=True).select_option("vol")
+    expect(page.get_by_label("expiry", exact=True)).to_have_attribute("aria-valuetext", "0.75")
+    until(page, "document.querySelector('#map').layout?.yaxis.title.text.startsWith('vol')")
+    rows = site.query("puts", strike=100, expiry=0.75)
+    by_vol = [[r["gamma"] for r in rows if r["vol"] == vol] for vol in (0.2, 0.25, 0.3)]
+    assert drawn(page, "#map")[0]["z"] == by_vol
+    page.go_back()
+    expect(page.get_by_label("Up", exact=True)).to_have_value("expiry")
+    page.go_back()
+    expect(page.get_by_label("Show", exact=True)).to_have_value("price")
+
+
+def test_the_exercise_boundary_parts_what_is_intrinsic_value_from_what_is_more(site: Site) -> None:
+    page = site.visit("puts", "at.vol=0.25&at.strike=100")
+    expect(page.locator(".note")).to_contain_text("exercise boundary")
+    until(page, "document.querySelector('#map')?.data?.length > 1")
+    line = drawn(page, "#map")[1]
+    rows = site.query("puts", strike=100, vol=0.25)
+    assert len(line["x"]) == 6
+    for edge, expiry in zip(line["x"], line["y"], strict=True):
+        for row in (row for row in rows if row["expiry"] == expiry):
+            exercised = row["price"] - (100 - row["spot"]) <= row["error"]
+            # One step of the axis beside it may lie on either side.
+            if abs(row["spot"] - edge) > 2:
+                assert exercised == (row["spot"] < edge)
+    assert line["x"] == sorted(line["x"], reverse=True)
+    # At expiry 1, beside where closer spots have it.
+    closer = np.arange(70.0, 80.0, 0.05)
+    put = price(
+        Vanilla("put", 100.0, 1.0, "american"),
+        Market(spot=closer, vol=0.25, rate=0.05),
+        tolerance=1e-6,
+    )
+    assert put.price is not None
+    edge = closer[put.price - (100 - closer) <= put.error].max()
+    assert line["x"][3] == pytest.approx(edge, abs=0.1)
+    # Without a dividend yield the perpetual put's boundary is K / (1 + vol^2 / (2 r)).
+    assert 100 / (1 + 0.25**2 / 0.1) < line["x"][-1] < line["x"][0] < 100
+
+
+def test_the_csv_of_a_slice_is_the_command_lines(site: Site) -> None:
+    page = site.visit("puts", "at.vol=0.3&m=delta")
+    drawn(page, "#map")
+    with page.expect_download() as waiting:
+        page.locator("#csv").click()
+    assert waiting.value.suggested_filename == "puts-delta-slice.csv"
+    selection = ("strike=100", "vol=0.3", "--format", "csv", "--store", site.store)
+    assert waiting.value.path().read_text() == pricer("query", site.runs["puts"], *selection)
+
+
+def test_pictures_are_saved_as_png(site: Site) -> None:
+    page = site.visit("puts")
+    drawn(page, "#map")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="PNG of the map").click()
+    assert waiting.value.suggested_filename == "puts-price-slice-map.png"
+    assert waiting.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_runs_differ_by_what_their_queries_do(site: Site) -> None:
+    page = site.visit("puts", "view=compare")
+    page.get_by_label("This run minus", exact=True).select_option(
+        label=f"dearer · {site.runs['dearer'][:12]}"
+    )
+    expect(page.locator(".note")).to_contain_text("rate 0.05 here, 0.02 there")
+    expect(page.get_by_label("vol", exact=True)).to_have_attribute("aria-valuetext", "0.25")
+    minuend, subtrahend = (site.query(run, strike=100, vol=0.25) for run in ("puts", "dearer"))
+    shown = drawn(page, "#map")[0]
+    for j, expiry in enumerate(shown["y"]):
+        here, there = (
+            [row["price"] for row in rows if row["expiry"] == expiry]
+            for rows in (minuend, subtrahend)
+        )
+        assert shown["z"][j] == [a - b for a, b in zip(here, there, strict=True)]
+    with page.expect_download() as waiting:
+        page.locator("#csv").click()
+    table = list(csv.DictReader(io.StringIO(waiting.value.path().read_text())))
+    assert len(table) == len(minuend)
+    differences = sorted(float(row["difference"]) for row in table)
+    assert differences == sorted(z for row in shown["z"] for z in row)
+
+
+def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
+    page = site.visit("quotes")
+    until(page, "document.querySelector('#points')?.data?.length > 2")
+    rows = site.query("quotes")
+    traces = drawn(page, "#points")
+    points = {
+        (strike, vol, trace["name"])
+        for trace in traces
+        for strike, vol in zip(trace["x"], trace["y"], strict=True)
+    }
+    assert points == {(r["strike"], r["vol"], f"{r['expiry']:g}") for r in rows}
+    above = {
+        trace["customdata"][i]: up
+        for trace in traces
+        for i, up in enumerate(trace["error_y"]["array"])
+    }
+    for i, row in enumerate(rows):
+        assert above[i] == (float(row["ask"]) - row["price"]) / row["vega"]
+    page.locator("#figure").press("ArrowRight")
+    values = told(page, of="price")
+    assert values == {name: number(str(value)) for name, value in rows[1].items()}
+    assert f"vol  {rows[1]['vol']!r}" in (page.locator("#points .hovertext").text_content() or "")
+    page.get_by_label("Only right", exact=True).select_option("put")
+    expect(page.locator(".note")).to_contain_text("2 rows.")
+    site.visit("flat", page=page)
+    expect(page.locator(".note")).to_contain_text("This book has no smile")
+
+
+def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
+    times = [(0.0, 0.5, 1.5), (0.0, 0.5, 4.0), (0.0, 1.5, 2.5)]
+    chunks = [
+        {
+            **{"chunk": i, "cells": 100, "worker": f"w{i % 2}", "attempt": 1, "cold": i < 2},
+            **{"queued": queued, "started": started, "freed": freed, "done": freed + 0.25},
+            **{"init_s": 0.1, "kernel_s": 0.7, "write_s": 0.2, "straggler": i == 1},
+        }
+        for i, (queued, started, freed) in enumerate(times)
+    ]
+    steps = [{"at": at, "workers": n} for at, n in ((0, 0), (0.5, 2), (2.5, 1), (4.0, 0))]
+    document = {
+        **{"run": site.runs["puts"], "name": "puts", "started_at": "2026-01-01T00:00:00+00:00"},
+        **{"seconds": 4.25, "workers": 2, "at_once": 2, "cold_starts": 2, "stragglers": 1},
+        **{"straggler_rule": "slow", "median_s": 1.0, "without_times": 0, "not_done": 0},
+        **{"concurrency": steps, "chunks": chunks},
+    }
+    page = site.page()
+    page.route("**/timeline", lambda route: route.fulfill(json=document))
+    site.visit("puts", "view=timeline")
+    until(page, "document.querySelector('#concurrency')?.data?.length > 0")
+    page.unroute("**/timeline")
+    expect(page.locator(".note")).to_contain_text("3 chunks in 4.25 s on 2 workers")
+    expect(page.locator(".note")).to_contain_text("1 straggler (slow)")
+    bars = {trace["name"]: trace for trace in drawn(page, "#chunks")}
+    assert bars["at work"]["base"] == [0.5, 0.5, 1.5]
+    assert bars["at work"]["x"] == [1.0, 3.5, 1.0]
+    assert bars["waiting"]["x"] == [0.5, 0.5, 1.5]
+    assert bars["cold start"]["y"] == [1, 2]
+    assert bars["straggler"]["y"] == [2]
+    (line,) = drawn(page, "#concurrency")
+    assert (line["x"], line["y"]) == ([0, 0.5, 2.5, 4.0], [0, 2, 1, 0])
+
+
+def test_rows_have_every_digit(site: Site) -> None:
+    page = site.visit("quotes", "view=rows")
+    expect(page.locator("tbody tr")).to_have_count(5)
+    cells = page.locator("tbody tr").first.locator("td").all_inner_texts()
+    assert [number(text) for text in cells] == [
+        number(str(value)) for value in site.query("quotes")[0].values()
+    ]
+
+
+def test_a_run_of_another_kind_has_its_rows(site: Site) -> None:
+    page = site.page()
+    shape = {"run": site.runs["flat"], "name": "flat.csv", "kind": "panel", "measures": []}
+    page.route("**/axes", lambda route: route.fulfill(json=shape))
+    site.visit("flat", page=page)
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator(".tabs a")).to_have_text(["Timeline", "Rows"])
+    page.unroute("**/axes")
+    page.reload()
+    expect(page.locator(".tabs a")).to_have_text(["Points", "Timeline", "Rows"])
+
+
+def test_a_slice_too_fine_to_be_seen_is_thinned_and_says_so(site: Site) -> None:
+    page = site.visit("fine")
+    expect(page.locator(".note")).to_contain_text("200 of 801 values of spot")
+    hover(page, "#map", 0.4, 0.4)
+    values = told(page, of="price")
+    assert [values] == site.query("fine", spot=values["spot"], strike=values["strike"])
+
+
+def test_everything_is_reached_by_keys(site: Site) -> None:
+    page = site.visit("puts", "at.vol=0.25")
+    # From the top again.
+    page.reload()
+    drawn(page, "#map")
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(({activeElement: e}) => [e.dataset.control ?? e.id ?? '', e.textContent.trim(),"
+                " getComputedStyle(e).outlineStyle])(document)"
+            )
+        )
+        if reached[-1][1] == "PNG of the curves":
+            break
+    names = {name for name, _, _ in reached} | {text for _, text, _ in reached}
+    assert {"Skip to the run", "Surface", "Compare", "Rows"} <= names
+    assert {"Across", "Up", "Show", "scale", "strike", "vol", "figure", "csv"} <= names
+    assert sum("cells" in text for _, text, _ in reached) == 5
+    assert {outline for _, _, outline in reached} == {"solid"}
+    page.locator("#figure").focus()
+    before = told(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    expect(cell(page, "spot")).to_have_text(f"{before['spot'] + 2:g}")
+    expect(cell(page, "expiry")).to_have_text(f"{before['expiry'] + 0.25:g}")
+    values = told(page)
+    assert [values] == site.query("puts", **{name: values[name] for name in INPUTS})
+
+
+def test_a_phone_scrolls_down_only(site: Site) -> None:
+    page = site.page(PHONE)
+    compared = f"view=compare&with={site.runs['dearer'][:12]}"
+    for run, state in (
+        ("puts", ""),
+        ("puts", compared),
+        ("quotes", ""),
+        ("quotes", "view=rows"),
+    ):
+        site.visit(run, state, page)
+        page.wait_for_selector(".plot .main-svg, tbody tr", state="attached")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE[0], f"{run} {state} is {width} wide"
+    expect(page.locator(".runs")).to_be_hidden()
+    page.get_by_role("button", name="Runs").click()
+    page.locator(".runs a", has_text="puts").click()
+    expect(page.locator("h2")).to_contain_text("puts")
+    expect(page.locator(".runs")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_and_pictures_follow_the_theme(site: Site, scheme: Any) -> None:
+    page = site.visit("puts")
+    drawn(page, "#map")
+    page.emulate_media(color_scheme=scheme)
+    dark = str(scheme == "dark").lower()
+    until(page, f"(document.querySelector('#map').layout.font.color > '#888888') === {dark}")
+    colours = page.evaluate(
+        "Object.fromEntries(['paper', 'panel', 'text', 'muted', 'edge', 'line', 'chosen', 'accent',"
+        " 'good', 'warn', 'bad', ...[1, 2, 3, 4, 5, 6, 7, 8].map((i) => `series-${i}`)].map((name)"
+        " => [name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`)]))"
+    )
+    assert (luminance(colours["panel"]) < 0.1) == (scheme == "dark")
+    layout = page.eval_on_selector(
+        "#map", "one => [one.layout.paper_bgcolor, one.layout.font.color]"
+    )
+    assert layout == [colours["panel"].strip(), colours["text"].strip()]
+    # WCAG 2.2, AA: 4.5 for text, 3 for the edges of controls and what is drawn.
+    for name, ground, least in [
+        *((n, g, 4.5) for n in ("text", "muted", "accent") for g in ("paper", "panel")),
+        *((n, "paper", 4.5) for n in ("good", "warn")),
+        *((n, "chosen", 4.5) for n in ("text", "good", "warn", "accent")),
+        ("panel", "bad", 4.5),
+        ("edge", "panel", 3.0),
+        *((f"series-{i}", "panel", 3.0) for i in range(1, 9)),
+    ]:
+        assert contrast(colours[name], colours[ground]) >= least, f"{name} on {ground}"
+    page.emulate_media(color_scheme="light")
+
+
+def luminance(colour: str) -> float:
+    """As WCAG 2.2 has it: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    parts = [int(part, 16) / 255 for part in re.findall("[0-9a-f]{2}", colour)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_a_run_that_is_being_priced_shows_how_far_it_is(site: Site) -> None:
+    grid = Grid.parse(PUTS.format(name="live", vols="[0.21, 0.22, 0.23, 0.24]", rate=0.03))
+    plan = Plan.of(grid, kernel_version())
+    gate = threading.Semaphore(0)
+
+    def gated(*arguments: Any) -> Any:
+        gate.acquire()
+        return price_chunk(*arguments)
+
+    store = open_store(site.store)
+    executor = LocalExecutor(1, gated)
+    work = threading.Thread(
+        target=partial(submit_plan, plan, store, executor, chunk_blocks=1), daemon=True
+    )
+    page = site.visit("puts")
+    work.start()
+    try:
+        live = page.locator(".runs a", has_text="live")
+        expect(live).to_contain_text("running")
+        live.click()
+        progress = page.locator("#progress")
+        expect(progress).to_have_attribute("value", "0")
+        expect(page.locator(".note")).to_contain_text("Not all of this slice is priced yet")
+        gate.release()
+        expect(progress).not_to_have_attribute("value", "0")
+        seen = float(progress.get_attribute("value") or 0)
+        assert 0 < seen < grid.cells
+        assert float(live.locator("progress").get_attribute("value") or 0) == seen
+        assert float(progress.get_attribute("max") or 0) == grid.cells
+    finally:
+        gate.release(1_000)
+        work.join()
+    expect(page.locator("h2 .state")).to_have_text("complete")
+    expect(progress).to_have_count(0)
+    drawn(page, "#map")
+    expect(page.locator("#map")).to_be_visible()
+
+
+def test_an_empty_store_says_the_next_step(site: Site) -> None:
+    page = site.visit("puts")
+    page.route("**/api/runs", lambda route: route.fulfill(json={"store": "memory:", "runs": []}))
+    page.reload()
+    expect(page.locator("main")).to_contain_text("pricer submit examples/one_surface.toml")
+    page.unroute("**/api/runs")
+
+
+def test_a_server_that_is_gone_is_said_and_waited_for(site: Site) -> None:
+    page = site.visit("puts")
+    page.route("**/api/runs", lambda route: route.abort())
+    expect(page.get_by_role("alert")).to_contain_text("the server does not answer")
+    page.unroute("**/api/runs")
+    expect(page.get_by_role("alert")).to_be_hidden(timeout=WAIT_MS)
+    assert all("net::ERR_FAILED" in line for line in site.complaints)
+    site.complaints.clear()
+
+
+def test_nothing_of_the_page_is_elsewhere() -> None:
+    static = Path(__file__).parents[1] / "pricer" / "web" / "static"
+    for file in static.iterdir():
+        found = set(re.findall(r"https?://[^\s\"'`)]+", file.read_text()))
+        assert found <= {"http://www.w3.org/2000/svg"}, file.name
+        assert file.stat().st_size < 40_000
