@@ -21,7 +21,9 @@ PORT = 8000
 logger = logging.getLogger("pricer")
 
 
-@click.command()
+@click.command(
+    epilog=options.examples("pricer serve", "pricer serve --on aws --port 8080 --no-open")
+)
 @click.option(
     "--port",
     metavar="N",

@@ -36,7 +36,7 @@ DOCS = ROOT / "docs"
 RUN = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md")), DOCS / "index.md"]
 FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 # Commands that pages name and that are still to come.
-COMING = {"deploy", "destroy", "serve"}
+COMING = {"deploy", "destroy"}
 PROGRAM = re.compile(r"(?:\.venv/bin/)?pricer (.*)")
 # What a machine takes, when, and what a kernel of another version is called.
 ELIDED = (
