@@ -18,8 +18,8 @@ PICTURE = "FILE.png|svg|pdf|html"
 
 @click.command(
     epilog=options.examples(
-        "pricer plot latest --x spot --y price --hue vol --output prices.svg",
-        "pricer plot latest --x spot --y gamma --facet expiry right=put --output gamma.html",
+        "pricer timeline latest",
+        "pricer timeline latest --on aws --output chunks.svg",
     )
 )
 @options.run
@@ -50,8 +50,8 @@ def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bo
 
 @click.command(
     epilog=options.examples(
-        "pricer timeline latest",
-        "pricer timeline latest --on aws --output chunks.svg",
+        "pricer plot latest --x spot --y price --hue vol --output prices.svg",
+        "pricer plot latest --x spot --y gamma --facet expiry right=put --output gamma.html",
     )
 )
 @options.run
