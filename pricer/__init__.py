@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .implied import ImpliedStatus, ImpliedVolatilities, implied_volatility
     from .prices import Prices
     from .pricing import price
+    from .reading import read_spec
     from .run import Run, open_run, submit
     from .settings import MEASURES, METHODS
 
@@ -78,6 +79,7 @@ _HOMES = {
     "implied": ("ImpliedStatus", "ImpliedVolatilities", "implied_volatility"),
     "prices": ("Prices",),
     "pricing": ("price",),
+    "reading": ("read_spec",),
     "run": ("Run", "open_run", "submit"),
     "settings": ("MEASURES", "METHODS"),
 }
@@ -125,6 +127,7 @@ __all__ = [
     "merton",
     "open_run",
     "price",
+    "read_spec",
     "submit",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError
@@ -10,18 +11,29 @@ from .tables import require_pyarrow
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
-    from pathlib import Path
 
     from .book import Book
     from .grid import Grid
     from .panel import Panel
 
 
-def read_spec(path: Path, **book: Any) -> Grid | Book | Panel:
+def read_spec(path: Path | str, **book: Any) -> Grid | Book | Panel:
     """Read a grid or a panel from a .toml file, or a book from a .csv or .parquet file.
 
-    `book` are the keyword arguments of `read_book`, which a .toml file says itself.
+    Parameters
+    ----------
+    path
+        The file. A panel's numbers are read from the file that it names, and kept on disk.
+    book
+        Of a book alone: columns, valuation_date, method, tolerance, measures, seed, sampling and
+        paths, as the command line takes them.
+
+    Raises
+    ------
+    SpecError
+        Where the file cannot be read or meant: names the place, the rule and the value got.
     """
+    path = Path(path)
     if path.suffix.lower() == ".toml":
         given = [name.replace("_", " ") for name, value in book.items() if value]
         if given:

@@ -168,7 +168,7 @@ def test_a_panel_that_is_read_again_is_resumed(tmp_path: Path) -> None:
         if first > 4:
             raise KeyboardInterrupt
 
-    first = read_spec(path)
+    first = read_spec(str(path))
     assert isinstance(first, Panel)
     with pytest.raises(KeyboardInterrupt):
         submit_plan(plan_of(first), store, LocalExecutor(1, failing), chunk_blocks=1)
