@@ -324,7 +324,7 @@ def runs(*, where: options.Where, as_json: bool) -> None:
     from .run import as_store, list_runs
 
     opened = as_store(where.store())
-    kept = ("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed")
+    kept = ("run", "name", "state", "submitted_at", "as_of", "cells", "done", "ok", "failed")
     found = (run.status().to_json() for run in list_runs(opened))
     document = {"store": opened.url, "runs": [{n: run[n] for n in kept} for run in found]}
     show(document, views.runs, as_json=as_json)

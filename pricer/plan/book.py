@@ -187,7 +187,8 @@ def stored(document: Mapping[str, Any], columns: Mapping[str, bytes]) -> BookPla
         if f"text:{name}" in columns
     }
     book = _book(document, cells[rows], texts)
-    return BookPlan(book, *_rest(document), order, cells, column("family_offsets"))
+    offsets = column("family_offsets")
+    return BookPlan(book, *_rest(document), order, cells, offsets, as_of=_as_of(document))
 
 
 def window(document: Mapping[str, Any], read: Read, first_block: int, end_block: int) -> Window:
@@ -208,7 +209,9 @@ def window(document: Mapping[str, Any], read: Read, first_block: int, end_block:
     first, end = offsets[[0, -1]].tolist()
     cells = _cells(document, lambda name: column(name, first, end))
     order = column("order", first, end)
-    plan = BookPlan(_book(document, cells, {}), *_rest(document), order, cells, offsets - first)
+    book = _book(document, cells, {})
+    offsets = offsets - first
+    plan = BookPlan(book, *_rest(document), order, cells, offsets, as_of=_as_of(document))
     before = int(plan.block_of(table[0, 0] - first))
     if not np.array_equal(plan._block_table()[before:][: len(table), 0] + first, table[:, 0]):
         raise PlanError("a book's plan is damaged: its files blocks and family_offsets disagree")
@@ -236,6 +239,11 @@ def _book(document: Mapping[str, Any], cells: Cells, texts: Mapping[str, Texts])
 
 def _rest(document: Mapping[str, Any]) -> tuple[str, str, int]:
     return document["kernel_version"], document["run_id"], document["block_cells"]
+
+
+def _as_of(document: Mapping[str, Any]) -> str:
+    as_of: str = document.get("as_of", "")
+    return as_of
 
 
 def _damaged(name: str, rule: str, data: bytes) -> PlanError:

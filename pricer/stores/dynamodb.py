@@ -287,6 +287,8 @@ class DynamoStore:
             "expires": int(now + self.keep_days * DAY_S),
         }
         del head["run_id"]
+        if not run.as_of:
+            del head["as_of"]
         self.clear_reasons(run.run_id)
         return head | self._files.keep(run.run_id, head, files)
 
@@ -344,7 +346,7 @@ def _counts(head: Item) -> bool:
 
 def _stored_run(run_id: str, head: Item) -> StoredRun:
     names = ("name", "cells", "blocks", "chunk_blocks", "submitted_at")
-    return StoredRun(run_id, *(head[name] for name in names))
+    return StoredRun(run_id, *(head[name] for name in names), as_of=head.get("as_of", ""))
 
 
 def _of_chunk(kind: str, chunk: int) -> str:

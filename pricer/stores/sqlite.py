@@ -13,8 +13,8 @@ import os
 import sqlite3
 import weakref
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple
 from itertools import islice
+from operator import attrgetter
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,8 @@ VERSION = 1
 # makes the smallest store ten times larger.
 PAGE_BYTES = 16_384
 READ_BLOCKS = 64
-HEAD = "run_id, name, cells, blocks, chunk_blocks, submitted_at"
+COLUMNS = ("run_id", "name", "cells", "blocks", "chunk_blocks", "submitted_at")
+HEAD = ", ".join(COLUMNS)
 
 SCHEMA = """
 CREATE TABLE runs (
@@ -89,7 +90,7 @@ class SqliteStore:
         with self._writing() as connection:
             new = connection.execute(
                 f"INSERT INTO runs ({HEAD}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                astuple(run),
+                attrgetter(*COLUMNS)(run),
             ).rowcount
             number = self._number(connection, run.run_id)
             if new:
