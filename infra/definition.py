@@ -134,7 +134,13 @@ def _price_all(keep_s: int, timeout_s: int) -> State:
                     **_invoke(
                         "${PriceFunction}",
                         timeout_s,
-                        {"run.$": "$.run", "first.$": "$.first", "end.$": "$.end"},
+                        {
+                            "run.$": "$.run",
+                            "first.$": "$.first",
+                            "end.$": "$.end",
+                            "queued.$": "$.queued",
+                            "retries.$": "$$.State.RetryCount",
+                        },
                     ),
                     # The outputs of all chunks together must stay under 256 KiB.
                     "OutputPath": None,

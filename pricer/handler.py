@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 import time
 from functools import cache
@@ -27,6 +28,7 @@ class _Container:
     """What lasts from one invocation to the next: here, the one that is going."""
 
     context: Any = None
+    id: str = secrets.token_hex(6)
     # Processor time since the interpreter began: what starting cost.
     init_s: float = round(time.process_time(), 3)
     cold: bool = True
@@ -38,8 +40,19 @@ def plan(event: Event, context: Any) -> Result:
 
 
 def price(event: Event, context: Any) -> Result:
-    """Price one chunk: ``{"run": id, "first": block, "end": block}``."""
-    usage = {"request": context.aws_request_id, "cold": _Container.cold}
+    """Price one chunk: ``{"run": id, "first": block, "end": block}``.
+
+    The state machine says too when the chunk was `queued`, in epoch seconds, and how many
+    `retries` this is.
+    """
+    usage = {
+        "request": context.aws_request_id,
+        "worker": _Container.id,
+        "attempt": event.get("retries", 0) + 1,
+        "cold": _Container.cold,
+    }
+    if "queued" in event:
+        usage["queued_at"] = event["queued"]
     if _Container.cold:
         usage["init_s"] = _Container.init_s
 

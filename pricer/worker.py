@@ -54,8 +54,9 @@ def plan_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
             f" {window.first_block + window.plan.blocks}; {AGAIN}"
         )
     store.clear_reasons(run_id)
+    queued_at = _now()
     items = [
-        {"run": run_id, "first": blocks.start, "end": blocks.stop}
+        {"run": run_id, "first": blocks.start, "end": blocks.stop, "queued": queued_at}
         for blocks in _not_done(head, store.markers(run_id))
     ]
     key = store.write(run_id, MANIFEST, json.dumps(items).encode())
@@ -67,9 +68,9 @@ def price_chunk(
 ) -> dict[str, Any]:
     """Price the chunk of blocks `first` to `end` and store it, unless that has been done before.
 
-    `usage` is kept with the time and the write units that it took.
+    `usage` is kept with the times and the write units that it took.
     """
-    started, units = time.perf_counter(), store.write_units
+    started_at, started, units = _now(), time.perf_counter(), store.write_units
     head = store.run(run_id)
     chunk = first // head.chunk_blocks
     blocks = range(first, end)
@@ -85,15 +86,19 @@ def price_chunk(
     window = _window(store, head, blocks)
     shift = window.first_block
     along_axes = _AlongAxes(window.plan, first - shift)
-    with _writing(store, run_id) as write:
+    with _writing(store, run_id) as (write, writes_s):
 
         def keep(block: int, data: bytes) -> None:
             write(block + shift, data)
             along_axes.add(data)
 
         part = range(first - shift, end - shift)
-        summary = price_blocks(window.plan, part, pricing.price_chunk, keep)
+        summary, kernel_s = price_blocks(window.plan, part, pricing.price_chunk, keep)
     spent = {
+        "started_at": started_at,
+        "kernel_ms": round(1_000 * kernel_s, 1),
+        "write_ms": round(1_000 * sum(writes_s), 1),
+        "done_at": _now(),
         "handler_ms": round(1_000 * (time.perf_counter() - started)),
         "write_units": store.write_units - units,
     }
@@ -129,6 +134,11 @@ def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:
     }
     store.put_summary(run_id, document)
     return {"run": run_id, "state": state, "missing": len(missing), **counts}
+
+
+def _now() -> float:
+    """Return the time in epoch seconds, to the millisecond."""
+    return round(time.time(), 3)
 
 
 def _not_done(head: StoredRun, markers: Collection[int]) -> Iterator[range]:
@@ -184,16 +194,28 @@ def _numbered(summary: Summary, first_cell: int) -> Summary:
 
 
 @contextmanager
-def _writing(store: DynamoStore, run_id: str) -> Iterator[Callable[[int, bytes], None]]:
-    """Yield what takes blocks; a thread writes them while the next are priced."""
+def _writing(
+    store: DynamoStore, run_id: str
+) -> Iterator[tuple[Callable[[int, bytes], None], list[float]]]:
+    """Yield what takes blocks; a thread writes them while the next are priced.
+
+    Beside it come the seconds of each write, as it ends.
+    """
     batch: list[tuple[int, bytes]] = []
+    writes_s: list[float] = []
+
+    def put(blocks: list[tuple[int, bytes]]) -> None:
+        started = time.perf_counter()
+        store.put_blocks(run_id, blocks)
+        writes_s.append(time.perf_counter() - started)
+
     with ThreadPoolExecutor(1) as thread:
         going: Future[None] = thread.submit(lambda: None)
 
         def hand_over() -> None:
             nonlocal batch, going
             going.result()
-            going = thread.submit(store.put_blocks, run_id, batch)
+            going = thread.submit(put, batch)
             batch = []
 
         def take(block: int, data: bytes) -> None:
@@ -201,7 +223,7 @@ def _writing(store: DynamoStore, run_id: str) -> Iterator[Callable[[int, bytes],
             if len(batch) == WRITE_BLOCKS:
                 hand_over()
 
-        yield take
+        yield take, writes_s
         hand_over()
         going.result()
 

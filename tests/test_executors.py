@@ -130,10 +130,10 @@ def test_a_marker_is_never_stored_before_the_blocks_of_its_chunk(
     executor_of: Callable[[PriceChunk], Executor], run: StoredRun, store: MemoryStore
 ) -> None:
     class Watched(MemoryStore):
-        def put_marker(self, run_id: str, chunk: int, summary: Any) -> None:
+        def put_marker(self, run_id: str, chunk: int, summary: Any, **named: Any) -> None:
             blocks = PLAN.chunks(CHUNK_BLOCKS)[chunk]
             assert len(list(self.blocks(run_id, blocks))) == len(blocks)
-            super().put_marker(run_id, chunk, summary)
+            super().put_marker(run_id, chunk, summary, **named)
 
     watched = Watched()
     watched.create(run, {})
@@ -208,6 +208,25 @@ def test_the_caller_is_woken_while_work_goes_on(
     assert len(store.markers(run.run_id)) == run.chunks
 
 
+def test_every_marker_says_who_priced_its_chunk_and_when(
+    executor_of: Callable[[PriceChunk], Executor], store: MemoryStore, run: StoredRun
+) -> None:
+    before = time.time()
+    executor_of(formula).execute(PLAN, run, store, no_wake)
+    after = time.time()
+    usages = store.usages(run.run_id)
+    assert list(usages) == list(range(run.chunks))
+    for usage in usages.values():
+        times = [usage[name] for name in ("queued_at", "started_at", "done_at")]
+        assert [before, *times, after] == sorted([before, *times, after])
+        assert 0 < usage["kernel_ms"] <= 1_000 * (usage["done_at"] - usage["started_at"])
+        assert usage["write_ms"] > 0
+        assert usage["attempt"] == 1
+        assert ("init_s" in usage) == usage["cold"]
+    cold = [usage["worker"] for usage in usages.values() if usage["cold"]]
+    assert sorted(cold) == sorted({usage["worker"] for usage in usages.values()})
+
+
 # --- the work on one chunk ---
 
 
@@ -220,11 +239,22 @@ def test_a_chunk_hands_its_blocks_on_one_by_one() -> None:
             events.append(("priced", block))
             yield block, prices
 
-    summary = price_blocks(
+    summary, kernel_s = price_blocks(
         PLAN, range(2, 5), noted, lambda block, _: events.append(("kept", block))
     )
     assert events == [(what, block) for block in (2, 3, 4) for what in ("priced", "kept")]
+    assert kernel_s > 0
     assert summary.cells == sum(np.diff(PLAN.block_range(block))[0] for block in (2, 3, 4))
+
+
+def test_the_seconds_of_the_kernels_are_without_what_becomes_of_the_blocks() -> None:
+    def slow(plan: Plan, first: int, end: int) -> Iterator[tuple[int, Any]]:
+        for block, prices in formula(plan, first, end):
+            time.sleep(0.01)
+            yield block, prices
+
+    _, kernel_s = price_blocks(PLAN, range(2, 5), slow, lambda *_: time.sleep(0.1))
+    assert 0.03 <= kernel_s < 0.2
 
 
 # --- what is the local executor's own ---

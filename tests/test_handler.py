@@ -77,11 +77,12 @@ def test_the_first_invocation_of_a_container_says_what_starting_took(
 ) -> None:
     event = {"run": RUN, "first": 3, "end": 6}
     handler.price(event, Context())
-    handler.price(event, Context())
+    handler.price(event | {"queued": 1795420800.5, "retries": 2}, Context())
     first, second = (named["usage"] for *_, named in calls)
     assert first.pop("init_s") > 0
-    assert first == {"request": "request-1", "cold": True}
-    assert second == {"request": "request-1", "cold": False}
+    mine = {"request": "request-1", "worker": handler._Container.id}
+    assert first == mine | {"cold": True, "attempt": 1}
+    assert second == mine | {"cold": False, "attempt": 3, "queued_at": 1795420800.5}
 
 
 def test_the_store_has_the_time_that_the_invocation_has_left_but_a_margin(

@@ -298,6 +298,8 @@ def test_every_chunk_is_an_execution_of_its_own_and_none_stops_another(templates
         "run.$": "$.run",
         "first.$": "$.first",
         "end.$": "$.end",
+        "queued.$": "$.queued",
+        "retries.$": "$$.State.RetryCount",
     }
     assert chunk["Catch"] == [
         {"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}

@@ -130,6 +130,16 @@ def test_markers_come_in_chunk_order_with_every_bit_of_their_numbers(store: Stor
     assert markers[2] == summary
 
 
+def test_what_pricing_took_is_kept_beside_what_it_came_to(store: Store) -> None:
+    store.create(RUN, FILES)
+    usage = {"worker": "w-1", "cold": True, "started_at": 1795420800.123, "kernel_ms": 12.5}
+    store.put_marker(RUN.run_id, 11, {"cells": 1}, usage=usage)
+    store.put_marker(RUN.run_id, 2, {"cells": 2})
+    assert store.usages(RUN.run_id) == {2: {}, 11: usage}
+    assert list(store.usages(RUN.run_id)) == [2, 11]
+    assert store.markers(RUN.run_id) == {2: {"cells": 2}, 11: {"cells": 1}}
+
+
 def test_runs_do_not_see_each_others_blocks_and_markers(store: Store) -> None:
     for run in (RUN, OTHER):
         store.create(run, FILES)
@@ -165,6 +175,7 @@ def test_a_run_that_is_not_there_is_named_by_whatever_asks_for_it(store: Store) 
         lambda: store.run(missing),
         lambda: store.files(missing),
         lambda: store.markers(missing),
+        lambda: store.usages(missing),
         lambda: list(store.blocks(missing, [0])),
         lambda: store.put_blocks(missing, [(0, b"")]),
         lambda: store.put_marker(missing, 0, {}),
@@ -342,6 +353,14 @@ def test_a_store_from_a_newer_version_is_refused(path: Path) -> None:
         newer.execute("PRAGMA user_version = 2")
     with pytest.raises(StoreError, match="is of version 2, from a newer pricer; this one knows"):
         SqliteStore(path).runs()
+
+
+def test_markers_of_a_version_that_kept_no_usage_have_none(path: Path) -> None:
+    store = SqliteStore(path)
+    with store._writing() as connection:
+        connection.execute("INSERT INTO markers VALUES (1, 0, ?)", ('{"cells": 5}',))
+    assert store.markers(RUN.run_id) == {0: {"cells": 5}}
+    assert store.usages(RUN.run_id) == {0: {}}
 
 
 def test_a_damaged_store_says_so(path: Path) -> None:

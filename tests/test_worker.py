@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,10 +126,12 @@ def test_the_plan_lists_the_chunks_that_are_not_done_and_forgets_why(store: Dyna
     store.table.put(reason | {"end": 2, "at": "2026"})
     assert store.reasons(plan.run_id)
     items = manifest(store, worker.plan_run(store, plan.run_id))
+    queued = items[0]["queued"]
     assert items[:2] == [
-        {"run": plan.run_id, "first": 0, "end": 2},
-        {"run": plan.run_id, "first": 4, "end": 6},
+        {"run": plan.run_id, "first": 0, "end": 2, "queued": queued},
+        {"run": plan.run_id, "first": 4, "end": 6, "queued": queued},
     ]
+    assert queued == pytest.approx(time.time(), abs=60)
     assert items[-1]["end"] == plan.blocks
     assert len(items) == head.chunks - 1
     assert not store.reasons(plan.run_id)
@@ -197,10 +200,14 @@ def test_blocks_are_written_as_they_are_priced(
 def test_a_marker_says_what_its_chunk_took(store: DynamoStore) -> None:
     plan = planned(GRID)
     create(store, plan)
+    before = round(time.time(), 3)
     worker.price_chunk(store, plan.run_id, 0, 2, usage={"request": "r-1", "cold": True})
     [usage] = store.usages(plan.run_id).values()
     assert (usage["request"], usage["cold"]) == ("r-1", True)
     assert usage["handler_ms"] > 0
+    assert before <= usage["started_at"] <= usage["done_at"] <= time.time()
+    assert 0 < usage["kernel_ms"] <= usage["handler_ms"] + 1
+    assert 0 < usage["write_ms"] <= usage["handler_ms"] + 1
     packed = sum(len(data) for _, data in store.blocks(plan.run_id, range(2)))
     assert 0 < usage["write_units"] <= packed / 1000 + 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -49,12 +50,17 @@ class Executor(Protocol):
 
 def price_blocks(
     plan: Plan, chunk: range, price_chunk: PriceChunk, keep: Callable[[int, bytes], None]
-) -> Summary:
-    """Price the blocks of a chunk, hand each to `keep` as it is done, and summarise them all."""
+) -> tuple[Summary, float]:
+    """Price the blocks of a chunk, hand each to `keep` as it is done, and summarise them all.
+
+    Returns the summary and the seconds that pricing took, without what became of the blocks.
+    """
     summaries: list[Summary] = []
     waiting: list[Priced] = []
     first = plan.block_range(chunk.start)[0]
+    kernel_s, since = 0.0, time.perf_counter()
     for block, prices in price_chunk(plan, chunk.start, chunk.stop):
+        kernel_s += time.perf_counter() - since
         keep(block, encode_block(prices, plan.measures))
         waiting.append(prices)
         if len(waiting) == SUMMARY_BLOCKS or block == chunk.stop - 1:
@@ -64,7 +70,8 @@ def price_blocks(
             summaries.append(summary)
             first += summary.cells
             waiting = []
-    return merge(summaries)
+        since = time.perf_counter()
+    return merge(summaries), kernel_s
 
 
 def _with_rows(summary: Summary, plan: BookPlan) -> Summary:

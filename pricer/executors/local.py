@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pricer.compiled import check_workers
 from pricer.engines import load
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from . import PriceChunk
 
-    # A block with its number, a chunk's summary with its number, or what went wrong.
-    Content = bytes | Summary | BaseException
+    # A block with its number, a priced chunk with its number, or what went wrong.
+    Content = bytes | "_Done" | BaseException
 
 # Blocks of 64 KB to a transaction: 4 MB are as fast to write as 40.
 WRITE_BLOCKS = 64
@@ -55,6 +56,7 @@ class LocalExecutor:
 
     def execute(self, plan: Plan, run: StoredRun, store: Store, wake: Callable[[], None]) -> None:
         """Return when every chunk of `run` is done; call `wake` some times a second meanwhile."""
+        queued_at = time.time()
         done = store.markers(run.run_id)
         todo = deque(chunk for chunk in range(run.chunks) if chunk not in done)
         logger.info("chunks done before: %d, to do: %d", len(done), len(todo))
@@ -63,7 +65,7 @@ class LocalExecutor:
         # Here, where one thread runs: imports and compilers do not take turns.
         first = plan.family_range(0)
         load(plan.families_at(*first), plan.settings)
-        work = _Work(plan, run, todo, self.price)
+        work = _Work(plan, run, todo, self.price, queued_at)
         threads = [
             threading.Thread(target=work.run, name=f"pricer-{n}", daemon=True)
             for n in range(min(self.workers, len(todo)))
@@ -72,7 +74,7 @@ class LocalExecutor:
         for thread in threads:
             thread.start()
         try:
-            _write(work.priced, run.run_id, expected, store, wake)
+            _write(work.priced, run, expected, store, wake)
         finally:
             # A solve cannot be interrupted: who is in one finishes it as a daemon, to no effect.
             work.stop.set()
@@ -81,18 +83,37 @@ class LocalExecutor:
 
 
 class _Work:
-    """What the workers share: the chunks to do, and what is priced and not yet written."""
+    """What the workers share: the chunks to do, and what is priced and not yet written.
 
-    def __init__(self, plan: Plan, run: StoredRun, todo: deque[int], price: PriceChunk) -> None:
+    The chunks have been there to be done since `queued_at`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        run: StoredRun,
+        todo: deque[int],
+        price: PriceChunk,
+        queued_at: float,
+    ) -> None:
         self.plan = plan
         self.chunks = plan.chunks(run.chunk_blocks)
         self.todo = todo
         self.price = price
+        self.queued_at = queued_at
+        self.init_s = time.time() - queued_at
         self.stop = threading.Event()
         self.priced: Queue[tuple[int, Content]] = Queue(QUEUE_BLOCKS)
 
     def run(self) -> None:
         """Price chunks until none is left."""
+        usage: dict[str, Any] = {
+            "worker": threading.current_thread().name,
+            "attempt": 1,
+            "queued_at": self.queued_at,
+        }
+        # Of a thread the first, which has waited for the kernels.
+        start = {"cold": True, "init_s": self.init_s}
         try:
             while not self.stop.is_set():
                 try:
@@ -100,11 +121,13 @@ class _Work:
                 except IndexError:
                     return
                 blocks = self.chunks[chunk]
-                started = time.perf_counter()
-                summary = price_blocks(self.plan, blocks, self.price, self._offer)
-                spent_s = time.perf_counter() - started
+                started = time.time()
+                summary, kernel_s = price_blocks(self.plan, blocks, self.price, self._offer)
+                spent_s = time.time() - started
                 logger.debug("chunk %d: %d cells in %.3f s", chunk, summary.cells, spent_s)
-                self._offer(chunk, summary)
+                times = {"started_at": started, "kernel_ms": 1_000 * kernel_s}
+                self._offer(chunk, _Done(summary, usage | start | times))
+                start = {"cold": False}
         except _StoppedError:
             pass
         except BaseException as error:
@@ -121,19 +144,28 @@ class _Work:
         raise _StoppedError
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A chunk that is priced: what it came to and what that took."""
+
+    summary: Summary
+    usage: dict[str, Any]
+
+
 class _StoppedError(Exception):
     """Nobody wants what this worker prices any more."""
 
 
 def _write(
     priced: Queue[tuple[int, Content]],
-    run_id: str,
+    run: StoredRun,
     chunks: int,
     store: Store,
     wake: Callable[[], None],
 ) -> None:
     """Write what comes until `chunks` chunks are complete."""
     blocks: list[tuple[int, bytes]] = []
+    write_s: dict[int, float] = defaultdict(float)
     while chunks:
         wake()
         try:
@@ -147,9 +179,16 @@ def _write(
             if len(blocks) < WRITE_BLOCKS:
                 continue
         if blocks:
-            store.put_blocks(run_id, blocks)
+            started = time.perf_counter()
+            store.put_blocks(run.run_id, blocks)
+            # Chunks that are written together share the time, block by block.
+            each_s = (time.perf_counter() - started) / len(blocks)
+            for block, _ in blocks:
+                write_s[block // run.chunk_blocks] += each_s
             blocks = []
         if not isinstance(content, bytes):
             # The blocks of its chunk came before it: they are stored.
-            store.put_marker(run_id, number, content.to_json())
+            times = {"write_ms": 1_000 * write_s.pop(number), "done_at": time.time()}
+            summary = content.summary.to_json()
+            store.put_marker(run.run_id, number, summary, usage=content.usage | times)
             chunks -= 1

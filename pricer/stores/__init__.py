@@ -77,11 +77,24 @@ class Store(Protocol):
     def blocks(self, run_id: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Yield the blocks of these numbers in the order asked; those not there are left out."""
 
-    def put_marker(self, run_id: str, chunk: int, summary: Mapping[str, Any]) -> None:
-        """Say that every block of a chunk is stored, and what they hold, as JSON can hold it."""
+    def put_marker(
+        self,
+        run_id: str,
+        chunk: int,
+        summary: Mapping[str, Any],
+        *,
+        usage: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say that every block of a chunk is stored, and what they hold, as JSON can hold it.
+
+        `usage` is what pricing them took: who did it, and when.
+        """
 
     def markers(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return the summary of every chunk that is done, in chunk order."""
+
+    def usages(self, run_id: str) -> dict[int, dict[str, Any]]:
+        """Return what pricing took of every chunk that is done, in chunk order."""
 
     def reasons(self, run_id: str) -> dict[str, str]:
         """Return why what is not done failed, by what it is, where who prices it has said so."""

@@ -153,12 +153,12 @@ class DynamoStore:
         chunk: int,
         summary: Mapping[str, Any],
         *,
-        axes: bytes = b"",
         usage: Mapping[str, Any] | None = None,
+        axes: bytes = b"",
     ) -> None:
-        """Say that every block of a chunk is stored, and what they hold.
+        """Say that every block of a chunk is stored, what they hold, and what pricing took.
 
-        `axes` is what they come to along each axis, `usage` what pricing them took.
+        `axes` is what they come to along each axis.
         """
         item: Item = {"pk": run_id, "sk": _of_chunk(CHUNK, chunk), "summary": json.dumps(summary)}
         item |= {name: summary[name] for name in ("cells", "ok") if name in summary}
@@ -188,7 +188,7 @@ class DynamoStore:
         return ((chunk, item["data"]) for chunk, item in self._by_chunk(run_id, AXES, "data"))
 
     def usages(self, run_id: str) -> dict[int, dict[str, Any]]:
-        """Return what pricing took, by chunk."""
+        """Return what pricing took of every chunk that is done, in chunk order."""
         return {chunk: item["usage"] for chunk, item in self._by_chunk(run_id, CHUNK, "usage")}
 
     def reasons(self, run_id: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ class _Kept:
     files: dict[str, bytes]
     blocks: dict[int, bytes] = field(default_factory=dict)
     markers: dict[int, str] = field(default_factory=dict)
+    usages: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -64,14 +65,27 @@ class MemoryStore:
         blocks = self._kept(run_id).blocks
         return ((number, blocks[number]) for number in numbers if number in blocks)
 
-    def put_marker(self, run_id: str, chunk: int, summary: Mapping[str, Any]) -> None:
-        """Say that every block of a chunk is stored, and what they hold."""
-        self._kept(run_id).markers[chunk] = json.dumps(summary)
+    def put_marker(
+        self,
+        run_id: str,
+        chunk: int,
+        summary: Mapping[str, Any],
+        *,
+        usage: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say that every block of a chunk is stored, what they hold, and what pricing took."""
+        kept = self._kept(run_id)
+        kept.usages[chunk] = dict(usage or {})
+        kept.markers[chunk] = json.dumps(summary)
 
     def markers(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return the summary of every chunk that is done, in chunk order."""
         markers = self._kept(run_id).markers
         return {chunk: json.loads(markers[chunk]) for chunk in sorted(markers)}
+
+    def usages(self, run_id: str) -> dict[int, dict[str, Any]]:
+        """Return what pricing took of every chunk that is done, in chunk order."""
+        return dict(sorted(self._kept(run_id).usages.items()))
 
     def reasons(self, run_id: str) -> dict[str, str]:
         """Return nothing: who prices into this store fails as a whole, and says why."""

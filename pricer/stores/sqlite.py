@@ -34,6 +34,8 @@ VERSION = 1
 # makes the smallest store ten times larger.
 PAGE_BYTES = 16_384
 READ_BLOCKS = 64
+# Beside what a marker's summary has.
+USAGE = "usage"
 COLUMNS = ("run_id", "name", "cells", "blocks", "chunk_blocks", "submitted_at")
 HEAD = ", ".join(COLUMNS)
 
@@ -146,23 +148,32 @@ class SqliteStore:
                 found = [(n, connection.execute(query, (run, n)).fetchone()) for n in asked]
             yield from ((n, row[0]) for n, row in found if row)
 
-    def put_marker(self, run_id: str, chunk: int, summary: Mapping[str, Any]) -> None:
-        """Say that every block of a chunk is stored, and what they hold."""
+    def put_marker(
+        self,
+        run_id: str,
+        chunk: int,
+        summary: Mapping[str, Any],
+        *,
+        usage: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say that every block of a chunk is stored, what they hold, and what pricing took."""
         with self._writing() as connection:
             number = self._number(connection, run_id)
             connection.execute(
                 "INSERT OR REPLACE INTO markers VALUES (?, ?, ?)",
-                (number, chunk, json.dumps(summary)),
+                (number, chunk, json.dumps({**summary, USAGE: dict(usage or {})})),
             )
 
     def markers(self, run_id: str) -> dict[int, dict[str, Any]]:
         """Return the summary of every chunk that is done, in chunk order."""
-        with self._reading() as connection:
-            number = self._number(connection, run_id)
-            rows = connection.execute(
-                "SELECT chunk, summary FROM markers WHERE run = ? ORDER BY chunk", (number,)
-            ).fetchall()
-        return {chunk: json.loads(summary) for chunk, summary in rows}
+        markers = self._markers(run_id)
+        for marker in markers.values():
+            marker.pop(USAGE, None)
+        return markers
+
+    def usages(self, run_id: str) -> dict[int, dict[str, Any]]:
+        """Return what pricing took of every chunk that is done, in chunk order."""
+        return {chunk: marker.get(USAGE, {}) for chunk, marker in self._markers(run_id).items()}
 
     def reasons(self, run_id: str) -> dict[str, str]:
         """Return nothing: who prices into this store fails as a whole, and says why."""
@@ -220,6 +231,14 @@ class SqliteStore:
 
     def _lock_path(self, run_id: str) -> Path:
         return self.path.with_name(f"{self.path.name}-{run_id[:16]}.lock")
+
+    def _markers(self, run_id: str) -> dict[int, dict[str, Any]]:
+        with self._reading() as connection:
+            number = self._number(connection, run_id)
+            rows = connection.execute(
+                "SELECT chunk, summary FROM markers WHERE run = ? ORDER BY chunk", (number,)
+            ).fetchall()
+        return {chunk: json.loads(summary) for chunk, summary in rows}
 
     def _number(self, connection: sqlite3.Connection, run_id: str) -> int:
         row = connection.execute("SELECT number FROM runs WHERE run_id = ?", (run_id,)).fetchone()
