@@ -109,14 +109,22 @@ class Bill:
 @cache
 def prices() -> Prices:
     """Read the package's table of prices."""
-    table = json.loads(files("pricer").joinpath("aws_prices.json").read_text())
-    # The table has more: what a deployment costs that does nothing.
-    each = {
-        name: row["usd"] / row["per"]
-        for name, row in table["prices"].items()
-        if name in Prices.__dataclass_fields__
-    }
+    table = _table()
+    each = {name: usd for name, usd in _usd(table).items() if name in Prices.__dataclass_fields__}
     return Prices(as_of=table["as_of"], region=table["region"], **each)
+
+
+def idle_prices() -> dict[str, float]:
+    """Return the dollars a month for one of each that a deployment has and a run does not use."""
+    return {n: usd for n, usd in _usd(_table()).items() if n not in Prices.__dataclass_fields__}
+
+
+def _table() -> dict[str, Any]:
+    return dict(json.loads(files("pricer").joinpath("aws_prices.json").read_text()))
+
+
+def _usd(table: Mapping[str, Any]) -> dict[str, float]:
+    return {name: row["usd"] / row["per"] for name, row in table["prices"].items()}
 
 
 def run_cost(deployment: Deployment, store: DynamoStore, run_id: str) -> Bill:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, cli_imply, options
+from . import cli_aws, cli_imply, cli_operations, options
 from .contracts import (
     INPUTS,
     TYPES,
@@ -523,6 +523,13 @@ def validate(*, plot: Path | None, as_json: bool) -> None:
 
 
 cli.add_command(cli_aws.doctor)
+cli.add_command(cli_operations.deploy)
+cli.add_command(cli_operations.update)
+cli.add_command(cli_operations.destroy)
+cli.add_command(cli_operations.tail)
+cli.add_command(cli_operations.schedule)
+cli.add_command(cli_operations.schedules)
+cli.add_command(cli_operations.unschedule)
 
 
 def _log_kernels() -> None:

@@ -439,9 +439,7 @@ def _created(plan: Plan, store: Store, executor: Executor, chunk_blocks: int | N
     if known:
         return Run(store, store.create(replace(known, submitted_at=now), {}))
     size = chunk_blocks or estimate(plan, executor.workers).chunk_blocks
-    head = StoredRun(
-        plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now, plan.as_of
-    )
+    head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now, plan.as_of)
     run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))
     if run.head == head:
         # Nobody was faster: what is stored is this very plan.

@@ -153,12 +153,12 @@ def test_a_worker_works_with_what_is_in_the_image_and_nothing_else(image: Path) 
     assert not done.stderr
 
 
-def test_the_image_holds_neither_the_command_line_nor_other_stores_nor_what_prices_locally(
+def test_the_image_holds_neither_the_command_line_nor_other_stores(
     image: Path,
 ) -> None:
     names = {path.stem for path in image.rglob("*.py")}
     assert {"handler", "worker", "dynamodb", "finite_difference"} <= names
-    assert names.isdisjoint({"cli", "local", "memory", "options", "run", "sqlite", "views"})
+    assert names.isdisjoint({"cli", "memory", "options", "sqlite", "views"})
 
 
 def test_no_requirement_of_the_image_draws_plots_or_deploys() -> None:

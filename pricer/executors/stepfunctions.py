@@ -51,7 +51,6 @@ class Deployment:
     architecture: str
     memory_mb: int
     keep_days: int
-    choices: Mapping[str, str]
 
     @classmethod
     def find(cls, stack: str = STACK) -> Deployment:
@@ -103,7 +102,6 @@ class Deployment:
             architecture=outputs["Architecture"],
             memory_mb=int(outputs["MemoryMb"]),
             keep_days=int(outputs["KeepDays"]),
-            choices=json.loads(outputs["Choices"]),
         )
 
     def check_version(self) -> None:

@@ -346,7 +346,7 @@ def _counts(head: Item) -> bool:
 
 def _stored_run(run_id: str, head: Item) -> StoredRun:
     names = ("name", "cells", "blocks", "chunk_blocks", "submitted_at")
-    return StoredRun(run_id, *(head[name] for name in names), as_of=head.get("as_of", ""))
+    return StoredRun(run_id, *(head[name] for name in names), head.get("as_of", ""))
 
 
 def _of_chunk(kind: str, chunk: int) -> str:
