@@ -33,6 +33,8 @@ ABNORMAL = ('"Task timed out"', '"RequestId" "Error:"')
 REQUEST = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SINCE = re.compile(r"(\d+) ?([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# Of the name of an exception, in front of it.
+MODULE = re.compile(r"^(\w+\.)+(?=\w+:)")
 # Where the image keeps this package: a traceback reads better without.
 IMAGE = "/opt/pricer/app/"
 # What a line is made of besides what is shown of it in words.
@@ -178,8 +180,10 @@ def _said(at: int, said: Mapping[str, Any]) -> Line:
     if "first" in said:
         blocks = blocks_named(said["first"], said["end"])
     traceback = str(said.get("exception", "")).replace(IMAGE, "")
-    # The last line of a traceback says what a person looks for.
-    message = traceback.splitlines()[-1] if traceback else str(said.get("message", ""))
+    message = str(said.get("message", ""))
+    if traceback:
+        # Its last line says what a person looks for.
+        message = MODULE.sub("", traceback.splitlines()[-1])
     return Line(
         at=at,
         function=said.get("service", ""),

@@ -1,0 +1,414 @@
+"""What is deployed is looked after from the command line: the stacks, the log, the schedules.
+
+The CDK CLI is a process that notes its arguments; all else is the AWS on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from pricer import logs, scheduling
+from pricer.aws import client
+from pricer.cli import cli
+from pricer.compiled import kernels
+from pricer.executors.stepfunctions import Deployment
+from pricer.run import list_runs, open_run
+from pricer.stores import COMPLETE
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+    from pricer.run import Run
+
+ROOT = Path(__file__).parents[1]
+DOCS = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+CRON = "0 22 ? * MON-FRI *"
+GRID = """
+name = "nightly"
+[contract]
+type = "vanilla"
+right = "put"
+[axes]
+spot = { start = 90.0, stop = 110.0, count = 5 }
+strike = 100.0
+expiry = 1.0
+vol = VOL
+rate = 0.05
+[method]
+measures = ["price"]
+"""
+BOOK = """\
+id,right,spot,strike,expiry_date,vol,rate
+a,put,100,100,2027-06-18,VOL,0.05
+b,call,100,110,2028-06-16,0.2,0.05
+"""
+FIRED_S = 25.0
+
+
+def run(*arguments: object, typed: str | None = None) -> Result:
+    return CliRunner().invoke(cli, [str(a) for a in arguments], input=typed)
+
+
+def output(*arguments: object, typed: str | None = None) -> str:
+    result = run(*arguments, typed=typed)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def document(*arguments: object) -> Any:
+    return json.loads(output(*arguments, "--json"))
+
+
+def error(*arguments: object, typed: str | None = None) -> str:
+    """Run a command that must fail, and return its last line."""
+    result = run(*arguments, typed=typed)
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("Error: ")
+    return line.removeprefix("Error: ")
+
+
+def assert_documented(command: str, fields: Any) -> None:
+    section = DOCS.partition(f"\n## pricer {command}\n")[2].partition("\n## ")[0]
+    assert [field for field in fields if f"`{field}`" not in section] == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    """Compile the kernels first, so that no test sees the line that says so."""
+    kernels()
+
+
+def unique(text: str, request: pytest.FixtureRequest) -> str:
+    """Make a file one that no other test has: what is deployed outlives the test."""
+    return text.replace("VOL", str(0.2 + zlib.crc32(request.node.name.encode()) / 2**40))
+
+
+@pytest.fixture
+def grid(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / "nightly.toml"
+    path.write_text(unique(GRID, request), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def book(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / "book.csv"
+    path.write_text(unique(BOOK, request), encoding="utf-8")
+    return path
+
+
+# --- schedules ---
+
+
+@pytest.fixture
+def deployed(aws: str, cloud: dict[str, str]) -> Deployment:
+    return Deployment.find()
+
+
+def fire(deployed: Deployment, name: str) -> None:
+    """Let what a schedule calls be called now, once, by a schedule beside it."""
+    scheduler = client("scheduler")
+    found = scheduler.get_schedule(Name=name, GroupName=deployed.schedule_group)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    scheduler.create_schedule(
+        Name=f"{name}-now",
+        GroupName=deployed.schedule_group,
+        ScheduleExpression=f"at({now})",
+        FlexibleTimeWindow=found["FlexibleTimeWindow"],
+        Target=found["Target"],
+        ActionAfterCompletion="DELETE",
+    )
+
+
+def scheduled_run(deployed: Deployment, name: str) -> Run:
+    """Wait for the run that a schedule starts; return it once it is complete."""
+    deadline = time.monotonic() + FIRED_S
+    while time.monotonic() < deadline:
+        runs = [r for r in list_runs(deployed.store()) if r.head.as_of and r.head.name == name]
+        if runs and runs[0].state == COMPLETE:
+            return runs[0]
+        time.sleep(0.2)
+    raise AssertionError(output("tail", "--since", "5m"))
+
+
+def files_of(deployed: Deployment, name: str) -> list[str]:
+    found = client("s3").list_objects_v2(Bucket=deployed.bucket, Prefix=f"schedules/{name}/")
+    return [each["Key"] for each in found.get("Contents", ())]
+
+
+def test_a_schedule_that_fires_prices_its_file_as_of_its_time(
+    deployed: Deployment, grid: Path
+) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    made = document("schedule", grid, "--cron", CRON, "--timezone", "Europe/London")
+    assert_documented("schedule", made)
+    assert made == {
+        "schedule": "nightly",
+        "file": "nightly.toml",
+        "cron": CRON,
+        "timezone": "Europe/London",
+        "options": {},
+        "place": f"s3://{deployed.bucket}/schedules/nightly/nightly.toml",
+        "replaced": False,
+    }
+    (listed,) = [s for s in document("schedules")["schedules"] if s["schedule"] == "nightly"]
+    assert_documented("schedules", ["stack", "schedules", *listed])
+    assert (listed["cron"], listed["state"]) == (CRON, "enabled")
+    assert f"{CRON}, Europe/London" in output("schedules")
+
+    fire(deployed, "nightly")
+    found = scheduled_run(deployed, "nightly")
+    as_of = datetime.fromisoformat(found.head.as_of)
+    assert before <= as_of <= datetime.now(UTC)
+    status = document("status", found.id, "--on", "aws")
+    assert (status["state"], status["done"]) == ("complete", 5)
+    assert status["as_of"] == found.head.as_of == found.plan.as_of
+    assert found.head.as_of[:16].replace("T", " ") in output("status", found.id, "--on", "aws")
+    (shown,) = [r for r in document("runs", "--on", "aws")["runs"] if r["run"] == found.id]
+    assert shown["as_of"] == found.head.as_of
+    assert "as of (UTC)" in output("runs", "--on", "aws")
+
+    # The same file without a time, or as of another, is another run of the same prices.
+    again = document("submit", grid, "--on", "aws")
+    assert again["run"] != found.id
+    query = ("query", "spot=100", "--json", "--on", "aws")
+    prices = [output(query[0], name, *query[1:]) for name in (found.id, again["run"])]
+    assert prices[0] == prices[1]
+
+    assert document("unschedule", "nightly") == {"schedule": "nightly", "deleted": True}
+    assert files_of(deployed, "nightly") == []
+    assert "nightly" not in output("schedules")
+    assert open_run(found.id, deployed.store()).state == "complete"
+
+
+def test_the_same_time_twice_is_one_run_and_another_time_another(
+    deployed: Deployment, grid: Path
+) -> None:
+    planned = scheduling.Schedule("twice", grid.name, CRON, "UTC", {})
+    scheduling.schedule(deployed, planned, grid)
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    first = scheduling.fire(deployed, event)
+    assert scheduling.fire(deployed, event) == first
+    later = scheduling.fire(deployed, event | {"as_of": "2026-11-24T22:00:00Z"})
+    assert later["run"] != first["run"]
+    scheduling.unschedule(deployed, "twice")
+
+
+def test_what_is_on_s3_when_it_fires_is_priced(deployed: Deployment, grid: Path) -> None:
+    planned = scheduling.Schedule("replaced", grid.name, CRON, "UTC", {})
+    scheduling.schedule(deployed, planned, grid)
+    text = grid.read_text(encoding="utf-8").replace("count = 5", "count = 3")
+    client("s3").put_object(Bucket=deployed.bucket, Key=planned.key, Body=text.encode())
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    assert scheduling.fire(deployed, event)["cells"] == 3
+    client("s3").delete_object(Bucket=deployed.bucket, Key=planned.key)
+    with pytest.raises(OSError, match=r"schedules/replaced/nightly.toml is not in bucket"):
+        scheduling.fire(deployed, event)
+    scheduling.unschedule(deployed, "replaced")
+
+
+def test_a_schedule_of_the_same_name_takes_the_place_of_the_one_before(
+    deployed: Deployment, grid: Path, book: Path
+) -> None:
+    name = ("--name", "desk", "--cron", CRON)
+    assert not document("schedule", grid, *name)["replaced"]
+    made = document("schedule", book, *name, "--valuation-date", "as_of", "--tolerance", "1e-4")
+    assert made["replaced"]
+    assert made["options"] == {"valuation_date": "as_of", "tolerance": 1e-4}
+    assert files_of(deployed, "desk") == ["schedules/desk/book.csv"]
+    (listed,) = [s for s in document("schedules")["schedules"] if s["schedule"] == "desk"]
+    assert listed["file"] == "book.csv"
+    assert "in place of what it was" in output("schedule", book, *name, "--valuation-date", "as_of")
+    output("unschedule", "desk")
+
+
+def test_the_dates_of_a_book_count_from_the_day_in_the_time_zone_of_its_schedule(
+    deployed: Deployment, book: Path
+) -> None:
+    days = []
+    for zone in ("America/New_York", "Europe/London"):
+        planned = scheduling.Schedule("book", book.name, CRON, zone, {"valuation_date": "as_of"})
+        spec = planned.read(book, datetime(2026, 11, 24, 3, 0, tzinfo=UTC))
+        days.append(spec.identity()["valuation_date"])
+    # 22 h on the evening before, there.
+    assert days == ["2026-11-23", "2026-11-24"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--cron", "0 22 * * *"), "cron: must be six fields, minutes, hours, .* got '0 22 "),
+        (
+            ("--cron", CRON, "--timezone", "Europe/Londn"),
+            "timezone: must be a name .*'Europe/Londn'; did you mean 'Europe/London'",
+        ),
+        (("--cron", CRON, "--name", "a b"), "name: must be 1 to 64 letters, .* got 'a b'"),
+        (("--cron", CRON, "--tolerance", "1"), "a grid file says its own tolerance"),
+    ],
+)
+def test_a_schedule_that_cannot_be_meant_is_refused_before_anything_is_written(
+    deployed: Deployment, grid: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    before = files_of(deployed, "nightly")
+    assert re.search(message, error("schedule", grid, *arguments))
+    assert files_of(deployed, "nightly") == before
+
+
+def test_a_file_that_workers_cannot_read_is_not_scheduled(
+    deployed: Deployment, tmp_path: Path
+) -> None:
+    path = tmp_path / "book.parquet"
+    path.write_bytes(b"PAR1")
+    said = error("schedule", path, "--cron", CRON)
+    assert said.startswith("book.parquet: a schedule needs a grid (.toml) or a book as .csv")
+    bad = tmp_path / "bad.toml"
+    bad.write_text("[contract]\ntype = 'vanila'\n[axes]\n", encoding="utf-8")
+    assert "bad.toml" in error("schedule", bad, "--cron", CRON)
+    assert files_of(deployed, "bad") == []
+
+
+def test_a_schedule_that_is_not_there_says_so(deployed: Deployment) -> None:
+    said = error("unschedule", "none")
+    assert said == "schedule 'none' of stack 'Pricer': is not there; see `pricer schedules`"
+    assert "no schedules in stack Pricer" in output("schedules") or document("schedules")
+
+
+# --- the log ---
+
+
+def test_the_log_of_a_run_is_of_all_functions_in_the_order_of_time(
+    deployed: Deployment, grid: Path
+) -> None:
+    submitted = document("submit", grid, "--on", "aws")
+    said = [json.loads(line) for line in output("tail", submitted["run"], "--json").splitlines()]
+    assert_documented("tail", said[0])
+    assert [line["function"] for line in said if line["message"] == "begins"] == [
+        "plan",
+        "price",
+        "finish",
+    ]
+    assert [line["at"] for line in said] == sorted(line["at"] for line in said)
+    assert {line["run"] for line in said} == {submitted["run"]}
+    (priced,) = [line for line in said if line["function"] == "price" and line["message"] == "done"]
+    assert (priced["blocks"], priced["values"]["cells"]) == ("block 0", 5)
+    assert {"chunk", "kernel_ms", "write_units"} <= set(priced["values"])
+
+    text = output("tail", "latest")
+    assert "  price   block 0  done  chunk 0, cells 5" in text
+    # Neither what Lambda says of every call, nor what metrics are made of.
+    assert "RequestId" not in text
+    assert "_aws" not in text
+    # Without a run there are those of others, and the run is named.
+    everything = output("tail", "--since", "1h")
+    assert submitted["run"][:12] in everything
+
+
+def test_an_error_of_a_worker_is_shown_with_its_traceback(deployed: Deployment, grid: Path) -> None:
+    planned = scheduling.Schedule("gone", grid.name, CRON, "UTC", {})
+    scheduling.schedule(deployed, planned, grid)
+    client("s3").delete_object(Bucket=deployed.bucket, Key=planned.key)
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    client("lambda").invoke(FunctionName=deployed.start_function, Payload=json.dumps(event))
+    text = output("tail", "--since", "5m")
+    lines = text.splitlines()
+    (first,) = [i for i, line in enumerate(lines) if "StoreError: schedule 'gone'" in line][:1]
+    assert "  start " in lines[first]
+    assert lines[first + 1].strip() == "Traceback (most recent call last):"
+    assert any("in fire" in line for line in lines[first:])
+    # Lambda says the error again in its own words, which are left out.
+    assert sum("StoreError: schedule 'gone'" in line for line in lines) == 2
+    output("unschedule", "gone")
+
+
+def stub(monkeypatch: pytest.MonkeyPatch, *events: tuple[int, str]) -> None:
+    """Let the log have these lines, each at a time."""
+
+    class Logs:
+        def get_paginator(self, name: str) -> Any:
+            assert name == "filter_log_events"
+            return self
+
+        def paginate(self, *, filterPattern: str, startTime: int, logGroupName: str) -> Any:
+            del logGroupName
+            words = [word.strip('"') for word in filterPattern.split('" "')]
+            yield {
+                "events": [
+                    {"logStreamName": "2026/11/23/price[$LATEST]a", "timestamp": at, "message": m}
+                    for at, m in events
+                    if at >= startTime and all(word in m for word in words)
+                ]
+            }
+
+    monkeypatch.setattr(logs.aws, "client", lambda *_, **__: Logs())
+
+
+RUN = "ab" * 32
+REQUEST = "0f0f0f0f-0000-4000-8000-0123456789ab"
+TIMED_OUT = f"2026-11-23T22:10:00Z {REQUEST} Task timed out after 600.00 seconds"
+KILLED = f"RequestId: {REQUEST} Error: Runtime exited with error: signal: killed"
+OTHER = KILLED.replace("0f0f", "1e1e")
+LOAD = "[ERROR] ImportModuleError: no module 'x'\rTraceback (most recent call last):\r  File"
+
+
+def named(**outputs: str) -> Deployment:
+    known = dict.fromkeys(
+        ("TableName", "BucketName", "StateMachineArn", "PlanFunctionName", "FinishFunctionName"),
+        "x",
+    )
+    known |= dict.fromkeys(("StartFunctionArn", "ScheduleGroupName", "ScheduleRoleArn"), "y")
+    known |= dict.fromkeys(("LogGroupName", "KernelVersion", "Version", "Architecture"), "z")
+    known |= {"MemoryMb": "1", "KeepDays": "1", "PriceFunctionName": "price"}
+    return Deployment.of("Pricer", "us-east-1", known | outputs)
+
+
+def test_what_lambda_says_of_a_call_that_died_is_shown_with_its_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begins = json.dumps({"run": RUN, "request": REQUEST, "message": "begins", "service": "price"})
+    stub(monkeypatch, (3, KILLED), (2, TIMED_OUT), (1, begins), (4, OTHER), (5, LOAD))
+    found = list(logs.lines(named(), 0, RUN))
+    assert [(line.at, line.level, line.function) for line in found] == [
+        (1, "INFO", "price"),
+        (2, "ERROR", "price"),
+        (3, "ERROR", "price"),
+    ]
+    (load,) = logs.lines(named(), 5)
+    assert load.message == "ImportModuleError: no module 'x'"
+    assert load.traceback.splitlines() == ["Traceback (most recent call last):", "  File"]
+
+
+def test_following_yields_each_line_once_and_those_that_come_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = int(time.time() * 1_000)
+    events = [(now, json.dumps({"message": "first"}))]
+    stub(monkeypatch, *events)
+    monkeypatch.setattr(logs, "POLL_S", 0.0)
+    following = logs.lines(named(), now - 1_000, follow=True)
+    assert next(following).message == "first"
+    stub(monkeypatch, *events, (now - 500, json.dumps({"message": "late"})))
+    followed = logs.lines(named(), now - 1_000, follow=True)
+    assert [next(followed).message for _ in range(2)] == ["late", "first"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("10m", 600), ("2 h", 7_200), ("1d", 86_400)]
+)
+def test_since_is_a_length_of_time_or_a_time(text: str, seconds: int) -> None:
+    assert logs.since_ms(text) / 1_000 == pytest.approx(time.time() - seconds, abs=2)
+    assert logs.since_ms("2026-11-23T22:00:00+00:00") == 1_795_471_200_000
+
+
+def test_a_time_that_cannot_be_read_is_refused(deployed: Deployment) -> None:
+    assert error("tail", "--since", "yesterday").startswith("since: must be as 30s, 10m, 2h or 1d")
