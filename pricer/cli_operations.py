@@ -111,7 +111,7 @@ def _deploy(
     document |= {
         "changed": changed,
         "idle": idle,
-        "idle_usd_a_month": sum(usd for _, _, usd in costs),
+        "idle_usd_a_month": sum(usd for what, _, usd in costs if what != deployment.DASHBOARDS),
     }
     if changed:
         for line in views_operations.idle(document):
@@ -276,6 +276,8 @@ def _ask(question: str, *, yes: bool) -> None:
     with suppress(click.Abort):
         answer = click.confirm(question, err=True)
     if answer is None:
+        # The question stands there without an answer, on a line of its own.
+        click.echo(err=True)
         raise DeployError("nobody answers, so nothing is changed; say --yes")
     if not answer:
         raise DeployError("nothing is changed, as you say")

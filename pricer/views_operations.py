@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from .screen import counted, dollars, plain_table
+from .screen import counted, plain_table
 from .stores import SHORT_ID
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ FUNCTIONS = {"plan": "cyan", "price": "blue", "finish": "magenta", "start": "gre
 
 def idle(document: Document) -> Iterator[str]:
     """Say what a deployment costs a month that does nothing."""
-    rows = document["idle"]
-    *each, total = dollars([*(row["usd"] for row in rows), document["idle_usd_a_month"]])
-    parts = [f"{row['what']} {usd}" for row, usd in zip(rows, each, strict=True)]
-    yield f"While idle it costs {total} a month, without free tiers: {', '.join(parts)}."
-    yield "What is stored costs more, $0.45 a GB; docs/aws.md has all of it."
+    parts = [f"{row['what']} ${row['usd']:.2f}" for row in document["idle"]]
+    total = f"${document['idle_usd_a_month']:.2f}"
+    yield f"While idle it costs {total} a month ({', '.join(parts[:-1])}; {parts[-1]}),"
+    yield "and what is stored comes on top; docs/aws.md has all of it."
 
 
 def deployed(document: Document) -> View:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
+import uuid
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from pricer import logs, scheduling
+from cloud.deploy import create_stack
+from pricer import deployment, logs, scheduling
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
+from pricer.errors import DeployError
 from pricer.executors.stepfunctions import Deployment
 from pricer.run import list_runs, open_run
 from pricer.stores import COMPLETE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from click.testing import Result
 
     from pricer.run import Run
@@ -412,3 +418,257 @@ def test_since_is_a_length_of_time_or_a_time(text: str, seconds: int) -> None:
 
 def test_a_time_that_cannot_be_read_is_refused(deployed: Deployment) -> None:
     assert error("tail", "--since", "yesterday").startswith("since: must be as 30s, 10m, 2h or 1d")
+
+
+# --- deploying ---
+
+CDK = """
+import json, os, sys
+from pathlib import Path
+note = {"arguments": sys.argv[1:], "builder": os.environ.get("CDK_DOCKER", "")}
+with Path(os.environ["NOTES"]).open("a") as notes:
+    notes.write(json.dumps(note) + "\\n")
+print(f"cdk does {sys.argv[1]}")
+if sys.argv[1] == "diff":
+    print("Number of stacks with differences: " + os.environ["DIFFERENCES"])
+sys.exit(int(os.environ.get(f"FAIL_{sys.argv[1].upper()}", 0)))
+"""
+TEMPLATE = {
+    "Resources": {
+        **{f"Alarm{n}": {"Type": "AWS::CloudWatch::Alarm"} for n in range(5)},
+        "Board": {"Type": "AWS::CloudWatch::Dashboard"},
+    }
+}
+
+
+class Notes:
+    """What the CDK CLI was called with."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def commands(self) -> list[str]:
+        return [note["arguments"][0] for note in self.read()]
+
+
+@pytest.fixture
+def cdk(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """Put a process that notes its arguments in the place of the CDK CLI, in a small checkout."""
+    root = tmp_path / "checkout"
+    (root / "infra").mkdir(parents=True)
+    (root / "infra" / "cdk.py").write_text("")
+    (root / "build" / "cdk").mkdir(parents=True)
+    for name in ("Desk", "Desk-data"):
+        template = TEMPLATE if name == "Desk" else {"Resources": {}}
+        path = root / "build" / "cdk" / f"{name}.template.json"
+        path.write_text(json.dumps(template), encoding="utf-8")
+    program = tmp_path / "cdk.py"
+    program.write_text(CDK, encoding="utf-8")
+    monkeypatch.setattr(deployment, "ROOT", root)
+    monkeypatch.setattr(deployment, "CDK", (sys.executable, str(program)))
+    monkeypatch.setattr(deployment, "builder", lambda: "finch")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    monkeypatch.setenv("DIFFERENCES", "2")
+    monkeypatch.setenv("PRICER_STACK", "Desk")
+    client("ssm").put_parameter(
+        Name=deployment.BOOTSTRAPPED, Value="30", Type="String", Overwrite=True
+    )
+    return Notes(tmp_path / "notes")
+
+
+@pytest.fixture
+def stack(aws: str) -> Iterator[None]:
+    """Have a stack Desk of which only the outputs are there, and what they name."""
+    bucket = f"desk-{uuid.uuid4().hex[:12]}"
+    create_stack(
+        "Desk",
+        {
+            "Resources": {
+                "Table": {
+                    "Type": "AWS::DynamoDB::Table",
+                    "DeletionPolicy": "Retain",
+                    "Properties": {
+                        "BillingMode": "PAY_PER_REQUEST",
+                        "DeletionProtectionEnabled": True,
+                        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+                        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+                    },
+                },
+                "Bucket": {
+                    "Type": "AWS::S3::Bucket",
+                    "DeletionPolicy": "Retain",
+                    "Properties": {"BucketName": bucket},
+                },
+            },
+            "Outputs": {
+                "TableName": {"Value": {"Ref": "Table"}},
+                "BucketName": {"Value": bucket},
+                "Choices": {"Value": '{"architecture": "arm64", "keep_days": "30"}'},
+            },
+        },
+    )
+    yield
+    client("cloudformation").delete_stack(StackName="Desk")
+
+
+def test_deploying_shows_what_would_change_and_costs_and_asks(cdk: Notes) -> None:
+    result = run("deploy", "-c", "keep_days=30", typed="y\n")
+    assert result.exit_code == 0, result.output
+    shown, made = cdk.read()
+    told = ["--context", "name=Desk", "--context", "keep_days=30", "--app", deployment.APP]
+    assert shown["arguments"] == ["diff", "--method", "template", *told]
+    assert made["arguments"] == ["deploy", "--all", "--require-approval", "never", *told]
+    assert made["builder"] == "finch"
+    asked = result.stderr.index("Deploy this? [y/N]")
+    assert "stack Desk in aws://000000000000/us-east-1, built by finch\n" in result.stderr[:asked]
+    cost = (
+        "While idle it costs $0.52 a month (alarms $0.50, image $0.02; dashboards beyond three"
+        " $3.00),\n"
+    )
+    assert result.stderr.index("cdk does diff") < result.stderr.index(cost) < asked
+    assert result.stderr.index("cdk does deploy") > asked
+    assert result.stdout == (
+        "Desk: deployed in us-east-1\n"
+        "see `pricer doctor --on aws --stack Desk`, then submit with --on aws --stack Desk\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("n\n", "nothing is changed, as you say"),
+        ("", "nobody answers, so nothing is changed; say --yes"),
+    ],
+)
+def test_what_is_not_agreed_to_is_not_deployed(cdk: Notes, typed: str, message: str) -> None:
+    assert error("deploy", typed=typed) == message
+    assert cdk.commands() == ["diff"]
+
+
+def test_what_is_as_it_should_be_is_left_alone(cdk: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIFFERENCES", "0")
+    made = document("deploy")
+    assert_documented("deploy", made)
+    assert not made["changed"]
+    assert made["idle_usd_a_month"] == pytest.approx(0.52)
+    assert [row["count"] for row in made["idle"]] == [5, 1, 1]
+    assert "nothing to deploy" in output("deploy")
+    assert cdk.commands() == ["diff", "diff"]
+
+
+def test_an_account_that_is_not_bootstrapped_is_if_that_is_agreed_to(
+    cdk: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client("ssm").delete_parameter(Name=deployment.BOOTSTRAPPED)
+    assert error("deploy", typed="n\n") == "nothing is changed, as you say"
+    assert cdk.commands() == []
+    made = document("deploy", "--yes")
+    assert made["bootstrapped"]
+    assert cdk.commands() == ["bootstrap", "diff", "deploy"]
+    assert cdk.read()[0]["arguments"][:2] == ["bootstrap", "aws://000000000000/us-east-1"]
+
+
+def test_a_deployment_that_fails_says_which_command_did(
+    cdk: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL_DEPLOY", "3")
+    said = error("deploy", "--yes")
+    assert said == "cdk deploy: failed with exit code 3; what is above says why"
+
+
+def test_an_update_keeps_what_was_chosen_unless_told_otherwise(cdk: Notes, stack: None) -> None:
+    made = document("update", "--yes", "-c", "keep_days=60")
+    assert made["choices"] == {"architecture": "arm64", "keep_days": "60"}
+    told = cdk.read()[-1]["arguments"]
+    assert told.count("--context") == 3
+    assert {"name=Desk", "architecture=arm64", "keep_days=60"} <= set(told)
+
+
+def test_an_update_of_what_is_not_deployed_is_refused(cdk: Notes) -> None:
+    said = error("update", "--yes")
+    assert said == "stack 'Desk': is not deployed; `pricer deploy` does that"
+    assert cdk.commands() == []
+
+
+def test_destroying_says_what_is_kept_and_why_and_asks(cdk: Notes, stack: None) -> None:
+    result = run("destroy", typed="y\n")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert "Keeps the table Desk-Table" in said
+    assert "they hold every run, and nothing could bring those back." in said
+    (made,) = cdk.read()
+    assert made["arguments"][:3] == ["destroy", "--all", "--force"]
+    found = deployment.outputs("Desk")
+    assert found
+    described = client("dynamodb").describe_table(TableName=found["TableName"])
+    assert described["Table"]["TableStatus"] == "ACTIVE"
+    assert f"its runs stay: dynamodb://{found['TableName']}?region=us-east-1" in result.stdout
+    assert error("destroy", typed="n\n") == "nothing is changed, as you say"
+    assert len(cdk.read()) == 1
+
+
+def test_a_purge_asks_twice_and_deletes_the_table_and_the_bucket(cdk: Notes, stack: None) -> None:
+    found = deployment.outputs("Desk")
+    assert found
+    client("s3").put_object(Bucket=found["BucketName"], Key="runs/a/plan", Body=b"{}")
+    said = error("destroy", "--purge", "--yes", typed="Disk\n")
+    assert said == "purge: must be answered by 'Desk', got 'Disk'; nothing is changed"
+    assert cdk.commands() == []
+    result = run("destroy", "--purge", "--json", typed="y\nDesk\n")
+    assert result.exit_code == 0, result.output
+    assert_documented("destroy", json.loads(result.stdout))
+    assert cdk.commands() == ["destroy"]
+    tables = client("dynamodb").list_tables()["TableNames"]
+    buckets = [each["Name"] for each in client("s3").list_buckets()["Buckets"]]
+    assert found["TableName"] not in tables
+    assert found["BucketName"] not in buckets
+
+
+def test_what_is_not_deployed_cannot_be_destroyed(cdk: Notes) -> None:
+    said = error("destroy", "--yes")
+    assert said == "stack 'Desk': is not deployed, there is nothing to destroy"
+
+
+def test_an_installed_package_says_that_it_cannot_deploy(
+    cdk: Notes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for command in ("deploy", "update", "destroy"):
+        monkeypatch.setattr(deployment, "find_spec", lambda _: None)
+        said = error(command, "--yes")
+        assert said == "deploy needs the CDK: pip install -e '.[infra]' in the checkout"
+    monkeypatch.setattr(deployment, "ROOT", tmp_path)
+    said = error("deploy", "--yes")
+    assert said.startswith("deploy: needs a checkout of pricer, an installed package has no infra/")
+
+
+@pytest.mark.parametrize("text", ["keep_days", "name=Other"])
+def test_a_choice_that_cannot_be_meant_is_a_usage_error(cdk: Notes, text: str) -> None:
+    assert run("deploy", "-c", text).exit_code == 2
+    assert cdk.commands() == []
+
+
+def test_docker_that_does_not_answer_gives_way_to_finch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeployError, match="neither docker nor finch is there"):
+        deployment.builder()
+    for name, code in (("docker", 1), ("finch", 0)):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\nexit {code}\n")
+        program.chmod(0o755)
+        if code:
+            with pytest.raises(DeployError, match="docker: is there but does not answer"):
+                deployment.builder()
+    assert deployment.builder() == "finch"
+
+
+def test_the_cdk_is_asked_for_as_the_makefile_asks() -> None:
+    assert list(deployment.CDK) == [sys.executable, "-m", "infra.cdk"]
+    assert (deployment.ROOT / "infra" / "cdk.py").is_file()
+    deployment.check_checkout()

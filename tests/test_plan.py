@@ -672,6 +672,24 @@ def test_labels_are_found_again_in_a_stored_plan() -> None:
     assert again.to_json() == plan.to_json()
 
 
+@pytest.mark.parametrize("spec", [grid_of({"spot": 3, "vol": 2}), book_of([3, 2])])
+def test_the_run_id_depends_on_the_time_that_it_is_scheduled_for(spec: Grid | Book) -> None:
+    times = ("", "2026-11-23T22:00:00+00:00", "2026-11-24T22:00:00+00:00")
+    plans = [Plan.of(spec, "kernel", as_of) for as_of in times]
+    assert len({plan.run_id for plan in plans}) == 3
+    assert plans[0].run_id == Plan.of(spec, "kernel").run_id
+    for plan in plans:
+        text, columns = plan.to_json(), plan.columns()
+        rebuilt = Plan.from_json(text, columns)
+        window = Plan.window(text, lambda n, a, b, c=columns: c[n][a:b], 0, 1)  # type: ignore[misc]
+        for found in (rebuilt, window.plan):
+            assert (found.run_id, found.as_of) == (plan.run_id, plan.as_of)
+        forged = text.replace(plan.as_of, "2026-11-25T22:00:00+00:00")
+        if plan.as_of:
+            with pytest.raises(PlanError, match="a plan must be what its id"):
+                Plan.from_json(forged, columns)
+
+
 def test_the_run_id_depends_on_the_kernel() -> None:
     assert id_of(GRID, "kernel-2") != id_of(GRID)
 
