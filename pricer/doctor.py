@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pricer
 
-from . import deployment as deploying
 from .compiled import MODULES, check_processor, kernel_version, kernels, target
 from .errors import PricerError, StoreError
 from .run import as_store
@@ -123,16 +122,22 @@ def _credentials(sts: Any) -> Check:
 
 
 def _cdk() -> Check:
-    deploying.check_checkout()
-    return Check("cdk", OK, f"in {deploying.ROOT}")
+    from .deployment import ROOT, check_checkout
+
+    check_checkout()
+    return Check("cdk", OK, f"in {ROOT}")
 
 
 def _builder() -> Check:
-    return Check("builder", OK, f"{deploying.builder()} answers")
+    from .deployment import builder
+
+    return Check("builder", OK, f"{builder()} answers")
 
 
 def _bootstrap() -> Check:
-    version = deploying.bootstrap_version()
+    from .deployment import bootstrap_version
+
+    version = bootstrap_version()
     if version is None:
         fix = "`pricer deploy` does that before it deploys"
         return Check("bootstrap", WARN, "this account and region have none", fix)

@@ -356,7 +356,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, *events: tuple[int, str]) -> None:
                 ]
             }
 
-    monkeypatch.setattr(logs.aws, "client", lambda *_, **__: Logs())
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: Logs())
 
 
 RUN = "ab" * 32

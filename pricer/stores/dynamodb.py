@@ -345,8 +345,8 @@ def _counts(head: Item) -> bool:
 
 
 def _stored_run(run_id: str, head: Item) -> StoredRun:
-    names = ("name", "cells", "blocks", "chunk_blocks", "submitted_at")
-    return StoredRun(run_id, *(head[name] for name in names), head.get("as_of", ""))
+    names = ("name", "cells", "blocks", "chunk_blocks", "submitted_at", "as_of")
+    return StoredRun(run_id, **{name: head[name] for name in names if name in head})
 
 
 def _of_chunk(kind: str, chunk: int) -> str:
