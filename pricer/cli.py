@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import cli_aws, cli_imply, cli_operations, options
+from . import cli_aws, cli_imply, cli_operations, cli_pictures, options
 from .contracts import (
     INPUTS,
     TYPES,
@@ -472,6 +472,8 @@ def _show_written(file: Path, form: str, rows: int, started: float, *, as_json: 
     show(document, views.written, as_json=as_json)
 
 
+cli.add_command(cli_pictures.plot)
+cli.add_command(cli_pictures.timeline)
 cli.add_command(cli_aws.cost)
 
 
@@ -487,11 +489,12 @@ cli.add_command(cli_aws.cost)
 @options.verbose
 def validate(*, plot: Path | None, as_json: bool) -> None:
     """Check the kernels against known values."""
-    from . import pictures, views
+    from . import views
+    from .pictures import check_drawable
     from .validation import validate as validate_kernels
 
     if plot:
-        pictures.check_drawable(plot)
+        check_drawable(plot)
     started = time.perf_counter()
     cases = validate_kernels()
     passed = all(case.passed for case in cases)
@@ -512,9 +515,10 @@ def validate(*, plot: Path | None, as_json: bool) -> None:
     }
     if plot:
         from .convergence import converge
+        from .pictures.convergence import draw_convergence
 
         found = converge()
-        pictures.draw_convergence(found, plot)
+        draw_convergence(found, plot)
         document |= {"plot": str(plot), "convergence": asdict(found)}
     document["seconds"] = time.perf_counter() - started
     show(document, views.validated, as_json=as_json)

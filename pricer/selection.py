@@ -58,14 +58,7 @@ def select_cells(
         Where an axis or a value is not there, or the cells are too many for memory.
     """
     values = axis_values(plan)
-    chosen = {name: np.arange(len(on_axis)) for name, on_axis in values.items()}
-    for name, selected in selection.items():
-        if name in chosen:
-            chosen[name] = _positions(name, values[name], selected, nearest=nearest)
-        elif given := plan.spec.values(name):
-            _positions(name, np.array([shown(v) for v in given]), selected, nearest=nearest)
-        else:
-            _refuse(name, "an axis", list(values))
+    chosen = select_positions(plan, selection, nearest=nearest)
     total = prod(map(len, chosen.values()))
     count = total if limit is None else min(_checked(limit), total)
     if count > MAX_ROWS:
@@ -81,6 +74,22 @@ def select_cells(
         rest = outer
     cells = np.broadcast_to(plan.numbers(positions), count)
     return {name: on_axis[positions[name]] for name, on_axis in values.items()}, cells
+
+
+def select_positions(
+    plan: GridPlan, selection: Mapping[str, Selected], *, nearest: bool = False
+) -> dict[str, Indices]:
+    """Return where on each axis the values lie that `selection` means, as `select_cells` does."""
+    values = axis_values(plan)
+    chosen = {name: np.arange(len(on_axis)) for name, on_axis in values.items()}
+    for name, selected in selection.items():
+        if name in chosen:
+            chosen[name] = _positions(name, values[name], selected, nearest=nearest)
+        elif given := plan.spec.values(name):
+            _positions(name, np.array([shown(v) for v in given]), selected, nearest=nearest)
+        else:
+            _refuse(name, "an axis", list(values))
+    return chosen
 
 
 def select_rows(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 SHORT_ID = 12
 ROWS_ON_SCREEN = 20
+MOST_NAMED = 8
 # What names one option, in the order in which it is said.
 NAMING = (
     "exercise", "direction", "touch_type", "barrier_type", "payoff", "right", "type",
@@ -288,6 +289,63 @@ def cost(document: Document) -> View:
         yield Text(f"{by}{document['note']}", "yellow")
 
 
+def plotted(document: Document) -> View:
+    """Say what was drawn, and at which inputs of which nothing was said."""
+    drawn = f"{counted(document['points'], 'point')}, {size(document['bytes'])}"
+    yield Text(f"{document['output']}: {drawn}")
+    if document["middle"]:
+        middle = ", ".join(f"{_label(n)} {_value(document['at'][n])}" for n in document["middle"])
+        yield Text(f"at the middle of what is not selected: {middle}", "dim")
+    if document["not_ok"]:
+        yield Text(f"{counted(document['not_ok'], 'point')} not ok; see `pricer query`", "yellow")
+
+
+def timeline(document: Document) -> View:
+    """Show what the chunks of a run took, and which took long."""
+    yield Text(document["name"] or document["run"][:SHORT_ID], "bold")
+    yield ""
+    chunks = document["chunks"]
+    longest = max(chunks, key=_kept_worker)
+    at_once = f"{count(document['at_once'])} at once by {counted(document['workers'], 'worker')}"
+    kernels = sum(c["kernel_s"] for c in chunks)
+    kept = sum(map(_kept_worker, chunks)) or 1.0
+    starts = [c["init_s"] for c in chunks if c["cold"]]
+    stragglers = [c["chunk"] for c in chunks if c["straggler"]]
+    named = ", ".join(map(str, stragglers[:MOST_NAMED]))
+    more = f" and {len(stragglers) - MOST_NAMED} more" if len(stragglers) > MOST_NAMED else ""
+    yield facts(
+        [
+            ("chunks", count(len(chunks)), at_once),
+            ("in all", duration(document["seconds"]), f"from {_time(document['started_at'])} UTC"),
+            (
+                "a chunk",
+                duration(document["median_s"]),
+                f"the longest {duration(_kept_worker(longest))}, chunk {longest['chunk']}",
+            ),
+            ("kernels", duration(kernels), f"{100 * kernels / kept:.3g} % of the workers' time"),
+            (
+                "cold starts",
+                count(len(starts)),
+                f"of {duration(max(starts))} at most" if starts else "",
+            ),
+            ("stragglers", count(len(stragglers)), f"chunks {named}{more}" if stragglers else ""),
+        ]
+    )
+    missing = {"not done": document["not_done"], "without times": document["without_times"]}
+    left_out = [f"{counted(n, 'chunk')} {what}" for what, n in missing.items() if n]
+    if left_out or document["output"]:
+        yield ""
+    if left_out:
+        yield Text(f"not in it: {', '.join(left_out)}", "yellow")
+    if document["output"]:
+        yield Text(f"drawn in {document['output']}")
+
+
+def _kept_worker(chunk: Document) -> float:
+    seconds: float = chunk["freed"] - chunk["started"]
+    return seconds
+
+
 def doctor(document: Document) -> View:
     """Show what was looked at, a line each, and the verdict."""
     table = RichTable.grid(padding=(0, 2))
@@ -320,8 +378,8 @@ def runs(document: Document) -> View:
         table.add_row(
             run["run"][:SHORT_ID],
             Text(run["name"]),
-            _minute(run["submitted_at"]),
-            *(_minute(run["as_of"]),) * scheduled,
+            _time(run["submitted_at"]),
+            *(_time(run["as_of"]),) * scheduled,
             count(run["cells"]),
             Text(state, status_style(run["state"])),
         )
@@ -343,7 +401,7 @@ def status(document: Document) -> View:
     if failed:
         lines += [("failed", count(failed), _percent(failed, done))]
     if document["as_of"]:
-        lines += [("as of", _minute(document["as_of"]), "UTC, the time it was scheduled for")]
+        lines += [("as of", _time(document["as_of"]), "UTC, the time it was scheduled for")]
     yield facts(lines)
     yield from _unfinished(document)
     if document["failures"]:
@@ -479,11 +537,6 @@ def _value(value: object) -> str:
     return ABSENT if value is None else str(value)
 
 
-def _minute(time: str) -> str:
-    """Return a time to its minute."""
-    return time.replace("T", " ")[:16]
-
-
 def _percent(part: int, whole: int) -> str:
     # 99.99 % must not read as all of them.
     return "100 %" if part == whole else f"{min(100 * part / whole, 99.9):.3g} %"
@@ -491,6 +544,10 @@ def _percent(part: int, whole: int) -> str:
 
 def _each(size_: int, noun: str) -> str:
     return f"of {counted(size_, noun)} at most"
+
+
+def _time(iso: str) -> str:
+    return iso.replace("T", " ")[:16]
 
 
 def _run(document: Document, style: str = "") -> Text:

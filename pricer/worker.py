@@ -94,11 +94,13 @@ def price_chunk(
 
         part = range(first - shift, end - shift)
         summary, kernel_s = price_blocks(window.plan, part, pricing.price_chunk, keep)
+    done_at = _now()
     spent = {
         "started_at": started_at,
         "kernel_ms": round(1_000 * kernel_s, 1),
         "write_ms": round(1_000 * sum(writes_s), 1),
-        "done_at": _now(),
+        "freed_at": done_at,
+        "done_at": done_at,
         "handler_ms": round(1_000 * (time.perf_counter() - started)),
         "write_units": store.write_units - units,
     }

@@ -996,7 +996,7 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     ]
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
-        *("query", "export", "cost", "validate", "doctor"),
+        *("query", "export", "plot", "timeline", "cost", "validate", "doctor"),
     ]
 
 
@@ -1016,9 +1016,8 @@ def test_the_version_is_the_package_s() -> None:
 
 
 def test_what_is_heavy_is_loaded_when_it_is_used() -> None:
-    code = (
-        "import sys, pricer.cli; print(*{'numba', 'rich', 'pyarrow', 'boto3'} & set(sys.modules))"
-    )
+    heavy = {"numba", "rich", "pyarrow", "boto3", "matplotlib", "plotly"}
+    code = f"import sys, pricer.cli; print(*{heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
@@ -1056,6 +1055,11 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "delete": document("delete", "latest"),
         "query": {},
         "export": document("export", "latest", grid.with_suffix(".csv"), "--store", store),
+        "plot": document(
+            *("plot", "latest", "--x", "spot", "--y", "price", "--store", store),
+            *("--output", grid.with_suffix(".svg")),
+        ),
+        "timeline": document("timeline", "latest", "--store", store),
         "cost": {},
         "validate": document("validate"),
         "doctor": document("doctor"),

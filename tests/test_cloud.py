@@ -25,8 +25,10 @@ from pricer.errors import StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.executors.stepfunctions import Deployment, StepFunctionsExecutor, cancel
 from pricer.grid import Grid
+from pricer.pictures.timeline import draw_timeline
 from pricer.plan import Plan
 from pricer.run import Run, as_store, submit_plan
+from pricer.timeline import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,6 +233,28 @@ def test_a_worker_that_is_killed_in_mid_chunk(deployment: Deployment, aws: str, 
     assert happened(aws) == {"kill_at_batch": 1}
     bill = run_cost(deployment, deployment.store(), run.id)
     assert (bill.source, bill.spare) == ("logs", 1)
+    assert_as_priced_here(run, plan)
+
+
+def test_the_timeline_says_which_container_priced_which_chunk_and_at_which_attempt(
+    deployment: Deployment, aws: str, plan: Plan, tmp_path: Path
+) -> None:
+    inject(aws, kill_at_batch=1)
+    run = price(deployment, plan, chunk_blocks=32, at_once=1)
+    found = timeline(run)
+    assert [chunk.chunk for chunk in found.chunks] == [0, 1, 2, 3]
+    assert [chunk.attempt for chunk in found.chunks] == [2, 1, 1, 1]
+    # Who was killed is replaced by a new one, which prices the rest too.
+    assert [chunk.cold for chunk in found.chunks] == [True, False, False, False]
+    assert found.workers == 1
+    assert found.chunks[0].init_s > 0
+    assert len({chunk.queued for chunk in found.chunks}) == 1
+    for chunk in found.chunks:
+        assert 0 < chunk.queued < chunk.started < chunk.done
+        assert 0 < chunk.kernel_s < chunk.seconds
+        assert chunk.write_s > 0
+    assert max(going for _, going in found.concurrency()) == 1
+    draw_timeline(found, tmp_path / "timeline.svg")
     assert_as_priced_here(run, plan)
 
 

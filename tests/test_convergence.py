@@ -16,7 +16,8 @@ from pricer.cli import cli
 from pricer.contracts import Market, Vanilla
 from pricer.convergence import Convergence, Cost, Order, converge
 from pricer.errors import MissingDependencyError, SpecError, StoreError
-from pricer.pictures import check_drawable, draw_convergence
+from pricer.pictures import check_drawable
+from pricer.pictures.convergence import draw_convergence
 from pricer.pricing import price
 from pricer.validation import known
 

@@ -217,9 +217,9 @@ def test_every_marker_says_who_priced_its_chunk_and_when(
     usages = store.usages(run.run_id)
     assert list(usages) == list(range(run.chunks))
     for usage in usages.values():
-        times = [usage[name] for name in ("queued_at", "started_at", "done_at")]
+        times = [usage[name] for name in ("queued_at", "started_at", "freed_at", "done_at")]
         assert [before, *times, after] == sorted([before, *times, after])
-        assert 0 < usage["kernel_ms"] <= 1_000 * (usage["done_at"] - usage["started_at"])
+        assert 0 < usage["kernel_ms"] <= 1_000 * (usage["freed_at"] - usage["started_at"])
         assert usage["write_ms"] > 0
         assert usage["attempt"] == 1
         assert ("init_s" in usage) == usage["cold"]

@@ -207,7 +207,7 @@ def test_a_marker_says_what_its_chunk_took(store: DynamoStore) -> None:
     [usage] = store.usages(plan.run_id).values()
     assert (usage["request"], usage["cold"]) == ("r-1", True)
     assert usage["handler_ms"] > 0
-    assert before <= usage["started_at"] <= usage["done_at"] <= time.time()
+    assert before <= usage["started_at"] <= usage["freed_at"] == usage["done_at"] <= time.time()
     assert 0 < usage["kernel_ms"] <= usage["handler_ms"] + 1
     assert 0 < usage["write_ms"] <= usage["handler_ms"] + 1
     packed = sum(len(data) for _, data in store.blocks(plan.run_id, range(2)))

@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pricer.compiled import check_workers
 from pricer.engines import load
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from . import PriceChunk
 
     # A block with its number, a priced chunk with its number, or what went wrong.
-    Content = bytes | "_Done" | BaseException
+    Content: TypeAlias = "bytes | _Done | BaseException"
 
 # Blocks of 64 KB to a transaction: 4 MB are as fast to write as 40.
 WRITE_BLOCKS = 64
@@ -123,9 +123,9 @@ class _Work:
                 blocks = self.chunks[chunk]
                 started = time.time()
                 summary, kernel_s = price_blocks(self.plan, blocks, self.price, self._offer)
-                spent_s = time.time() - started
-                logger.debug("chunk %d: %d cells in %.3f s", chunk, summary.cells, spent_s)
-                times = {"started_at": started, "kernel_ms": 1_000 * kernel_s}
+                freed = time.time()
+                logger.debug("chunk %d: %d cells in %.3f s", chunk, summary.cells, freed - started)
+                times = {"started_at": started, "freed_at": freed, "kernel_ms": 1_000 * kernel_s}
                 self._offer(chunk, _Done(summary, usage | start | times))
                 start = {"cold": False}
         except _StoppedError:

@@ -1,0 +1,97 @@
+"""The commands that draw runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .documents import show
+
+FORMS = ("png", "svg", "pdf", "html")
+PICTURE = "FILE.png|svg|pdf|html"
+
+
+@click.command()
+@options.run
+@click.option("--output", type=options.PATH, metavar=PICTURE, help="Draw it too.")
+@options.where
+@options.json
+@options.verbose
+def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bool) -> None:
+    """Show when each chunk of RUN was priced, and by whom.
+
+    \b
+    pricer timeline latest --output timeline.svg
+    """  # noqa: D301
+    from . import pictures, views
+    from .run import open_run
+    from .timeline import timeline as timeline_of
+
+    if output:
+        pictures.check_drawable(output, FORMS)
+    found = timeline_of(open_run(run, where.store()))
+    document = found.to_json() | {"output": output and str(output)}
+    if output:
+        from .pictures.timeline import draw_timeline
+
+        draw_timeline(found, output)
+    show(document, views.timeline, as_json=as_json)
+
+
+@click.command()
+@options.run
+@click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
+@click.option("--x", required=True, metavar="NAME", help="The axis to draw along.")
+@click.option("--y", required=True, metavar="MEASURE", help="What to draw: a measure, or error.")
+@click.option("--hue", default="", metavar="NAME", help="The axis whose values are lines.")
+@click.option("--facet", default="", metavar="NAME", help="The axis whose values are frames.")
+@click.option("--output", type=options.PATH, required=True, metavar=PICTURE, help="Where to.")
+@options.where
+@options.json
+@options.verbose
+def plot(
+    *,
+    run: str,
+    selection: dict[str, str],
+    x: str,
+    y: str,
+    hue: str,
+    facet: str,
+    output: Path,
+    where: options.Where,
+    as_json: bool,
+) -> None:
+    """Draw a measure of RUN along an axis.
+
+    \b
+    pricer plot latest --x spot --y price --hue strike --output prices.svg
+    pricer plot latest --x spot --y gamma --hue expiry --facet vol strike=100 --output gamma.html
+
+    Axes that are not named are at their middle value. Of a book any columns of numbers are drawn,
+    a point for each row; a hue or facet may be any column.
+    """  # noqa: D301
+    from . import pictures, views
+    from .run import open_run
+    from .slices import slice_of
+
+    pictures.check_drawable(output, FORMS)
+    found = slice_of(open_run(run, where.store()), x, y, hue=hue, facet=facet, selection=selection)
+    from .pictures.slices import draw_slice
+
+    draw_slice(found, output)
+    document = {
+        "output": str(output),
+        "bytes": output.stat().st_size,
+        "x": x,
+        "y": y,
+        "hue": hue or None,
+        "facet": facet or None,
+        "at": dict(found.at),
+        "middle": list(found.middle),
+        "points": found.points,
+        "largest_error": found.largest_error,
+        "not_ok": found.not_ok,
+    }
+    show(document, views.plotted, as_json=as_json)

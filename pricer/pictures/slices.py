@@ -1,0 +1,262 @@
+"""A measure along an axis: lines of a grid, points of a book, with errors where these show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import FAINT, SCALE, between, colours, figure, is_page, write_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pricer.slices import Facet, Slice
+
+# So many lines have a legend; of more numbers, a colour bar says which is which.
+MOST_NAMED = 10
+# Each point is shown of lines that have names and no more points than these.
+FEW_POINTS = 41
+# A band is drawn where it is as wide as a thin line: so much of the height of the picture.
+VISIBLE = 0.004
+WIDTH, HEIGHT, SMALL_WIDTH, SMALL_HEIGHT = 7.2, 4.6, 3.4, 2.7
+MOST_ABREAST = 4
+LETTERS_AN_INCH = 13
+UNITS = {
+    "expiry": "years",
+    "vol": "per √year",
+    "rate": "per year",
+    "dividend_yield": "per year",
+    "gamma": "per unit of spot",
+    "vega": "per 1.00 of vol",
+    "theta": "per year",
+    "rho": "per 1.00 of rate",
+    "dividend_rho": "per 1.00 of yield",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What all facets share: the colour of each value of the hue, and whether it has a name."""
+
+    colour_of: dict[Any, str]
+    named: bool
+    band: bool
+
+
+def draw_slice(found: Slice, path: Path) -> None:
+    """Draw what `slice_of` has found, a frame for each facet."""
+    look = _look(found)
+    if is_page(path):
+        _write_page(found, look, path)
+        return
+    rows, columns = _frames(len(found.facets))
+    size = (WIDTH, HEIGHT)
+    if len(found.facets) > 1:
+        size = (SMALL_WIDTH * columns + 0.6, SMALL_HEIGHT * rows + 1.0)
+    with figure(path, *size) as drawn:
+        said = fill(_said(found), round(LETTERS_AN_INCH * size[0]))
+        drawn.suptitle(f"{_heading(found)}\n{said}", x=0.01, ha="left")
+        frames = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+        for facet, axes in zip(found.facets, frames, strict=False):
+            _draw_facet(axes, found, facet, look)
+        for empty in range(len(found.facets), len(frames)):
+            frames[empty].set_visible(False)
+            # The frame above has the labels then.
+            frames[empty - columns].tick_params(labelbottom=True)
+        drawn.supxlabel(_label(found.x), fontsize="medium")
+        drawn.supylabel(_label(found.y), fontsize="medium")
+        if found.hues and not look.named:
+            _draw_scale(drawn, found, list(frames))
+        elif found.hues:
+            # A facet may lack some of them.
+            named = {
+                label: handle
+                for axes in frames
+                for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+            }
+            labels = [_shown(hue) for hue in found.hues]
+            handles = [named[label] for label in labels]
+            drawn.legend(handles, labels, title=_label(found.hue), loc="outside right center")
+
+
+def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
+    if facet.value is not None:
+        axes.set_title(f"{_words(found.facet)} {_shown(facet.value)}")
+    for hue, here in facet.lines():
+        x, y = facet.x[here], facet.y[here]
+        colour, label = look.colour_of[hue], _shown(hue) if look.named and hue is not None else None
+        if not found.joined:
+            axes.scatter(x, y, s=9, color=colour, linewidths=0, label=label)
+            continue
+        mark = "." if look.named and len(x) <= FEW_POINTS else ""
+        wide = 1.4 if look.named else 0.9
+        axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4, linewidth=wide)
+    if look.band and facet.error is not None:
+        _draw_errors(axes, found, facet, look)
+
+
+def _draw_errors(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
+    assert facet.error is not None
+    for hue, here in facet.lines():
+        x, y, error, colour = facet.x[here], facet.y[here], facet.error[here], look.colour_of[hue]
+        if found.joined:
+            axes.fill_between(x, y - error, y + error, color=colour, alpha=0.25, linewidth=0)
+        else:
+            axes.errorbar(x, y, error, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.6)
+
+
+def _draw_scale(drawn: Any, found: Slice, frames: list[Any]) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    scale = LinearSegmentedColormap.from_list("pricer", SCALE)
+    shown = ScalarMappable(Normalize(float(found.hues[0]), float(found.hues[-1])), scale)
+    bar = drawn.colorbar(shown, ax=frames, label=_label(found.hue), aspect=30)
+    bar.outline.set_visible(False)
+
+
+def _write_page(found: Slice, look: _Look, path: Path) -> None:
+    """Draw by plotly: a pointer on a point shows every digit of it, and its error."""
+    rows, columns = _frames(len(found.facets))
+    traces: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {
+        "grid": {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.2},
+        "hovermode": "closest",
+        "annotations": [],
+        "legend": {"title": {"text": _label(found.hue)}},
+    }
+    there: set[Any] = set()
+    for number, facet in enumerate(found.facets, start=1):
+        place = "" if number == 1 else str(number)
+        below = number + columns > len(found.facets)
+        beside = number % columns == 1 or columns == 1
+        for name, of, titled in (("xaxis", found.x, below), ("yaxis", found.y, beside)):
+            layout[f"{name}{place}"] = {
+                "title": {"text": _label(of) if titled else ""},
+                "gridcolor": FAINT,
+                "zerolinecolor": FAINT,
+                "matches": None if number == 1 else name[0],
+            }
+        if facet.value is not None:
+            title = f"{_words(found.facet)} {_shown(facet.value)}"
+            over = {"xref": f"x{place} domain", "yref": f"y{place} domain", "x": 0.5, "y": 1}
+            layout["annotations"].append(
+                {"text": title, "showarrow": False, "yanchor": "bottom"} | over
+            )
+        for hue, here in facet.lines():
+            trace = _trace(found, facet, look, hue, here)
+            new = look.named and hue is not None and hue not in there
+            traces.append(trace | {"xaxis": f"x{place}", "yaxis": f"y{place}", "showlegend": new})
+            there.add(hue)
+    if found.hues and not look.named:
+        traces.append(_page_scale(found))
+    write_page(path, f"{_heading(found)}<br><sub>{_said(found)}</sub>", traces, layout)
+
+
+def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> dict[str, Any]:
+    x, y = facet.x[here].tolist(), facet.y[here].tolist()
+    errors = [None] * len(x) if facet.error is None else facet.error[here].tolist()
+    many = found.joined and not (look.named and len(x) <= FEW_POINTS)
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines" if many else "lines+markers" if found.joined else "markers",
+        "name": "" if hue is None else _shown(hue),
+        "legendgroup": str(hue),
+        "x": x,
+        "y": [None if value != value else value for value in y],
+        "text": [_point(found, facet, hue, *values) for values in zip(x, y, errors, strict=True)],
+        "hovertemplate": "%{text}<extra></extra>",
+        "line": {"color": look.colour_of[hue], "width": 1.8},
+        "marker": {"color": look.colour_of[hue], "size": 5},
+    }
+    if look.band and facet.error is not None:
+        trace["error_y"] = {"type": "data", "array": errors, "width": 0, "thickness": 1}
+    return trace
+
+
+def _point(found: Slice, facet: Facet, hue: Any, x: float, y: float, error: float | None) -> str:
+    """Return what is known of a point, with all digits, as a query prints them."""
+    lines = [f"{_words(found.x)} {x!r}", f"{_words(found.y)} {y!r}"]
+    if error is not None:
+        lines[1] += f" ± {error!r}"
+    for name, value in ((found.hue, hue), (found.facet, facet.value)):
+        if value is not None:
+            lines.append(f"{_words(name)} {value}")
+    return "<br>".join(lines)
+
+
+def _page_scale(found: Slice) -> dict[str, Any]:
+    """Return a trace that shows nothing but what colour means what number."""
+    scale = [[place / (len(SCALE) - 1), colour] for place, colour in enumerate(SCALE)]
+    ends = [found.hues[0], found.hues[-1]]
+    bar = {"title": {"text": _label(found.hue)}, "outlinewidth": 0}
+    marker = {"color": ends, "colorscale": scale, "showscale": True, "colorbar": bar}
+    return {
+        "type": "scatter", "mode": "markers", "x": [None, None], "y": [None, None],
+        "marker": marker, "showlegend": False, "hoverinfo": "skip",
+    }  # fmt: skip
+
+
+def _look(found: Slice) -> _Look:
+    named = len(found.hues) <= MOST_NAMED or not found.numeric
+    shades: dict[Any, str]
+    if not found.hues:
+        shades = {None: between(0.35)}
+    elif named:
+        drawn = colours(len(found.hues), words=not found.numeric)
+        shades = dict(zip(found.hues, drawn, strict=True))
+    else:
+        low, high = float(found.hues[0]), float(found.hues[-1])
+        shades = {hue: between((float(hue) - low) / (high - low)) for hue in found.hues}
+    values = np.concatenate([facet.y for facet in found.facets])
+    values = values[np.isfinite(values)]
+    height = float(np.ptp(values)) if len(values) else 0.0
+    return _Look(shades, named, band=(found.largest_error or 0.0) >= VISIBLE * height > 0.0)
+
+
+def _frames(count: int) -> tuple[int, int]:
+    """Return how many frames are below and beside each other."""
+    columns = min(MOST_ABREAST, ceil(sqrt(count)))
+    return ceil(count / columns), columns
+
+
+def _heading(found: Slice) -> str:
+    by = f" by {_words(found.hue)}" if found.hue else ""
+    name = f"{found.name}: " if found.name else ""
+    return f"{name}{_words(found.y)} along {_words(found.x)}{by}"
+
+
+def _said(found: Slice) -> str:
+    """Say at which other inputs, how large errors are, and what is not ok."""
+    said = list(_at(found))
+    largest = found.largest_error
+    if largest is not None:
+        what = "errors" if found.band == "error" else found.band
+        said.append(f"{what} up to {largest:.1e}")
+    if found.not_ok:
+        said.append(f"{found.not_ok:,} not ok")
+    return ", ".join(said)
+
+
+def _at(found: Slice) -> Iterator[str]:
+    for name, value in found.at.items():
+        middle = " (the middle)" if name in found.middle else ""
+        yield f"{_words(name)} {_shown(value)}{middle}"
+
+
+def _label(name: str) -> str:
+    unit = UNITS.get(name)
+    return f"{_words(name)} ({unit})" if unit else _words(name)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _shown(value: str | float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else value
