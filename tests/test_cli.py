@@ -704,7 +704,7 @@ def test_a_grid_file_says_its_own_settings(grid: Path) -> None:
 def test_a_status_has_counts_reasons_examples_and_spreads(store: str) -> None:
     found = document("status", "latest", "--store", store)
     assert list(found) == [
-        *("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed"),
+        *("run", "name", "state", "submitted_at", "as_of", "cells", "done", "ok", "failed"),
         *("chunks", "chunks_done", "failures", "measures", "reasons"),
     ]
     assert (found["state"], found["cells"], found["done"]) == ("complete", 80, 80)
@@ -736,7 +736,7 @@ def test_runs_lists_the_last_submitted_first(store: str) -> None:
     assert found["store"] == store
     assert [run["name"] for run in found["runs"]] == ["small", "book.csv"]
     assert list(found["runs"][0]) == [
-        *("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed")
+        *("run", "name", "state", "submitted_at", "as_of", "cells", "done", "ok", "failed")
     ]
     assert "book.csv" in output("runs", "--store", store)
 
@@ -997,6 +997,7 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
     assert names == [
         *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
         *("query", "export", "plot", "timeline", "cost", "validate", "doctor"),
+        *("deploy", "update", "destroy", "tail", "schedule", "schedules", "unschedule"),
     ]
 
 
@@ -1064,6 +1065,8 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "validate": document("validate"),
         "doctor": document("doctor"),
     }
+    of_aws = ("deploy", "update", "destroy", "tail", "schedule", "schedules", "unschedule")
+    fields |= dict.fromkeys(of_aws, ())
     assert list(fields) == list(cli.commands)
     for name, command in cli.commands.items():
         section = DOCS.partition(f"\n## pricer {name}\n")[2].partition("\n## ")[0]
