@@ -191,7 +191,7 @@ def tail(*, run: str | None, since: str | None, follow: bool, stack: str, as_jso
         if as_json:
             click.echo(json_of(line.to_json(), indent=None))
         else:
-            out.print(views_operations.logged(line, alone=bool(run_id)))
+            out.print(views_operations.logged(line, alone=bool(run_id)), soft_wrap=True)
         sys.stdout.flush()
 
 

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloud.deploy import create_stack
+from cloud.submitted import call
 from pricer import deployment, logs, scheduling
 from pricer.aws import client
 from pricer.cli import cli
@@ -320,12 +321,30 @@ def test_the_log_of_a_run_is_of_all_functions_in_the_order_of_time(
     assert submitted["run"][:12] in everything
 
 
+def test_what_a_scheduled_run_used_has_the_call_that_started_it(
+    deployed: Deployment, grid: Path
+) -> None:
+    planned = scheduling.Schedule("billed", grid.name, CRON, "UTC", {})
+    scheduling.schedule(deployed, planned, grid)
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    fired = call(deployed.start_function, event)
+    open_run(fired["run"], deployed.store()).wait()
+    bill = document("cost", fired["run"], "--on", "aws")
+    assert bill["usage"]["invocations"] == 4
+    # It is no state of the machine, nor a chunk that was lost.
+    submitted = document("submit", grid, "--on", "aws")
+    alone = document("cost", submitted["run"], "--on", "aws")
+    assert bill["usage"]["transitions"] == alone["usage"]["transitions"]
+    assert bill["spare_calls"] == 0
+    scheduling.unschedule(deployed, "billed")
+
+
 def test_an_error_of_a_worker_is_shown_with_its_traceback(deployed: Deployment, grid: Path) -> None:
     planned = scheduling.Schedule("gone", grid.name, CRON, "UTC", {})
     scheduling.schedule(deployed, planned, grid)
     client("s3").delete_object(Bucket=deployed.bucket, Key=planned.key)
     event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
-    client("lambda").invoke(FunctionName=deployed.start_function, Payload=json.dumps(event))
+    assert call(deployed.start_function, event)["errorType"] == "StoreError"
     text = output("tail", "--since", "5m")
     lines = text.splitlines()
     (first,) = [i for i, line in enumerate(lines) if "StoreError: schedule 'gone'" in line][:1]
