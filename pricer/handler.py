@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # What every line says of an event; `tail` and `cost` find a run's lines by it.
 EVENT = ("run", "first", "end", "schedule", "as_of")
+# Where the manifest is, which the state machine has to know and nobody else.
+WHERE = ("bucket", "key")
 # What is left of the function's time when the store must have given up, so that it can say so.
 MARGIN_S = 5.0
 
@@ -110,7 +112,8 @@ def _handle(event: Event, context: Any, work: Callable[[], Result]) -> Result:
     except Exception:
         log.exception("failed")
         raise
-    log.info("done", extra={name: result[name] for name in result if name not in said})
+    known = (*said, *WHERE)
+    log.info("done", extra={name: result[name] for name in result if name not in known})
     return result
 
 

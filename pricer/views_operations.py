@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     View = Iterator[RenderableType]
 
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+# What a worker says of its clock, which is for the timeline of a run.
+TIMES = ("queued_at", "started_at", "freed_at", "done_at")
 FUNCTIONS = {"plan": "cyan", "price": "blue", "finish": "magenta", "start": "green"}
 
 
@@ -80,7 +82,8 @@ def logged(line: Line, *, alone: bool) -> RenderableType:
     if line.blocks:
         shown.append(f"  {line.blocks}")
     shown.append(f"  {line.message}", style)
-    values = ", ".join(f"{name} {value}" for name, value in line.values.items())
+    said = {name: value for name, value in line.values.items() if name not in TIMES}
+    values = ", ".join(f"{name} {value}" for name, value in said.items())
     if values:
         shown.append(f"  {values}", "dim")
     if not line.traceback:
