@@ -59,10 +59,9 @@ class Target:
     @classmethod
     def find(cls, stack: str, choices: Mapping[str, str]) -> Target:
         """Ask whose credentials these are, and where."""
-        client = aws.client("sts")
         with aws.explained("credentials"):
-            account = client.get_caller_identity()["Account"]
-        return cls(stack, account, client.meta.region_name, choices)
+            account = aws.client("sts").get_caller_identity()["Account"]
+        return cls(stack, account, aws.client("cloudformation").meta.region_name, choices)
 
 
 def check_checkout() -> None:
@@ -93,7 +92,7 @@ def builder() -> str:
         if done.returncode == 0:
             return name
     if there:
-        raise DeployError(f"{there[0]}: is there but does not answer; start it, or finch")
+        raise DeployError(f"builder: {' or '.join(there)} is there but does not answer; start it")
     raise DeployError("builder: neither docker nor finch is there; install one of them")
 
 
@@ -168,11 +167,12 @@ def idle_cost(target: Target) -> list[tuple[str, int, float]]:
     that an account has beyond its first ones, which are free.
     """
     usd = idle_prices()
-    kinds = [
-        resource["Type"]
-        for path in sorted((ROOT / "build" / "cdk").glob(f"{target.stack}*.template.json"))
-        for resource in json.loads(path.read_text(encoding="utf-8"))["Resources"].values()
+    folder = ROOT / "build" / "cdk"
+    described = [
+        json.loads((folder / f"{name}.template.json").read_text(encoding="utf-8"))
+        for name in (target.stack, f"{target.stack}-data")
     ]
+    kinds = [part["Type"] for stack in described for part in stack["Resources"].values()]
     alarms = kinds.count("AWS::CloudWatch::Alarm")
     dashboards = kinds.count("AWS::CloudWatch::Dashboard")
     return [

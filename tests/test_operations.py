@@ -682,7 +682,7 @@ def test_docker_that_does_not_answer_gives_way_to_finch(
         program.write_text(f"#!/bin/sh\nexit {code}\n")
         program.chmod(0o755)
         if code:
-            with pytest.raises(DeployError, match="docker: is there but does not answer"):
+            with pytest.raises(DeployError, match="builder: docker is there but does not answer"):
                 deployment.builder()
     assert deployment.builder() == "finch"
 
