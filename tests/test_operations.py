@@ -262,7 +262,7 @@ def test_the_dates_of_a_book_count_from_the_day_in_the_time_zone_of_its_schedule
             "timezone: must be a name .*'Europe/Londn'; did you mean 'Europe/London'",
         ),
         (("--cron", CRON, "--name", "a b"), "name: must be 1 to 64 letters, .* got 'a b'"),
-        (("--cron", CRON, "--tolerance", "1"), "a grid file says its own tolerance"),
+        (("--cron", CRON, "--tolerance", "1"), "a .toml file says its own tolerance"),
     ],
 )
 def test_a_schedule_that_cannot_be_meant_is_refused_before_anything_is_written(
