@@ -17,6 +17,10 @@ class NotPricedError(StoreError):
     """Blocks that are asked for are not priced yet."""
 
 
+class NoTimesError(StoreError):
+    """A version that kept no times has priced the run."""
+
+
 class PlanError(StoreError):
     """A run's plan cannot be read: it is missing, damaged or of another format."""
 

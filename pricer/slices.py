@@ -153,7 +153,9 @@ def slice_of(
             _check_measure(run, y, columns)
             chosen, at, middle, joined = dict(selection or {}), {}, (), False
         case _:
-            raise SpecError("plot: draws grids and books, this run is neither")
+            raise SpecError(
+                f"plot: draws grids and books, got a {run.plan.kind}; export it, and draw that"
+            )
     band, spread, factor = _band(run, y)
     measures = tuple(dict.fromkeys(n for n in (y, spread) if n in run.plan.measures))
     table: Table = dict(run.query(chosen, measures=measures or run.plan.measures[:1]))

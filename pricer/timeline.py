@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from .errors import StoreError
+from .errors import NoTimesError, NotPricedError
 from .stores import SHORT_ID
 
 if TYPE_CHECKING:
@@ -143,15 +143,19 @@ def timeline(run: Run) -> Timeline:
 
     Raises
     ------
-    StoreError
-        Where no chunk that is done says when it was priced, or none is done.
+    NotPricedError
+        Where no chunk is done.
+    NoTimesError
+        Where none that is done says when it was priced.
     """
     cells = {chunk: marker["cells"] for chunk, marker in run.store.markers(run.id).items()}
     usages = {chunk: usage for chunk, usage in run.store.usages(run.id).items() if chunk in cells}
     timed = {chunk: usage for chunk, usage in usages.items() if "done_at" in usage}
     if not timed:
-        why = "an earlier version priced it, which kept no times" if cells else "no chunk is done"
-        raise StoreError(f"run {run.id[:SHORT_ID]}: has no timeline, {why}")
+        line = f"run {run.id[:SHORT_ID]}: has no timeline"
+        if cells:
+            raise NoTimesError(f"{line}, an earlier version priced it, which kept no times")
+        raise NotPricedError(f"{line}, no chunk is done")
     # The head has the last submit, perhaps long after the first.
     submitted = datetime.fromisoformat(run.head.submitted_at).timestamp()
     began = min(submitted, *map(_queued, timed.values()))

@@ -11,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +24,7 @@ import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect, sync_playwright
 
+from panels import columns_of, write_panel
 from pricer import Market, Vanilla, price
 from pricer.cli import cli
 from pricer.compiled import kernel_version
@@ -29,8 +32,9 @@ from pricer.executors.local import LocalExecutor
 from pricer.grid import Grid
 from pricer.plan import Plan
 from pricer.pricing import price_chunk
-from pricer.run import submit_plan
+from pricer.run import open_run, submit_plan
 from pricer.stores import open_store
+from pricer.timeline import STRAGGLER_RULE, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +46,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on th
 
 SERVE = "from pricer.cli import main; main()"
 WAIT_MS = 20_000
+SLOW = 3
 expect.set_options(timeout=WAIT_MS)
 DESK, PHONE = (1280, 900), (360, 740)
 
@@ -74,6 +79,21 @@ rate = 0.0
 [method]
 measures = ["price"]
 """
+# A block for each vol.
+CHUNKS = """
+name = "chunks"
+[contract]
+type = "vanilla"
+right = "put"
+[axes]
+spot = { start = 80.0, stop = 120.0, count = 40 }
+strike = { start = 70.0, stop = 130.0, count = 50 }
+vol = { start = 0.1, stop = 0.4, count = 7 }
+expiry = 1.0
+rate = 0.05
+[method]
+measures = ["price", "delta"]
+"""
 QUOTES = """\
 id,right,spot,strike,expiry,vol,rate,bid,ask
 a,put,100,90,0.5,0.30,0.02,3.9,4.2
@@ -89,6 +109,20 @@ def pricer(*arguments: object) -> str:
     result = CliRunner().invoke(cli, [str(a) for a in arguments])
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def priced_in_chunks(store: str) -> str:
+    """Price a grid in a chunk for each block, one of which takes longer; return the run's id."""
+    plan = Plan.of(Grid.parse(CHUNKS), kernel_version())
+    calls = count(1)
+
+    def one_slow(*arguments: Any) -> Any:
+        if next(calls) == SLOW:
+            time.sleep(0.5)
+        return price_chunk(*arguments)
+
+    executor = LocalExecutor(2, one_slow)
+    return submit_plan(plan, open_store(store), executor, chunk_blocks=1).id
 
 
 @dataclass
@@ -152,7 +186,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "quotes.csv": QUOTES,
         "flat.csv": FLAT,
     }
-    runs = {}
+    panel = write_panel(folder, columns_of([40, 60]), "csv")
+    document = json.loads(pricer("submit", panel, "--store", store, "--json"))
+    runs = {"firms": document["run"], "chunks": priced_in_chunks(store)}
     for name, text in files.items():
         (folder / name).write_text(text)
         document = json.loads(pricer("submit", folder / name, "--store", store, "--json"))
@@ -227,7 +263,7 @@ def test_the_list_names_every_run_and_the_last_is_shown(site: Site) -> None:
     page = site.page()
     page.goto(site.url)
     expect(page.locator(".runs .name")).to_have_text(
-        ["flat.csv", "quotes.csv", "fine", "dearer", "puts"]
+        ["flat.csv", "quotes.csv", "fine", "dearer", "puts", "chunks", "small"]
     )
     expect(page.locator("h2")).to_contain_text("flat.csv")
     page.locator(".runs a", has_text="puts").click()
@@ -390,37 +426,23 @@ def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
 
 
 def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
-    times = [(0.0, 0.5, 1.5), (0.0, 0.5, 4.0), (0.0, 1.5, 2.5)]
-    chunks = [
-        {
-            **{"chunk": i, "cells": 100, "worker": f"w{i % 2}", "attempt": 1, "cold": i < 2},
-            **{"queued": queued, "started": started, "freed": freed, "done": freed + 0.25},
-            **{"init_s": 0.1, "kernel_s": 0.7, "write_s": 0.2, "straggler": i == 1},
-        }
-        for i, (queued, started, freed) in enumerate(times)
-    ]
-    steps = [{"at": at, "workers": n} for at, n in ((0, 0), (0.5, 2), (2.5, 1), (4.0, 0))]
-    document = {
-        **{"run": site.runs["puts"], "name": "puts", "started_at": "2026-01-01T00:00:00+00:00"},
-        **{"seconds": 4.25, "workers": 2, "at_once": 2, "cold_starts": 2, "stragglers": 1},
-        **{"straggler_rule": "slow", "median_s": 1.0, "without_times": 0, "not_done": 0},
-        **{"concurrency": steps, "chunks": chunks},
-    }
-    page = site.page()
-    page.route("**/timeline", lambda route: route.fulfill(json=document))
-    site.visit("puts", "view=timeline")
+    page = site.visit("chunks", "view=timeline")
     until(page, "document.querySelector('#concurrency')?.data?.length > 0")
-    page.unroute("**/timeline")
-    expect(page.locator(".note")).to_contain_text("3 chunks in 4.25 s on 2 workers")
-    expect(page.locator(".note")).to_contain_text("1 straggler (slow)")
+    found = timeline(open_run(site.runs["chunks"], site.store))
+    slowest = max(found.chunks, key=lambda chunk: chunk.seconds)
+    assert slowest.straggler
+    note = page.locator(".note")
+    expect(note).to_contain_text(f"{len(found.chunks)} chunks in ")
+    expect(note).to_contain_text(f"({STRAGGLER_RULE})")
     bars = {trace["name"]: trace for trace in drawn(page, "#chunks")}
-    assert bars["at work"]["base"] == [0.5, 0.5, 1.5]
-    assert bars["at work"]["x"] == [1.0, 3.5, 1.0]
-    assert bars["waiting"]["x"] == [0.5, 0.5, 1.5]
-    assert bars["cold start"]["y"] == [1, 2]
-    assert bars["straggler"]["y"] == [2]
+    assert bars["at work"]["base"] == [chunk.started for chunk in found.chunks]
+    assert bars["at work"]["x"] == [chunk.freed - chunk.started for chunk in found.chunks]
+    assert bars["waiting"]["x"] == [chunk.started - chunk.queued for chunk in found.chunks]
+    places = list(enumerate(found.chunks, 1))
+    assert bars["cold start"]["y"] == [place for place, chunk in places if chunk.cold]
+    assert bars["straggler"]["y"] == [place for place, chunk in places if chunk.straggler]
     (line,) = drawn(page, "#concurrency")
-    assert (line["x"], line["y"]) == ([0, 0.5, 2.5, 4.0], [0, 2, 1, 0])
+    assert list(zip(line["x"], line["y"], strict=True)) == list(found.concurrency())
 
 
 def test_rows_have_every_digit(site: Site) -> None:
@@ -432,17 +454,18 @@ def test_rows_have_every_digit(site: Site) -> None:
     ]
 
 
-def test_a_run_of_another_kind_has_its_rows(site: Site) -> None:
-    page = site.page()
-    shape = {"run": site.runs["flat"], "name": "flat.csv", "kind": "panel", "measures": []}
-    page.route("**/axes", lambda route: route.fulfill(json=shape))
-    site.visit("flat", page=page)
-    page.reload()
-    expect(page.locator("tbody tr")).to_have_count(2)
+def test_a_panel_has_its_rows_and_its_timeline(site: Site) -> None:
+    page = site.visit("firms")
     expect(page.locator(".tabs a")).to_have_text(["Timeline", "Rows"])
-    page.unroute("**/axes")
-    page.reload()
-    expect(page.locator(".tabs a")).to_have_text(["Points", "Timeline", "Rows"])
+    rows = site.query("firms")
+    expect(page.locator("tbody tr")).to_have_count(len(rows))
+    for i in (0, len(rows) - 1):
+        cells = page.locator("tbody tr").nth(i).locator("td").all_inner_texts()
+        expected = ["" if value is None else number(str(value)) for value in rows[i].values()]
+        assert [number(text) for text in cells] == expected
+    page.locator(".tabs a", has_text="Timeline").click()
+    until(page, "document.querySelector('#concurrency')?.data?.length > 0")
+    expect(page.locator(".note")).to_contain_text("1 chunk in ")
 
 
 def test_a_slice_too_fine_to_be_seen_is_thinned_and_says_so(site: Site) -> None:
@@ -472,7 +495,7 @@ def test_everything_is_reached_by_keys(site: Site) -> None:
     names = {name for name, _, _ in reached} | {text for _, text, _ in reached}
     assert {"Skip to the run", "Surface", "Compare", "Rows"} <= names
     assert {"Across", "Up", "Show", "scale", "strike", "vol", "figure", "csv"} <= names
-    assert sum("cells" in text for _, text, _ in reached) == 5
+    assert sum("cells" in text for _, text, _ in reached) == len(site.runs)
     assert {outline for _, _, outline in reached} == {"solid"}
     page.locator("#figure").focus()
     before = told(page)

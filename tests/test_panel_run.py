@@ -141,7 +141,7 @@ def test_failures_are_grouped_by_why_and_name_the_first_cell(run: Run) -> None:
     status = run.status()
     few = next(f for f in status.failures if f.status == "invalid")
     assert "usable days" in few.reason
-    assert few.example == {"firm": "F01", "date": "2001-01-15", "horizon": 1.0}
+    assert few.example == {"firm": "F01", "date": "2001-01-15", "horizon": 1.0, "days": 8.0}
     table = run.query()
     assert sum(f.count for f in status.failures) == np.count_nonzero(table["status"])
     assert few.count == np.count_nonzero(table["status"] == Status.invalid)

@@ -6,7 +6,6 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from figures import kept
+from panels import panel_of
 from pricer import slices
 from pricer.cli import cli
 from pricer.dated import Dividends
@@ -369,10 +369,15 @@ def test_what_is_not_there_is_one_line(
     assert not (tmp_path / "a.svg").exists()
 
 
-def test_a_run_that_is_neither_grid_nor_book_is_refused(grid: Run) -> None:
-    vars(grid)["plan"] = SimpleNamespace(measures=("price",))
-    with pytest.raises(SpecError, match="plot: draws grids and books, this run is neither"):
-        slice_of(grid, "spot", "price")
+def test_a_panel_is_refused_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    submit(panel_of([40, 60]), url)
+    asked = ("--x", "horizon", "--y", "asset_vol", "--output", tmp_path / "a.svg")
+    assert (
+        error(url, *asked) == "plot: draws grids and books, got a panel; export it, and draw that"
+    )
+    assert not (tmp_path / "a.svg").exists()
 
 
 def test_tables_tell_lines_apart_by_their_labels() -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from figures import kept
 from pricer.cli import cli
 from pricer.compiled import kernel_version
-from pricer.errors import StoreError
+from pricer.errors import NoTimesError, NotPricedError, StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.pictures import timeline as drawing
@@ -165,11 +165,16 @@ def test_what_is_not_done_and_what_an_earlier_version_priced_is_counted() -> Non
 
 
 @pytest.mark.parametrize(
-    ("usages", "why"),
-    [((), "no chunk is done"), (({}, {}), "an earlier version priced it, which kept no times")],
+    ("usages", "kind", "why"),
+    [
+        ((), NotPricedError, "no chunk is done"),
+        (({}, {}), NoTimesError, "an earlier version priced it, which kept no times"),
+    ],
 )
-def test_a_run_without_times_says_so(usages: tuple[dict[str, Any], ...], why: str) -> None:
-    with pytest.raises(StoreError, match=f"run abababababab: has no timeline, {why}"):
+def test_a_run_without_times_says_so(
+    usages: tuple[dict[str, Any], ...], kind: type[StoreError], why: str
+) -> None:
+    with pytest.raises(kind, match=f"run abababababab: has no timeline, {why}"):
         timeline(made_up(*usages, chunks=2))
 
 

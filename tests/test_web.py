@@ -24,6 +24,7 @@ from pricer.web.app import app
 from pricer.web.cells import form_of
 from pricer.web.local import OnlyLocal
 from pricer.web.opened import CachedBlocks
+from pricer.web.schemas import Timeline
 from served import served
 
 if TYPE_CHECKING:
@@ -155,6 +156,44 @@ def test_columns_of_a_book_have_their_ends_or_texts(client: httpx.Client, book: 
     assert columns["right"] == {"kind": "word", "distinct": 2, "values": ["call", "put"]}
     # One of them is missing.
     assert columns["vol"] == {"kind": "number", "min": 0.2, "max": 0.25}
+
+
+# --- when it was priced ---
+
+
+def test_timeline_is_that_of_the_command_line(
+    client: httpx.Client, url: str, book: pricer.Run
+) -> None:
+    for name in ("latest", book.id[:9]):
+        document = json.loads(said("timeline", name, "--store", url, "--json"))
+        answer = client.get(f"/api/runs/{name}/timeline")
+        assert answer.json() | {"output": None} == document
+        Timeline.model_validate(answer.json())
+        assert answer.headers["cache-control"] == "no-cache"
+        tagged = {"If-None-Match": answer.headers["etag"]}
+        again = client.get(f"/api/runs/{name}/timeline", headers=tagged)
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_before_a_chunk_is_done_there_is_no_timeline_yet(begun: str) -> None:
+    with served(app(as_store(begun))) as client:
+        answer = client.get("/api/runs/latest/timeline")
+    assert (answer.status_code, answer.headers["cache-control"]) == (409, "no-store")
+    assert answer.json() == {"error": said("timeline", "latest", "--store", begun)}
+    assert answer.json()["error"].endswith("has no timeline, no chunk is done")
+
+
+def test_what_an_earlier_version_priced_never_has_a_timeline(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "earlier.db"
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as whole:
+        whole.execute("VACUUM INTO ?", (str(file),))
+    with closing(sqlite3.connect(file)) as store, store:
+        store.execute("UPDATE markers SET summary = json_remove(summary, '$.usage')")
+    with served(app(as_store(f"sqlite:///{file}"))) as client:
+        answer = client.get("/api/runs/latest/timeline")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": said("timeline", "latest", "--store", f"sqlite:///{file}")}
+    assert "an earlier version priced it, which kept no times" in answer.json()["error"]
 
 
 # --- cells ---

@@ -70,7 +70,7 @@ def test_answers_are_as_the_schema_says_and_none_is_the_servers_fault(
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    assert "Tested: 6" in done.stdout
+    assert "Tested: 7" in done.stdout
 
 
 def test_every_route_says_what_it_takes_and_how_it_fails(schema: dict[str, Any]) -> None:
@@ -85,6 +85,7 @@ def test_every_route_says_what_it_takes_and_how_it_fails(schema: dict[str, Any])
         ("get", "/api/runs/{run}"),
         ("get", "/api/runs/{run}/axes"),
         ("get", "/api/runs/{run}/cells"),
+        ("get", "/api/runs/{run}/timeline"),
         ("post", "/api/price"),
     }
     for operation in routes.values():

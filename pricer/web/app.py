@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 import pricer
 from pricer.errors import (
     MissingDependencyError,
+    NoTimesError,
     NotPricedError,
     PricerError,
     RunNotFoundError,
@@ -41,6 +42,7 @@ POLICY = (
     " frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 STATUS: dict[type[PricerError], int] = {
+    NoTimesError: 404,
     RunNotFoundError: 404,
     NotAcceptableError: 406,
     NotPricedError: 409,

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pricer.contracts import CURVES, TABLES, WORDS
-from pricer.errors import SpecError
 from pricer.grid import shown
-from pricer.plan import BookPlan, GridPlan
+from pricer.panel import iso_dates
+from pricer.plan import BookPlan, GridPlan, PanelPlan
 from pricer.selection import book_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pricer.plan import OptionPlan
     from pricer.run import Run
 
 NUMBER, WORD, TABLE, TEXT = "number", "word", "table", "text"
@@ -26,21 +27,24 @@ def axes_of(run: Run) -> dict[str, Any]:
     """Return what kind of run it is, its axes or columns, its measures and how it was priced."""
     match plan := run.plan:
         case GridPlan():
-            described = _grid(plan)
+            described = _grid(plan) | _priced(plan)
         case BookPlan():
-            described = _book(plan)
+            described = _book(plan) | _priced(plan)
         case _:
-            raise SpecError(f"run {run.id}: has neither axes nor columns")
-    settings = plan.settings
-    names = ("method", "tolerance", "seed", "sampling", "paths")
+            assert isinstance(plan, PanelPlan)
+            described = _panel(plan)
     return {
         "run": run.id,
         "name": run.head.name,
         "cells": run.head.cells,
-        **described,
         "measures": list(plan.measures),
-        **{name: getattr(settings, name) for name in names},
+        **described,
     }
+
+
+def _priced(plan: OptionPlan) -> dict[str, Any]:
+    names = ("method", "tolerance", "seed", "sampling", "paths")
+    return {name: getattr(plan.settings, name) for name in names}
 
 
 def _grid(plan: GridPlan) -> dict[str, Any]:
@@ -63,6 +67,18 @@ def _kind(name: str, values: tuple[str | float, ...]) -> str:
 def _book(plan: BookPlan) -> dict[str, Any]:
     table = book_columns(plan.spec, slice(None))
     return {"kind": "book", "columns": [_column(n, values) for n, values in table.items()]}
+
+
+def _panel(plan: PanelPlan) -> dict[str, Any]:
+    panel = plan.spec
+    dates = iso_dates(np.unique(panel.dates))
+    columns = [
+        _column("firm", panel.firms),
+        _column("date", dates) | {"min": str(dates[0]), "max": str(dates[-1])},
+        _column("horizon", panel.horizons) | {"values": panel.horizons.tolist()},
+    ]
+    windows = panel.windows
+    return {"kind": "panel", "columns": columns, "window": windows.window, "step": windows.step}
 
 
 def _column(name: str, values: NDArray[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 import pricer
+from pricer.timeline import timeline as timeline_of
 
 from . import schemas
 from .cells import (
@@ -37,9 +38,9 @@ WHOLE = {"type": "integer", "maximum": MOST_INTEGER}
 LASTING, ASK_AGAIN, NEVER_KEPT = "private, max-age=3600, immutable", "no-cache", "no-store"
 WHY = {
     304: "What `If-None-Match` names is still so.",
-    404: "No run, or more than one, answers to the name.",
+    404: "No run, or more than one, answers to the name, or what is asked of it was never kept.",
     406: "The format cannot be had here.",
-    409: "Cells that are asked for are not priced yet.",
+    409: "What is asked for is not priced yet.",
     413: "More is asked for than one answer may hold, or take.",
     415: "The body is not said to be JSON.",
     422: "Something that is asked cannot be meant.",
@@ -50,8 +51,9 @@ SELECTION = {
     "in": "query",
     "style": "form",
     "explode": True,
-    "description": "Each axis of a grid, or column of a book (and `row`, from 1), by its name: a"
-    " value, several with commas, or a range `low:high`, either end of which may be left out.",
+    "description": "Each axis of a grid, column of a book (and `row`, from 1), or `firm`, `date`"
+    " and `horizon` of a panel, by its name: a value, several with commas, or a range `low:high`,"
+    " either end of which may be left out.",
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
     "example": {"spot": "90:110", "strike": "100"},
 }
@@ -144,7 +146,7 @@ def status(request: Request, run: RunName) -> Response:
 
 @routes.get(
     "/runs/{run}/axes",
-    response_model=schemas.GridAxes | schemas.BookColumns,
+    response_model=schemas.GridAxes | schemas.BookColumns | schemas.PanelColumns,
     responses=_answers(404, 422, 503),
 )
 def axes(request: Request, run: RunName) -> Response:
@@ -181,6 +183,21 @@ def cells(request: Request, run: RunName) -> Response:
     if page.next:
         headers["Link"] = f'<{page.next}>; rel="next"'
     return Response(page.render(asked.form), headers=headers, media_type=MEDIA[asked.form])
+
+
+@routes.get(
+    "/runs/{run}/timeline",
+    response_model=schemas.Timeline,
+    responses=_answers(404, 409, 422, 503),
+)
+def timeline(request: Request, run: RunName) -> Response:
+    """Say when each chunk of a run was priced, and by whom."""
+    opened = _runs(request).open(run)
+    tag = _tag(opened, "timeline", opened.run.head.submitted_at)
+    if _has(request, tag):
+        return _unchanged(tag, ASK_AGAIN)
+    document = compact(timeline_of(opened.run).to_json())
+    return Response(document, headers=_kept(tag, ASK_AGAIN), media_type=MEDIA[JSON])
 
 
 @routes.post(

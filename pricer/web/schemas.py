@@ -80,6 +80,7 @@ class Status(RunLine):
     failures: list[Failure]
     measures: dict[str, Spread]
     reasons: dict[str, str]
+    inversions: int | None = None
 
 
 class AxisShown(Document):
@@ -91,14 +92,14 @@ class AxisShown(Document):
 
 
 class Column(Document):
-    """A column of a book: of numbers its ends, else the first of its different texts."""
+    """A column: of numbers and of dates its ends, of texts the first of the different ones."""
 
     name: str
     kind: Literal["number", "word", "table", "text"]
-    min: float | None = None
-    max: float | None = None
+    min: Value | None = None
+    max: Value | None = None
     distinct: int | None = None
-    values: list[str] | None = None
+    values: list[Value] | None = None
 
 
 class Asked(Document):
@@ -108,6 +109,11 @@ class Asked(Document):
     name: str
     cells: int
     measures: list[str]
+
+
+class OptionsAsked(Asked):
+    """What runs of options say of how they were priced."""
+
     method: str
     tolerance: float
     seed: int
@@ -115,7 +121,7 @@ class Asked(Document):
     paths: int
 
 
-class GridAxes(Asked):
+class GridAxes(OptionsAsked):
     """The axes of a grid, in the order of the file, and the inputs of one value."""
 
     kind: Literal["grid"]
@@ -124,11 +130,20 @@ class GridAxes(Asked):
     fixed: dict[str, Value]
 
 
-class BookColumns(Asked):
+class BookColumns(OptionsAsked):
     """The columns of a book."""
 
     kind: Literal["book"]
     columns: list[Column]
+
+
+class PanelColumns(Asked):
+    """What names the cells of a panel, and how the days of its firms are cut."""
+
+    kind: Literal["panel"]
+    columns: list[Column]
+    window: int
+    step: int
 
 
 class Cells(Document):
@@ -139,6 +154,50 @@ class Cells(Document):
     total: int
     next: str | None
     columns: dict[str, list[Any]]
+
+
+class Step(Document):
+    """From when on so many workers are at work."""
+
+    at: float
+    workers: int
+
+
+class ChunkTimes(Document):
+    """When one chunk was priced, in seconds since the run began, and by whom."""
+
+    chunk: int
+    cells: int
+    worker: str
+    attempt: int
+    cold: bool
+    queued: float
+    started: float
+    init_s: float
+    kernel_s: float
+    write_s: float
+    freed: float
+    done: float
+    straggler: bool
+
+
+class Timeline(Document):
+    """When the chunks of a run were priced, in the order of their starts."""
+
+    run: str
+    name: str
+    started_at: str
+    seconds: float
+    workers: int
+    at_once: int
+    cold_starts: int
+    stragglers: int
+    straggler_rule: str
+    median_s: float
+    without_times: int
+    not_done: int
+    concurrency: list[Step]
+    chunks: list[ChunkTimes]
 
 
 class Price(Document):

@@ -41,20 +41,15 @@ function load(id) {
   const head = heads?.find(({ run }) => run.startsWith(id));
   const whole = head?.run ?? id;
   if (!loaded.has(whole)) {
-    const run = fetched(whole, head);
+    const run = fetched(whole);
     run.catch(() => loaded.delete(whole));
     loaded.set(whole, run);
   }
   return loaded.get(whole);
 }
 
-async function fetched(id, head) {
-  // A run of a kind without axes and columns still has its rows.
-  const plain = (error) => {
-    if (error.status !== 422) throw error;
-    return { kind: "other", name: head?.name, measures: [] };
-  };
-  const [shape, status] = await Promise.all([api.axes(id).catch(plain), api.status(id)]);
+async function fetched(id) {
+  const [shape, status] = await Promise.all([api.axes(id), api.status(id)]);
   shape.axes?.forEach((axis) => { axis.count = axis.values.length; });
   return { id: status.run, shape, status, slices: shape.axes && new Slices(status.run, shape.axes) };
 }
