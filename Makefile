@@ -7,9 +7,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit
 	--custom-compile-command "make lock" --python-version 3.11
 # Kernels first, once: each of the processes would compile them.
 TEST := $(BIN)/pricer doctor --store memory: && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
-CDK := $(BIN)/python -m infra.cdk
 
-.PHONY: help setup demo test check docs e2e bench coverage wheel lock clean bootstrap deploy destroy
+.PHONY: help setup demo test check docs e2e bench coverage wheel lock clean deploy
 
 help:
 	@echo "make setup     make .venv with what pricing needs"
@@ -22,7 +21,7 @@ help:
 	@echo "make bench     time pricer against QuantLib, measure its errors; writes docs/"
 	@echo "make wheel     build a wheel and a source archive into dist/"
 	@echo "make lock      resolve and lock the requirements anew"
-	@echo "make deploy    deploy to AWS what docs/aws.md describes (once before: make bootstrap); make destroy"
+	@echo "make deploy    add the CDK to .venv and deploy to AWS what docs/aws.md describes, by pricer deploy"
 	@echo "make clean     remove .venv and everything built"
 
 setup: $(VENV)/run.stamp
@@ -66,16 +65,9 @@ bench: $(VENV)/bench.stamp $(VENV)/dev.stamp
 wheel: $(VENV)/run.stamp
 	@$(BIN)/python -m hatchling build
 
-# Once for an account and a region.
-bootstrap: $(VENV)/dev.stamp
-	$(CDK) bootstrap $(ARGS)
-
-# Choices of infra/settings.py: make deploy ARGS="-c name=Mine -c architecture=arm64"
+# Choices: make deploy ARGS="--stack Mine -c architecture=arm64"
 deploy: $(VENV)/dev.stamp
-	$(CDK) deploy --all $(ARGS)
-
-destroy: $(VENV)/dev.stamp
-	$(CDK) destroy --all $(ARGS)
+	@$(BIN)/pricer deploy $(ARGS)
 
 lock: $(VENV)/run.stamp
 	@$(PIP) install uv

@@ -17,7 +17,7 @@ PERIOD = Duration.minutes(5)
 
 
 class Alarms(Construct):
-    """Four alarms. A plan or a finish that fails is a failed execution, so neither has its own."""
+    """Five alarms. A plan or a finish that fails is a failed execution, so neither has its own."""
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class Alarms(Construct):
         *,
         machine: sfn.StateMachine,
         price: lambda_.Function,
+        start: lambda_.Function,
         log_group: logs.LogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -55,7 +56,13 @@ class Alarms(Construct):
             self._alarm(
                 "Errors",
                 price.metric_errors(period=PERIOD),
-                "Workers failed or timed out: the log says why; chunks are tried again.",
+                "Workers failed or timed out: `pricer tail` says why; chunks are tried again.",
+            ),
+            self._alarm(
+                "FailedSchedules",
+                start.metric_errors(period=PERIOD),
+                "A schedule fired and no run was started: `pricer tail` says why. It is tried"
+                " twice more.",
             ),
             self._alarm(
                 "KernelMisses",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
@@ -19,7 +19,7 @@ PERIOD = Duration.minutes(1)
 
 
 class Dashboard(Construct):
-    """Alarms, runs, workers and the table's writes."""
+    """Alarms, runs, workers, what they say of themselves, and the table's writes."""
 
     def __init__(
         self,
@@ -32,6 +32,16 @@ class Dashboard(Construct):
         table: dynamodb.ITableV2,
     ) -> None:
         super().__init__(scope, construct_id)
+
+        def said(name: str, statistic: str) -> cloudwatch.Metric:
+            return cloudwatch.Metric(
+                namespace=Stack.of(self).stack_name,
+                metric_name=name,
+                dimensions_map={"service": "price"},
+                statistic=statistic,
+                period=PERIOD,
+            )
+
         board = cloudwatch.Dashboard(self, "Board", default_interval=Duration.hours(3))
         board.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=24))
         board.add_widgets(
@@ -50,6 +60,18 @@ class Dashboard(Construct):
         )
         board.add_widgets(
             _graph(
+                "Cells a second of kernel time",
+                said("CellsPerSecond", "p50"),
+                said("CellsPerSecond", "Minimum"),
+            ),
+            _graph(
+                "Cold starts and kernel seconds",
+                said("ColdStarts", "Sum"),
+                said("KernelSeconds", "Sum"),
+            ),
+        )
+        board.add_widgets(
+            _graph(
                 "Time of a chunk",
                 price.metric_duration(period=PERIOD, statistic="p50"),
                 price.metric_duration(period=PERIOD, statistic="Maximum"),
@@ -57,6 +79,7 @@ class Dashboard(Construct):
             _graph(
                 "Table",
                 table.metric_consumed_write_capacity_units(period=PERIOD),
+                said("WriteUnits", "Sum"),
                 table.metric("WriteThrottleEvents", period=PERIOD, statistic="Sum"),
             ),
         )

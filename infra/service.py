@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
@@ -12,6 +13,7 @@ from infra.alarms import Alarms
 from infra.dashboard import Dashboard
 from infra.rules import accept
 from infra.run_machine import EXECUTIONS, RunMachine
+from infra.schedules import Schedules
 from infra.web_function import WebFunction
 from infra.worker_function import MEMORY_MB, WorkerFunction
 from infra.worker_image import WorkerImage
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
 # As long as a run is kept by default: its log says what it cost.
 RETENTION = logs.RetentionDays.THREE_MONTHS
-# Of any run.
-FILES, MANIFEST = "runs/*", "runs/*/manifest.json"
+# Of any run, and of any schedule.
+FILES, MANIFEST, SCHEDULED = "runs/*", "runs/*/manifest.json", "schedules/*"
+# What the function that starts runs must not know of itself: it would have to be made first.
+OF_SCHEDULES = ("StartFunctionArn", "ScheduleGroupName", "ScheduleRoleArn")
 
 
 class ServiceStack(Stack):
-    """Four functions of one image, the state machine that calls three, and what watches them."""
+    """Five functions of one image, the state machine that calls three, and what watches them."""
 
     def __init__(self, scope: Construct, settings: Settings, storage: StorageStack) -> None:
         super().__init__(scope, settings.name, description="pricer: prices runs")
@@ -40,16 +44,21 @@ class ServiceStack(Stack):
         )
         image = WorkerImage(self, "Image", settings)
 
-        environment = {"TABLE_NAME": table.table_name, "BUCKET_NAME": bucket.bucket_name}
+        stored = {"TABLE_NAME": table.table_name, "BUCKET_NAME": bucket.bucket_name}
 
-        def function(name: str) -> WorkerFunction:
+        def function(name: str, **environment: str) -> WorkerFunction:
             return WorkerFunction(
                 self,
                 name.capitalize(),
                 handler=f"pricer.handler.{name}",
                 image=image,
                 architecture=settings.architecture,
-                environment=environment,
+                environment={
+                    **stored,
+                    "POWERTOOLS_SERVICE_NAME": name,
+                    "POWERTOOLS_METRICS_NAMESPACE": self.stack_name,
+                    **environment,
+                },
                 log_group=log_group,
             )
 
@@ -59,7 +68,7 @@ class ServiceStack(Stack):
             "Web",
             image=image,
             architecture=settings.architecture,
-            environment=environment,
+            environment=stored,
             log_group=log_group,
         )
 
@@ -88,35 +97,7 @@ class ServiceStack(Stack):
             retention=RETENTION,
         )
         machine = run_machine.machine
-        # Whether a run is going is what its execution says.
-        web.allow(["states:DescribeExecution"], run_machine.executions)
-        accept(
-            web.role,
-            [f"IAM5[Resource::{EXECUTIONS.format(f'{settings.name}:*')}]"],
-            "An execution's name is known when it starts.",
-        )
-        for role, names in {
-            plan.role: [FILES, MANIFEST],
-            price.role: [FILES],
-            finish.role: [FILES],
-            web.role: [FILES],
-            run_machine.role: [MANIFEST],
-        }.items():
-            accept(
-                role,
-                [f"IAM5[Resource::{storage.bucket_export}/{name}]" for name in names],
-                "A run's files lie under its id, which is known when it is submitted.",
-            )
-        alarms = Alarms(self, "Alarms", machine=machine, price=price.function, log_group=log_group)
-        Dashboard(
-            self,
-            "Dashboard",
-            alarms=alarms.all,
-            machine=machine,
-            price=price.function,
-            table=table,
-        )
-        for name, value in {
+        outputs = {
             "TableName": table.table_name,
             "BucketName": bucket.bucket_name,
             "StateMachineArn": machine.state_machine_arn,
@@ -131,7 +112,66 @@ class ServiceStack(Stack):
             "Architecture": settings.architecture,
             "MemoryMb": str(MEMORY_MB),
             "KeepDays": str(settings.keep_days),
+            "Choices": json.dumps(settings.choices()),
+        }
+        known = self.to_json_string(outputs | dict.fromkeys(OF_SCHEDULES, ""))
+        start = function("start", STACK_NAME=self.stack_name, OUTPUTS=known)
+        start.allow(["s3:GetObject"], bucket.arn_for_objects(SCHEDULED))
+        start.allow(["s3:GetObject", "s3:PutObject"], files)
+        start.allow(["s3:ListBucket"], bucket.bucket_arn)
+        start.allow(
+            _dynamodb(
+                "GetItem", "Query", "PutItem", "UpdateItem", "BatchWriteItem", "DescribeTable"
+            ),
+            table.table_arn,
+        )
+        start.allow(["states:StartExecution"], machine.state_machine_arn)
+        start.allow(["lambda:GetAccountSettings"], "*")
+        # Whether a run is going is what its execution says, which is named by the run.
+        for asks in (start, web):
+            asks.allow(["states:DescribeExecution"], run_machine.executions)
+            accept(
+                asks.role,
+                [f"IAM5[Resource::{EXECUTIONS.format(f'{settings.name}:*')}]"],
+                "An execution's name is known when it starts.",
+            )
+        schedules = Schedules(self, "Schedules", start=start)
+        for role, names in {
+            plan.role: [FILES, MANIFEST],
+            start.role: [FILES, SCHEDULED],
+            price.role: [FILES],
+            finish.role: [FILES],
+            web.role: [FILES],
+            run_machine.role: [MANIFEST],
         }.items():
+            accept(
+                role,
+                [f"IAM5[Resource::{storage.bucket_export}/{name}]" for name in names],
+                "A run's files lie under its id, which is known when it is submitted; a schedule's"
+                " under its name.",
+            )
+        alarms = Alarms(
+            self,
+            "Alarms",
+            machine=machine,
+            price=price.function,
+            start=start.function,
+            log_group=log_group,
+        )
+        Dashboard(
+            self,
+            "Dashboard",
+            alarms=alarms.all,
+            machine=machine,
+            price=price.function,
+            table=table,
+        )
+        outputs |= {
+            "StartFunctionArn": start.function.function_arn,
+            "ScheduleGroupName": self.stack_name,
+            "ScheduleRoleArn": schedules.role.role_arn,
+        }
+        for name, value in outputs.items():
             CfnOutput(self, name, value=value)
 
 

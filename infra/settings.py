@@ -51,6 +51,12 @@ class Settings:
         if self.keep_days < 1:
             raise SpecError(f"keep_days: must be at least 1, got {self.keep_days}")
 
+    def choices(self) -> dict[str, str]:
+        """Return what is not the default but for the name, as a context that gives it again."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "name"}
+        usual = {f.name: f.default for f in fields(self)}
+        return {name: str(value) for name, value in given.items() if value != usual[name]}
+
     @classmethod
     def of(cls, context: Mapping[str, str]) -> Settings:
         """Read what the context gives as text; what it gives empty, or not, has its default."""

@@ -109,14 +109,22 @@ class Bill:
 @cache
 def prices() -> Prices:
     """Read the package's table of prices."""
-    table = json.loads(files("pricer").joinpath("aws_prices.json").read_text())
-    # The table has more: what a deployment costs that does nothing.
-    each = {
-        name: row["usd"] / row["per"]
-        for name, row in table["prices"].items()
-        if name in Prices.__dataclass_fields__
-    }
+    table = _table()
+    each = {name: usd for name, usd in _usd(table).items() if name in Prices.__dataclass_fields__}
     return Prices(as_of=table["as_of"], region=table["region"], **each)
+
+
+def idle_prices() -> dict[str, float]:
+    """Return the dollars a month for one of each that a deployment has and a run does not use."""
+    return {n: usd for n, usd in _usd(_table()).items() if n not in Prices.__dataclass_fields__}
+
+
+def _table() -> dict[str, Any]:
+    return dict(json.loads(files("pricer").joinpath("aws_prices.json").read_text()))
+
+
+def _usd(table: Mapping[str, Any]) -> dict[str, float]:
+    return {name: row["usd"] / row["per"] for name, row in table["prices"].items()}
 
 
 def run_cost(deployment: Deployment, store: DynamoStore, run_id: str) -> Bill:
@@ -188,11 +196,15 @@ class _Execution:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A call of a function: of which block first, where it priced; None what is not known."""
+    """A call of a function: of which block first, where it priced; None what is not known.
+
+    `start` is whether it is that of a schedule, which no execution has made.
+    """
 
     request: str
     at_ms: int
     first: int | None
+    start: bool
     billed_s: float | None
     start_s: float | None
 
@@ -222,7 +234,7 @@ def _executions(deployment: Deployment, store: DynamoStore, run_id: str) -> list
 def _calls(deployment: Deployment, run_id: str, executions: Sequence[_Execution]) -> list[_Call]:
     """Read the log of a run's executions: who was called for it, and what that was billed."""
     logs = aws.client("logs", region=deployment.region)
-    heard: dict[str, tuple[int, int | None]] = {}
+    heard: dict[str, tuple[int, int | None, bool]] = {}
     billed: dict[str, tuple[float, float | None]] = {}
     for start_ms, end_ms in _spans(executions):
         window = {
@@ -233,7 +245,8 @@ def _calls(deployment: Deployment, run_id: str, executions: Sequence[_Execution]
         for at_ms, message in _messages(logs, window | {"filterPattern": f'"{run_id}"'}):
             said = _json(message)
             if said.get("run") == run_id and "request" in said:
-                heard.setdefault(said["request"], (at_ms, said.get("first")))
+                start = said.get("service") == "start"
+                heard.setdefault(said["request"], (at_ms, said.get("first"), start))
         if not heard:
             continue
         for _, message in _messages(logs, window | {"filterPattern": '"REPORT RequestId"'}):
@@ -241,8 +254,8 @@ def _calls(deployment: Deployment, run_id: str, executions: Sequence[_Execution]
             if found and found[0] in heard:
                 billed[found[0]] = found[1:]
     return [
-        _Call(request, at_ms, first, *billed.get(request, (None, None)))
-        for request, (at_ms, first) in heard.items()
+        _Call(request, *called, *billed.get(request, (None, None)))
+        for request, called in heard.items()
     ]
 
 
@@ -303,5 +316,6 @@ def _transitions(executions: Sequence[_Execution], calls: Sequence[_Call], clock
         if call.first is not None
     }
     # An execution calls one function to plan, one to finish, and one for each chunk.
-    retries = max(0, len(calls) - len(chunks) - 2 * len(executions))
+    called = sum(not call.start for call in calls)
+    retries = max(0, called - len(chunks) - 2 * len(executions))
     return TRANSITIONS_A_CHUNK * len(chunks) + retries + PARENT_TRANSITIONS * len(executions)

@@ -19,6 +19,7 @@ from . import (
     cli_completion,
     cli_example,
     cli_imply,
+    cli_operations,
     cli_pictures,
     cli_web,
     completions,
@@ -364,7 +365,7 @@ def runs(*, where: options.Where, as_json: bool) -> None:
     from .run import as_store, list_runs
 
     opened = as_store(where.store())
-    kept = ("run", "name", "state", "submitted_at", "cells", "done", "ok", "failed")
+    kept = ("run", "name", "state", "submitted_at", "as_of", "cells", "done", "ok", "failed")
     found = (run.status().to_json() for run in list_runs(opened))
     document = {"store": opened.url, "runs": [{n: run[n] for n in kept} for run in found]}
     show(document, views.runs, as_json=as_json)
@@ -596,6 +597,13 @@ def validate(*, plot: Path | None, as_json: bool) -> None:
 
 
 cli.add_command(cli_aws.doctor)
+cli.add_command(cli_operations.deploy)
+cli.add_command(cli_operations.update)
+cli.add_command(cli_operations.destroy)
+cli.add_command(cli_operations.tail)
+cli.add_command(cli_operations.schedule)
+cli.add_command(cli_operations.schedules)
+cli.add_command(cli_operations.unschedule)
 cli.add_command(cli_web.serve)
 cli.add_command(cli_completion.completion)
 

@@ -28,11 +28,7 @@ PICTURE = "FILE.png|svg|pdf|html"
 @options.json
 @options.verbose
 def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bool) -> None:
-    """Show when each chunk of RUN was priced, and by whom.
-
-    \b
-    pricer timeline latest --output timeline.svg
-    """  # noqa: D301
+    """Show when each chunk of RUN was priced, and by whom."""
     from . import pictures, views
     from .run import open_run
     from .timeline import timeline as timeline_of
@@ -78,13 +74,9 @@ def plot(
 ) -> None:
     """Draw a measure of RUN along an axis.
 
-    \b
-    pricer plot latest --x spot --y price --hue strike --output prices.svg
-    pricer plot latest --x spot --y gamma --hue expiry --facet vol strike=100 --output gamma.html
-
     Axes that are not named are at their middle value. Of a book any columns of numbers are drawn,
     a point for each row; a hue or facet may be any column.
-    """  # noqa: D301
+    """
     from . import pictures, views
     from .run import open_run
     from .slices import slice_of

@@ -112,7 +112,31 @@ def submit(
     """
     deployment = Deployment.find(stack)
     deployment.check_version()
-    plan = Plan.of(spec, deployment.kernel_version)
+    return submit_to(
+        deployment,
+        spec,
+        keep_days=keep_days,
+        max_cost=max_cost,
+        detach=detach,
+        on_progress=on_progress,
+    )
+
+
+def submit_to(
+    deployment: Deployment,
+    spec: Grid | Book | Panel,
+    *,
+    as_of: str = "",
+    keep_days: int | None = None,
+    max_cost: float | None = None,
+    detach: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
+    """Price on AWS by what is deployed there, as `submit` does.
+
+    `as_of` is the time that a schedule has it priced at: each is a run of its own.
+    """
+    plan = Plan.of(spec, deployment.kernel_version, as_of)
     store = deployment.store(keep_days)
     known = _known(store, plan)
     if known and known.state == COMPLETE:

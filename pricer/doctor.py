@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .executors.stepfunctions import Deployment
 
 OK, WARN, FAIL = "ok", "warn", "fail"
-BOOTSTRAP = "/cdk-bootstrap/hnb659fds/version"
 # What the Lambda quota of a new account can be.
 FEW = 10
 
@@ -61,7 +60,9 @@ def check_aws(stack: str) -> Iterator[Check]:
     yield credentials
     if credentials.state != OK:
         return
-    yield checked("bootstrap", lambda: _bootstrap(aws.client("ssm")), WARN)
+    yield checked("cdk", _cdk, WARN)
+    yield checked("builder", _builder, WARN)
+    yield checked("bootstrap", _bootstrap, WARN)
     yield checked("quota", lambda: _quota(aws.client("lambda")), WARN)
     try:
         deployment = Deployment.find(stack)
@@ -120,11 +121,25 @@ def _credentials(sts: Any) -> Check:
     return Check("credentials", OK, f"account {identity['Account']}, {identity['Arn']}")
 
 
-def _bootstrap(ssm: Any) -> Check:
-    try:
-        version = ssm.get_parameter(Name=BOOTSTRAP)["Parameter"]["Value"]
-    except ssm.exceptions.ParameterNotFound:
-        fix = "run `make bootstrap` before `make deploy`, as docs/aws.md says"
+def _cdk() -> Check:
+    from .deployment import ROOT, check_checkout
+
+    check_checkout()
+    return Check("cdk", OK, f"in {ROOT}")
+
+
+def _builder() -> Check:
+    from .deployment import builder
+
+    return Check("builder", OK, f"{builder()} answers")
+
+
+def _bootstrap() -> Check:
+    from .deployment import bootstrap_version
+
+    version = bootstrap_version()
+    if version is None:
+        fix = "`pricer deploy` does that before it deploys"
         return Check("bootstrap", WARN, "this account and region have none", fix)
     return Check("bootstrap", OK, f"version {version}")
 

@@ -29,9 +29,9 @@ def show(document: Document, view: View, *, as_json: bool, table: Table | None =
         out.print(Trimmed(part))
 
 
-def json_of(document: Document) -> str:
-    """Return a document as JSON, which has no NaN and no infinity."""
-    return json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+def json_of(document: Document, *, indent: int | None = 2) -> str:
+    """Return a document as JSON, which has no NaN and no infinity; on one line if no `indent`."""
+    return json.dumps(finite(document), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def finite(value: Any) -> Any:

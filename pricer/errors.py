@@ -39,3 +39,7 @@ class KernelError(PricerError, RuntimeError):
 
 class MissingDependencyError(PricerError, ImportError):
     """A format needs an extra package; the text says which and how to install it."""
+
+
+class DeployError(PricerError, RuntimeError):
+    """Stacks cannot be made, changed or removed from here."""

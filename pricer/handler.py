@@ -1,14 +1,19 @@
-"""AWS Lambda's way in: events become calls of the worker, and one JSON line each in the log."""
+"""AWS Lambda's way in: events become calls of the worker, lines of JSON in the log, and metrics."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import sys
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
+    AmazonCloudWatchEMFProvider,
+)
 
 from . import worker
 from .stores.dynamodb import DynamoStore
@@ -19,7 +24,10 @@ if TYPE_CHECKING:
     Event = dict[str, Any]
     Result = dict[str, Any]
 
-EVENT = ("run", "first", "end")
+# What every line says of an event; `tail` and `cost` find a run's lines by it.
+EVENT = ("run", "first", "end", "schedule", "as_of")
+# Where the manifest is, which the state machine has to know and nobody else.
+WHERE = ("bucket", "key")
 # What is left of the function's time when the store must have given up, so that it can say so.
 MARGIN_S = 5.0
 
@@ -36,7 +44,7 @@ class _Container:
 
 def plan(event: Event, context: Any) -> Result:
     """Write the manifest of the chunks to price: ``{"run": id}``."""
-    return _handle(event, context, lambda store: worker.plan_run(store, event["run"]))
+    return _handle(event, context, lambda: worker.plan_run(_store(), event["run"]))
 
 
 def price(event: Event, context: Any) -> Result:
@@ -45,39 +53,87 @@ def price(event: Event, context: Any) -> Result:
     The state machine says too when the chunk was `queued`, in epoch seconds, and how many
     `retries` this is.
     """
+    cold = _Container.cold
     usage = {
         "request": context.aws_request_id,
         "worker": _Container.id,
         "attempt": event.get("retries", 0) + 1,
-        "cold": _Container.cold,
+        "cold": cold,
     }
     if "queued" in event:
         usage["queued_at"] = event["queued"]
-    if _Container.cold:
+    if cold:
         usage["init_s"] = _Container.init_s
 
-    def work(store: DynamoStore) -> Result:
-        return worker.price_chunk(store, event["run"], event["first"], event["end"], usage=usage)
+    def work() -> Result:
+        result = worker.price_chunk(
+            _store(), event["run"], event["first"], event["end"], usage=usage
+        )
+        _measure(result, cold=cold)
+        return result
 
     return _handle(event, context, work)
 
 
 def finish(event: Event, context: Any) -> Result:
     """Sum up a run: ``{"run": id}``."""
-    return _handle(event, context, lambda store: worker.finish_run(store, event["run"]))
+    return _handle(event, context, lambda: worker.finish_run(_store(), event["run"]))
 
 
-def _handle(event: Event, context: Any, work: Callable[[DynamoStore], Result]) -> Result:
-    line: dict[str, Any] = {name: event[name] for name in EVENT if name in event}
-    line["request"] = context.aws_request_id
-    _log(line)
+def start(event: Event, context: Any) -> Result:
+    """Start the run of a schedule: ``{"schedule": name, "file": name, "as_of": time, ...}``.
+
+    An event that comes twice starts one run.
+    """
+
+    def work() -> Result:
+        # The others start without what only planning needs.
+        from .executors.stepfunctions import Deployment
+        from .scheduling import fire
+
+        outputs = json.loads(os.environ["OUTPUTS"])
+        deployment = Deployment.of(os.environ["STACK_NAME"], os.environ["AWS_REGION"], outputs)
+        return fire(deployment, event)
+
+    return _handle(event, context, work)
+
+
+def _handle(event: Event, context: Any, work: Callable[[], Result]) -> Result:
+    log = _log()
+    said = {name: event[name] for name in EVENT if name in event}
+    # In place of those of the invocation before.
+    log.clear_state()
+    log.append_keys(**said, request=context.aws_request_id, cold_start=_Container.cold)
+    log.info("begins")
     _Container.context = context
     _Container.cold = False
     try:
-        return work(_store())
-    except Exception as error:
-        _log(line | {"error": type(error).__name__, "message": str(error)})
+        result = work()
+    except Exception:
+        log.exception("failed")
         raise
+    known = (*said, *WHERE)
+    log.info("done", extra={name: result[name] for name in result if name not in known})
+    return result
+
+
+def _measure(result: Result, *, cold: bool) -> None:
+    """Write what pricing a chunk took as metrics, by function alone: a run is in no dimension."""
+    metrics = AmazonCloudWatchEMFProvider()
+    metrics.add_metric("ColdStarts", MetricUnit.Count, int(cold))
+    if result["priced"]:
+        seconds = result["kernel_ms"] / 1_000
+        metrics.add_metric("KernelSeconds", MetricUnit.Seconds, seconds)
+        metrics.add_metric("WriteUnits", MetricUnit.Count, result["write_units"])
+        if seconds:
+            rate = result["priced"] / seconds
+            metrics.add_metric("CellsPerSecond", MetricUnit.CountPerSecond, rate)
+    metrics.flush_metrics()
+
+
+@cache
+def _log() -> Logger:
+    return Logger(utc=True, use_rfc3339=True, serialize_stacktrace=False)
 
 
 @cache
@@ -87,8 +143,3 @@ def _store() -> DynamoStore:
 
 def _left_s() -> float:
     return float(_Container.context.get_remaining_time_in_millis()) / 1_000 - MARGIN_S
-
-
-def _log(line: dict[str, Any]) -> None:
-    sys.stdout.write(f"{json.dumps(line)}\n")
-    sys.stdout.flush()

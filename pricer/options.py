@@ -306,7 +306,23 @@ def _resolved(on: str | None, stack: str | None, store: str | None) -> Where:
     return Where(store, None)
 
 
+def _stack(ctx: click.Context, param: click.Parameter, name: str | None) -> str:
+    del ctx, param
+    return _resolved(AWS, name, None).stack or ""
+
+
 where = _where()
+# Of commands that are for AWS alone; that they are may be said all the same.
+stack = _all_of(
+    click.option(
+        "--stack",
+        metavar="NAME",
+        callback=_stack,
+        help="What is deployed on AWS. Default: $PRICER_STACK, else Pricer.",
+    ),
+    click.option("--on", type=click.Choice([AWS]), hidden=True, expose_value=False),
+    no_store,
+)
 where_hiding_store = _where(hide_store=True)
 measures = click.option(
     "--measures",

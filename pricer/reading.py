@@ -34,27 +34,49 @@ def read_spec(path: Path | str, **book: Any) -> Grid | Book | Panel:
         Where the file cannot be read or meant: names the place, the rule and the value got.
     """
     path = Path(path)
-    if path.suffix.lower() == ".toml":
-        given = [name.replace("_", " ") for name, value in book.items() if value]
-        if given:
-            raise SpecError(f"{path}: a .toml file says its own {' and '.join(given)}")
-        return _read_toml(path)
-    return read_book(path, **book)
-
-
-def _read_toml(path: Path) -> Grid | Panel:
-    from .grid import Grid, parse_toml
-    from .panel import says_panel
-
+    if not _is_toml(path, book):
+        return read_book(path, **book)
     text = _text(path)
-    try:
-        panel = says_panel(parse_toml(text))
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-    if panel:
+    if _says_panel(text, path):
         from .panelfile import read_panel
 
         return read_panel(text, path)
+    return _grid(text, path)
+
+
+def read_alone(path: Path, **book: Any) -> Grid | Book:
+    """Read a file as `read_spec` does; refuse a panel, which needs a second file beside it."""
+    if not _is_toml(path, book):
+        return read_book(path, **book)
+    text = _text(path)
+    if _says_panel(text, path):
+        raise SpecError(
+            f"{path}: a panel cannot be scheduled, since its days are in a second file; submit it"
+        )
+    return _grid(text, path)
+
+
+def _is_toml(path: Path, book: Mapping[str, Any]) -> bool:
+    toml = path.suffix.lower() == ".toml"
+    given = [name.replace("_", " ") for name, value in book.items() if value]
+    if toml and given:
+        raise SpecError(f"{path}: a .toml file says its own {' and '.join(given)}")
+    return toml
+
+
+def _says_panel(text: str, path: Path) -> bool:
+    from .grid import parse_toml
+    from .panel import says_panel
+
+    try:
+        return says_panel(parse_toml(text))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def _grid(text: str, path: Path) -> Grid:
+    from .grid import Grid
+
     return Grid.parse(text, str(path))
 
 

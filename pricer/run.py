@@ -79,13 +79,15 @@ class RunStatus:
     """How far a run is and what its cells came to; `measures` spans the cells that are ok.
 
     `reasons` says why chunks failed, by the blocks they are of, where the run is not complete;
-    `inversions` how many Black-Scholes inversions the cells of a panel took, None of options.
+    `inversions` how many Black-Scholes inversions the cells of a panel took, None of options;
+    `as_of` is the time that a schedule had it priced at, empty where none did.
     """
 
     run: str
     name: str
     state: str
     submitted_at: str
+    as_of: str
     cells: int
     done: int
     ok: int
@@ -149,6 +151,7 @@ class Run:
             name=self.head.name,
             state=state,
             submitted_at=self.head.submitted_at,
+            as_of=self.head.as_of,
             cells=self.head.cells,
             done=total.cells,
             ok=total.ok,
@@ -499,7 +502,7 @@ def _created(plan: Plan, store: Store, executor: Executor, chunk_blocks: int | N
     from .estimate import estimate
 
     size = chunk_blocks or estimate(plan, executor.workers).chunk_blocks
-    head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now)
+    head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now, plan.as_of)
     run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))
     if run.head == head:
         # Nobody was faster: what is stored is this very plan.

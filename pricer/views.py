@@ -238,7 +238,13 @@ def _unfinished(document: Document) -> View:
         yield table
     if document["state"] == "incomplete":
         yield ""
-        yield Text("to finish it, submit the same file again", "yellow")
+        yield Text(f"to finish it, {_how_to_finish(document)}", "yellow")
+
+
+def _how_to_finish(document: Document) -> str:
+    if as_of := document.get("as_of"):
+        return f"have its schedule fire as of {as_of} again, as docs/aws.md says"
+    return "submit the same file again"
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
@@ -370,7 +376,9 @@ def runs(document: Document) -> View:
     if not document["runs"]:
         yield Text(f"no runs in {document['store']}; `pricer submit FILE` makes one", "dim")
         return
-    table = plain_table("run", "name", "submitted (UTC)", "cells", "state", right=("cells",))
+    scheduled = any(run["as_of"] for run in document["runs"])
+    headers = ("run", "name", "submitted (UTC)", *("as of (UTC)",) * scheduled, "cells", "state")
+    table = plain_table(*headers, right=("cells",))
     for column in table.columns:
         # A name or a time may take two lines, an id must not.
         column.no_wrap = column.header in ("run", "cells", "state")
@@ -382,6 +390,7 @@ def runs(document: Document) -> View:
             run["run"][:SHORT_ID],
             Text(run["name"]),
             _time(run["submitted_at"]),
+            *(_time(run["as_of"]),) * scheduled,
             count(run["cells"]),
             Text(state, status_style(run["state"])),
         )
@@ -404,6 +413,8 @@ def status(document: Document) -> View:
         lines += [("failed", count(failed), _percent(failed, done))]
     if "inversions" in document:
         lines += [("inversions", count(document["inversions"]), "of Black-Scholes")]
+    if document["as_of"]:
+        lines += [("as of", _time(document["as_of"]), "UTC, the time it was scheduled for")]
     yield facts(lines)
     yield from _unfinished(document)
     if document["failures"]:

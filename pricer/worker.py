@@ -82,7 +82,7 @@ def price_chunk(
         )
     done = store.marker(run_id, chunk)
     if done is not None:
-        return {"cells": done["cells"], "priced": 0}
+        return {"chunk": chunk, "cells": done["cells"], "priced": 0}
     window = _window(store, head, blocks)
     shift = window.first_block
     along_axes = _AlongAxes(window.plan, first - shift)
@@ -111,7 +111,7 @@ def price_chunk(
         axes=along_axes.packed(),
         usage={**(usage or {}), **spent},
     )
-    return {"cells": summary.cells, "priced": summary.cells}
+    return {"chunk": chunk, "cells": summary.cells, "priced": summary.cells} | spent
 
 
 def finish_run(store: DynamoStore, run_id: str) -> dict[str, Any]:

@@ -35,8 +35,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RUN = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md")), DOCS / "index.md"]
 FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-# Commands that pages name and that are still to come.
-COMING = {"deploy", "destroy"}
 PROGRAM = re.compile(r"(?:\.venv/bin/)?pricer (.*)")
 # What a machine takes, when, and what a kernel of another version is called.
 ELIDED = (
@@ -149,8 +147,6 @@ def parse(line: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     if found := PROGRAM.match(line):
         words = shlex.split(re.split(r" [>|<] ?", found[1])[0])
-        if words[0] in COMING:
-            return
         with cli.make_context("pricer", words) as context:
             name, command, rest = cli.resolve_command(
                 context, [*context._protected_args, *context.args]
@@ -178,10 +174,6 @@ def test_every_command_and_snippet_of_a_page_runs(
     monkeypatch.setenv("COLUMNS", "100")
     assert blocks(page)
     run_page(page)
-
-
-def test_what_is_still_to_come_is_not_there_yet() -> None:
-    assert not COMING & set(cli.commands)
 
 
 def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:

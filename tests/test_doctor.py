@@ -11,7 +11,7 @@ import pytest
 
 import pricer
 from pricer import aws as pricer_aws
-from pricer import doctor
+from pricer import deployment, doctor
 from pricer.compiled import kernel_version
 from pricer.doctor import Check, check_aws, check_local
 from pricer.errors import PricerError
@@ -74,7 +74,8 @@ def test_a_store_that_cannot_be_written_says_so(
 def test_all_that_is_deployed_is_looked_at(aws: str, cloud: dict[str, str]) -> None:
     checks = found()
     assert list(checks) == [
-        *("region", "credentials", "bootstrap", "quota", "stack", "kernels", "table")
+        *("region", "credentials", "cdk", "builder", "bootstrap", "quota"),
+        *("stack", "kernels", "table"),
     ]
     assert "fail" not in {check.state for check in checks.values()}
     assert checks["region"].found == "us-east-1"
@@ -103,12 +104,12 @@ def test_a_stack_that_is_not_there_says_what_to_do(aws: str) -> None:
 def test_an_account_that_is_not_bootstrapped_says_what_to_do(
     aws: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "BOOTSTRAP", "/cdk-bootstrap/none/version")
+    monkeypatch.setattr(deployment, "BOOTSTRAPPED", "/cdk-bootstrap/none/version")
     assert found("Nope")["bootstrap"] == Check(
         "bootstrap",
         "warn",
         "this account and region have none",
-        "run `make bootstrap` before `make deploy`, as docs/aws.md says",
+        "`pricer deploy` does that before it deploys",
     )
 
 
@@ -136,6 +137,9 @@ DEPLOYMENT = Deployment(
     plan_function="",
     price_function="",
     finish_function="",
+    start_function="",
+    schedule_group="",
+    schedule_role="",
     log_group="",
     kernel_version=kernel_version(),
     version=pricer.__version__,

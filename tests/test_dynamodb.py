@@ -513,6 +513,17 @@ def test_reasons_are_what_the_state_machine_has_put(store: DynamoStore) -> None:
     assert store.run(ID) == RUN
 
 
+def test_the_time_that_a_run_is_scheduled_for_is_kept_with_it(store: DynamoStore) -> None:
+    scheduled = replace(RUN, run_id="cd" * 32, as_of="2026-11-23T22:00:00+00:00")
+    assert store.create(scheduled, FILES) == scheduled
+    assert store.run(scheduled.run_id) == scheduled
+    assert scheduled in store.runs()
+    # Started again, it stays what it was.
+    later = replace(scheduled, submitted_at="2026-11-24T08:00:00+00:00")
+    assert store.create(later, {}) == later
+    assert store.run(ID).as_of == ""
+
+
 def test_a_run_created_again_has_not_the_old_ones_reasons(store: DynamoStore) -> None:
     store.table.put({"pk": ID, "sk": "failed#run", "error": "States.Timeout"})
     store.delete(ID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -108,7 +109,10 @@ TEMPLATE = {
         },
         "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": PROBE}},
     },
-    "Outputs": {"Map": {"Value": {"Ref": "Map"}}},
+    "Outputs": {
+        "Map": {"Value": {"Ref": "Map"}},
+        "Probe": {"Value": {"Fn::GetAtt": ["Probe", "Arn"]}},
+    },
 }
 
 
@@ -248,6 +252,32 @@ def test_a_stopped_execution_starts_nothing_more(stack: dict[str, str], aws: str
 def test_what_a_state_gives_has_a_limit(stack: dict[str, str]) -> None:
     run = run_map(stack, [{"padding": 150_000}] * 2)
     assert (run["status"], run["error"]) == ("FAILED", "States.DataLimitExceeded")
+
+
+def test_a_schedule_fires_with_the_time_that_it_is_for(stack: dict[str, str]) -> None:
+    invoke()  # There is a log from the first call on.
+    now = datetime.now(UTC).replace(microsecond=0)
+    scheduler = client("scheduler")
+    scheduler.create_schedule(
+        Name="probe",
+        ScheduleExpression=f"at({now:%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": stack["Probe"],
+            "RoleArn": "arn:aws:iam::000000000000:role/probe",
+            "Input": '{"at <aws.scheduler.scheduled-time>": 1}',
+        },
+        ActionAfterCompletion="DELETE",
+    )
+    deadline = time.monotonic() + 20
+    said = ""
+    while f"asked for ['at {now:%Y-%m-%dT%H}" not in said and time.monotonic() < deadline:
+        time.sleep(0.1)
+        events = client("logs").filter_log_events(logGroupName=LOGS)["events"]
+        said = "".join(event["message"] for event in events)
+    at = datetime.fromisoformat(said.partition("asked for ['at ")[2][:20])
+    assert now <= at <= datetime.now(UTC)
+    assert scheduler.list_schedules(NamePrefix="probe")["Schedules"] == []
 
 
 def test_a_fatal_event_kills_the_function_each_time(aws: str) -> None:

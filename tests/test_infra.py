@@ -55,6 +55,28 @@ MAY = {
         *READS,
         (["dynamodb:GetItem", "dynamodb:Query", "dynamodb:PutItem"], [TABLE]),
     ],
+    "Start": [
+        LOGGED,
+        TRACED,
+        (["s3:GetObject"], [f"{BUCKET}/schedules/*"]),
+        (["s3:GetObject", "s3:PutObject"], [f"{BUCKET}/runs/*"]),
+        (["s3:ListBucket"], [BUCKET]),
+        (
+            [
+                "dynamodb:GetItem",
+                "dynamodb:Query",
+                "dynamodb:PutItem",
+                "dynamodb:UpdateItem",
+                "dynamodb:BatchWriteItem",
+                "dynamodb:DescribeTable",
+            ],
+            [TABLE],
+        ),
+        (["states:StartExecution"], ["{RunMachine}"]),
+        (["lambda:GetAccountSettings"], ["*"]),
+        (["states:DescribeExecution"], [f"{STATES}:execution:Pricer:*"]),
+    ],
+    "Schedules": [(["lambda:InvokeFunction"], ["{StartFunction.Arn}"])],
     "Web": [
         LOGGED,
         TRACED,
@@ -99,7 +121,7 @@ MAY = {
     ],
 }
 PHYSICAL_NAMES = ["TableName", "BucketName", "FunctionName", "RoleName", "LogGroupName"]
-PHYSICAL_NAMES += ["StateMachineName", "AlarmName", "DashboardName"]
+PHYSICAL_NAMES += ["StateMachineName", "AlarmName", "DashboardName", "Name"]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +169,7 @@ def text(value: Any) -> str:
         case {"Fn::GetAtt": [name, attribute]}:
             return f"{{{name[:-8]}.{attribute}}}"
         case {"Ref": name}:
-            return f"{{{name.removeprefix('AWS::')}}}"
+            return f"{{{name.removeprefix('AWS::') if name.startswith('AWS::') else name[:-8]}}}"
         case {"Fn::ImportValue": name}:
             for known in (TABLE, BUCKET):
                 resource, attribute = known.strip("{}").split(".")
@@ -212,7 +234,7 @@ def test_bucket_refuses_what_is_not_tls(templates: Path) -> None:
     assert [text(r) for r in statement["Resource"]] == [BUCKET, f"{BUCKET}/*"]
 
 
-def test_functions_are_one_image_with_four_commands(templates: Path) -> None:
+def test_functions_are_one_image_with_five_commands(templates: Path) -> None:
     functions = of_type(read(templates, "Pricer"), "Lambda::Function")
     commands = [f["ImageConfig"]["Command"] for f in functions]
     assert commands == [
@@ -220,14 +242,23 @@ def test_functions_are_one_image_with_four_commands(templates: Path) -> None:
         ["pricer.handler.price"],
         ["pricer.handler.finish"],
         ["pricer.web.lambda_handler.handler"],
+        ["pricer.handler.start"],
     ]
-    assert [f["Timeout"] for f in functions] == [600, 600, 600, 60]
+    assert [f["Timeout"] for f in functions] == [600, 600, 600, 60, 600]
     assert len({json.dumps(f["Code"]) for f in functions}) == 1
     for function in functions:
         assert function["MemorySize"] == 1769
         assert function["Architectures"] == ["x86_64"]
         assert function["TracingConfig"] == {"Mode": "Active"}
-        assert list(function["Environment"]["Variables"]) == ["TABLE_NAME", "BUCKET_NAME"]
+        told = function["Environment"]["Variables"]
+        command = function["ImageConfig"]["Command"][0]
+        module, _, name = command.rpartition(".")
+        if module == "pricer.handler":
+            # Web writes neither lines nor metrics by them.
+            assert told.pop("POWERTOOLS_SERVICE_NAME") == name
+            assert told.pop("POWERTOOLS_METRICS_NAMESPACE") == "Pricer"
+        more = ["OUTPUTS", "STACK_NAME"] if command.endswith("start") else []
+        assert sorted(told) == ["BUCKET_NAME", *more, "TABLE_NAME"]
 
 
 def test_image_is_built_from_what_its_dockerfile_copies_and_nothing_else(templates: Path) -> None:
@@ -237,10 +268,11 @@ def test_image_is_built_from_what_its_dockerfile_copies_and_nothing_else(templat
     assert {path.name for path in (ROOT / "kernels").glob("*.py")} == {
         path.name for path in (folder / "kernels").iterdir()
     }
-    assert not {"pricer/cli.py", "pricer/cli_web.py", "pricer/stores/sqlite.py"} & files
+    outside = {"pricer/cli.py", "pricer/cli_web.py", "pricer/views.py", "pricer/stores/sqlite.py"}
+    assert not outside & files
     page = {name for name in files if name.startswith("pricer/web/static/")}
     assert "pricer/web/static/index.html" in page
-    assert {Path(name).suffix for name in files - page} == {"", ".py", ".txt"}
+    assert {Path(name).suffix for name in files - page} == {"", ".json", ".py", ".txt"}
 
 
 def test_answers_are_at_a_url_that_only_signed_requests_may_call(templates: Path) -> None:
@@ -279,12 +311,19 @@ def test_roles_have_no_other_policy_and_serve_one_service(templates: Path) -> No
     roles = of_type(template, "IAM::Role")
     assert len(roles) == len(of_type(template, "IAM::Policy")) == len(MAY)
     assert all(set(role) == {"AssumeRolePolicyDocument"} for role in roles)
-    services = [
-        statement["Principal"]["Service"]
-        for role in roles
-        for statement in role["AssumeRolePolicyDocument"]["Statement"]
+    trusted = [s for role in roles for s in role["AssumeRolePolicyDocument"]["Statement"]]
+    services = [statement["Principal"]["Service"] for statement in trusted]
+    assert sorted(services) == [
+        *(["lambda.amazonaws.com"] * 5),
+        "scheduler.amazonaws.com",
+        "states.amazonaws.com",
     ]
-    assert services == ["lambda.amazonaws.com"] * 4 + ["states.amazonaws.com"]
+    (scheduler,) = [statement for statement in trusted if "Condition" in statement]
+    assert scheduler["Principal"]["Service"] == "scheduler.amazonaws.com"
+    source = scheduler["Condition"]["StringEquals"]
+    # No schedule of another group, or of another account, is answered.
+    assert text(source["aws:SourceArn"]) == "{SchedulesGroup.Arn}"
+    assert text(source["aws:SourceAccount"]) == "{AccountId}"
 
 
 def test_state_machine_may_write_nothing_but_reasons(templates: Path) -> None:
@@ -390,15 +429,20 @@ def test_logs_are_kept_for_ninety_days(templates: Path) -> None:
     assert [group["RetentionInDays"] for group in groups] == [90, 90]
 
 
-def test_alarms_are_on_failed_runs_throttles_errors_and_missing_kernels(templates: Path) -> None:
+def test_alarms_are_on_failed_runs_schedules_throttles_errors_and_missing_kernels(
+    templates: Path,
+) -> None:
     template = read(templates, "Pricer")
     alarms = of_type(template, "CloudWatch::Alarm")
     assert [(a["Namespace"], a["MetricName"], a["Threshold"]) for a in alarms] == [
         ("AWS/States", "ExecutionsFailed", 1),
         ("AWS/Lambda", "Throttles", 1),
         ("AWS/Lambda", "Errors", 1),
+        ("AWS/Lambda", "Errors", 1),
         ("Pricer", "KernelErrors", 1),
     ]
+    watched = [text(a["Dimensions"][0]["Value"]) for a in alarms if a["MetricName"] == "Errors"]
+    assert watched == ["{PriceFunction}", "{StartFunction}"]
     assert {alarm["TreatMissingData"] for alarm in alarms} == {"notBreaching"}
     assert {alarm["Statistic"] for alarm in alarms} == {"Sum"}
     kernel_errors = only(template, "Logs::MetricFilter")
@@ -406,7 +450,13 @@ def test_alarms_are_on_failed_runs_throttles_errors_and_missing_kernels(template
     # A metric is billed for each value of its dimensions: a run's id must not be one.
     (metric,) = kernel_errors["MetricTransformations"]
     assert "Dimensions" not in metric
-    assert only(template, "CloudWatch::Dashboard")
+
+
+def test_the_dashboard_shows_what_workers_say_and_no_metric_is_by_run(templates: Path) -> None:
+    body = json.dumps(only(read(templates, "Pricer"), "CloudWatch::Dashboard")["DashboardBody"])
+    said = re.findall(r'\["Pricer","(\w+)","service","price",', body.replace("\\", ""))
+    assert sorted(set(said)) == ["CellsPerSecond", "ColdStarts", "KernelSeconds", "WriteUnits"]
+    assert body.count('"Pricer\\"') == len(said)
 
 
 def test_outputs_say_all_that_a_client_needs(templates: Path) -> None:
@@ -426,6 +476,10 @@ def test_outputs_say_all_that_a_client_needs(templates: Path) -> None:
         "Architecture",
         "MemoryMb",
         "KeepDays",
+        "Choices",
+        "StartFunctionArn",
+        "ScheduleGroupName",
+        "ScheduleRoleArn",
     ]
     said = {
         name: output["Value"]
@@ -438,6 +492,8 @@ def test_outputs_say_all_that_a_client_needs(templates: Path) -> None:
         "Architecture": "x86_64",
         "MemoryMb": "1769",
         "KeepDays": "90",
+        "Choices": "{}",
+        "ScheduleGroupName": "Pricer",
     }
 
 
@@ -475,6 +531,13 @@ def test_everything_that_can_be_chosen_is_deployed(second: Path) -> None:
         assert function["Architectures"] == ["arm64"]
     assert service["Outputs"]["KernelVersion"]["Value"] == kernel_version(TARGETS["arm64"])
     assert service["Outputs"]["KeepDays"]["Value"] == "30"
+    # Given again, they deploy the same.
+    assert json.loads(service["Outputs"]["Choices"]["Value"]) == {
+        "architecture": "arm64",
+        "base_image": "python:3.11-slim-bookworm",
+        "warm_write_units": "8000",
+        "keep_days": "30",
+    }
     (image,) = json.loads((second / "Second.assets.json").read_text())["dockerImages"].values()
     assert image["source"]["platform"] == "linux/arm64"
     assert image["source"]["dockerBuildArgs"] == {"BASE_IMAGE": "python:3.11-slim-bookworm"}
@@ -510,12 +573,14 @@ def test_cdk_nag_finds_nothing_but_what_is_accepted(second: Path) -> None:
         ("SF1", "Second/Run/Machine/Resource"),
         *(
             ("IAM5[Resource::*]", f"Second/{role}/Role/DefaultPolicy/Resource")
-            for role in ("Plan", "Price", "Finish", "Web", "Run")
+            for role in ("Plan", "Price", "Finish", "Start", "Web", "Run")
         ),
         *(
             ("IAM5[/runs/*]", f"Second/{role}/Role/DefaultPolicy/Resource")
-            for role in ("Plan", "Price", "Finish", "Web")
+            for role in ("Plan", "Price", "Finish", "Start", "Web")
         ),
+        ("IAM5[/schedules/*]", "Second/Start/Role/DefaultPolicy/Resource"),
+        ("IAM5[:execution:Second:*]", "Second/Start/Role/DefaultPolicy/Resource"),
         ("IAM5[/runs/*/manifest.json]", "Second/Plan/Role/DefaultPolicy/Resource"),
         ("IAM5[/runs/*/manifest.json]", "Second/Run/Role/DefaultPolicy/Resource"),
         ("IAM5[:execution:Second:*]", "Second/Run/Role/DefaultPolicy/Resource"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from panels import panel_of
 from pricer.blocks import BLOCK_BYTES, cell_bytes, decode_block, encode_block
 from pricer.book import Book
 from pricer.cells import Cells
@@ -31,6 +32,7 @@ from pricer.dated import Correlation, Curve, Dates, Dividends, Fixings, Vector
 from pricer.errors import PlanError, StoreError
 from pricer.families import Families, families_of, sort_by_family
 from pricer.grid import Axis, Grid
+from pricer.panel import Panel
 from pricer.plan import BookPlan, GridPlan, OptionPlan, Plan
 from pricer.settings import MEASURES, Settings
 
@@ -673,6 +675,28 @@ def test_labels_are_found_again_in_a_stored_plan() -> None:
     assert isinstance(again, GridPlan)
     assert again.cells_of(np.array([0])).shown("cash_dividends", 0) == "as announced"
     assert again.to_json() == plan.to_json()
+
+
+@pytest.mark.parametrize(
+    "spec", [grid_of({"spot": 3, "vol": 2}), book_of([3, 2]), panel_of([300, 280])]
+)
+def test_the_run_id_depends_on_the_time_that_it_is_scheduled_for(
+    spec: Grid | Book | Panel,
+) -> None:
+    times = ("", "2026-11-23T22:00:00+00:00", "2026-11-24T22:00:00+00:00")
+    plans = [Plan.of(spec, "kernel", as_of) for as_of in times]
+    assert len({plan.run_id for plan in plans}) == 3
+    assert plans[0].run_id == Plan.of(spec, "kernel").run_id
+    for plan in plans:
+        text, columns = plan.to_json(), plan.columns()
+        rebuilt = Plan.from_json(text, columns)
+        window = Plan.window(text, lambda n, a, b, c=columns: c[n][a:b], 0, 1)  # type: ignore[misc]
+        for found in (rebuilt, window.plan):
+            assert (found.run_id, found.as_of) == (plan.run_id, plan.as_of)
+        forged = text.replace(plan.as_of, "2026-11-25T22:00:00+00:00")
+        if plan.as_of:
+            with pytest.raises(PlanError, match="a plan must be what its id"):
+                Plan.from_json(forged, columns)
 
 
 def test_the_run_id_depends_on_the_kernel() -> None:

@@ -35,6 +35,9 @@ OUTPUTS = {
     "PlanFunctionName": "plan",
     "PriceFunctionName": "price",
     "FinishFunctionName": "finish",
+    "StartFunctionArn": "start",
+    "ScheduleGroupName": "Pricer",
+    "ScheduleRoleArn": "role",
     "LogGroupName": "log",
     "KernelVersion": "kernel",
     "Version": pricer.__version__,
@@ -82,6 +85,9 @@ def test_a_deployment_is_what_a_stack_says_of_itself(described: Callable[..., No
         plan_function="plan",
         price_function="price",
         finish_function="finish",
+        start_function="start",
+        schedule_group="Pricer",
+        schedule_role="role",
         log_group="log",
         kernel_version="kernel",
         version=pricer.__version__,
@@ -130,7 +136,7 @@ def test_a_stack_that_is_not_ready_says_so(
 
 def test_a_stack_of_something_else_says_what_it_lacks(described: Callable[..., None]) -> None:
     described(StateMachineArn=None)
-    message = "has no output StateMachineArn, so it is not one of pricer's; name another"
+    message = "has no output StateMachineArn, so it is not one of pricer's, or of an older"
     with pytest.raises(AwsError, match=message):
         Deployment.find()
 
@@ -166,6 +172,9 @@ def deployment(aws: str) -> Iterator[Deployment]:
             plan_function="",
             price_function="",
             finish_function="",
+            start_function="",
+            schedule_group="",
+            schedule_role="",
             log_group="",
             kernel_version="kernel",
             version=pricer.__version__,

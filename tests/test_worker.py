@@ -141,8 +141,10 @@ def test_a_chunk_that_is_done_is_not_priced_again(store: DynamoStore) -> None:
     plan = planned(GRID)
     create(store, plan)
     cells = plan.block_range(1)[1]
-    assert worker.price_chunk(store, plan.run_id, 0, 2) == {"cells": cells, "priced": cells}
-    assert worker.price_chunk(store, plan.run_id, 0, 2) == {"cells": cells, "priced": 0}
+    priced = worker.price_chunk(store, plan.run_id, 0, 2)
+    assert (priced["chunk"], priced["cells"], priced["priced"]) == (0, cells, cells)
+    again = worker.price_chunk(store, plan.run_id, 0, 2)
+    assert again == {"chunk": 0, "cells": cells, "priced": 0}
 
 
 def test_a_chunk_priced_twice_at_once_is_stored_once(store: DynamoStore) -> None:

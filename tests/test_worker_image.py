@@ -24,6 +24,7 @@ THERE |= {"_cffi_backend"}
 
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
+        # Of the standard library too, though it is not among its names.
         if name.partition(".")[0] not in THERE and not name.startswith("_sysconfigdata"):
             raise ModuleNotFoundError(f"{name} is not in the image", name=name)
 
@@ -120,6 +121,41 @@ for spec in (grid, book, panel):
     assert worker.price_chunk(store, run, 0, 1)["priced"] == len(store.done) * store.head.cells
     assert worker.finish_run(store, run)["state"] == "complete"
     assert store.found["failures"] if spec is not grid else store.found["axes"]
+
+# What starts runs by the clock has the rest of this package's files.
+from pricer import scheduling
+from pricer.billing import prices
+
+class Known:
+    stack = region = "x"
+    bucket = "bucket"
+
+class Files:
+    def __init__(self, text):
+        self.text = text
+
+    def get_object(self, **_):
+        return {"Body": self}
+
+    def read(self):
+        return self.text.encode()
+
+started = []
+run = SimpleNamespace(id="a", head=SimpleNamespace(cells=1, chunks=1))
+scheduling.submit_to = lambda _, spec, **given: started.append((spec, given)) or run
+TOML = "[contract]\\ntype = 'vanilla'\\nright = 'put'\\n[axes]\\n" + "\\n".join(
+    f"{name} = 1.0" for name in ("spot", "strike", "expiry", "vol", "rate")
+)
+CSV = "right,spot,strike,expiry_date,vol,rate\\nput,1,1,2027-06-18,0.2,0.05\\n"
+for file, text in (("grid.toml", TOML), ("book.csv", CSV)):
+    scheduling.aws.client = lambda *_, text=text, **__: Files(text)
+    options = {"valuation_date": "as_of"} if file == "book.csv" else {}
+    planned = scheduling.Schedule("nightly", file, "0 22 * * ? *", "America/New_York", options)
+    scheduling.fire(Known(), planned.to_json() | {"as_of": "2026-11-24T03:00:00Z"})
+(grid, given), (book, _) = started
+assert given == {"as_of": "2026-11-24T03:00:00+00:00", "detach": True}
+assert str(book.valuation_date) == "2026-11-23"
+assert prices().region
 print("worked")
 """
 

@@ -42,6 +42,9 @@ class Deployment:
     plan_function: str
     price_function: str
     finish_function: str
+    start_function: str
+    schedule_group: str
+    schedule_role: str
     log_group: str
     kernel_version: str
     version: str
@@ -71,27 +74,35 @@ class Deployment:
             raise AwsError(f"{where}: is {status}; {fix}")
         outputs = {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
         try:
-            return cls(
-                stack=stack,
-                region=region,
-                table=outputs["TableName"],
-                bucket=outputs["BucketName"],
-                state_machine=outputs["StateMachineArn"],
-                plan_function=outputs["PlanFunctionName"],
-                price_function=outputs["PriceFunctionName"],
-                finish_function=outputs["FinishFunctionName"],
-                log_group=outputs["LogGroupName"],
-                kernel_version=outputs["KernelVersion"],
-                version=outputs["Version"],
-                architecture=outputs["Architecture"],
-                memory_mb=int(outputs["MemoryMb"]),
-                keep_days=int(outputs["KeepDays"]),
-            )
+            return cls.of(stack, region, outputs)
         except KeyError as error:
             raise AwsError(
-                f"{where}: has no output {error.args[0]}, so it is not one of pricer's; name"
-                " another with --stack"
+                f"{where}: has no output {error.args[0]}, so it is not one of pricer's, or of an"
+                " older version; name another with --stack, or deploy it again"
             ) from None
+
+    @classmethod
+    def of(cls, stack: str, region: str, outputs: Mapping[str, str]) -> Deployment:
+        """Read the outputs of a stack; one that is missing is a `KeyError`."""
+        return cls(
+            stack=stack,
+            region=region,
+            table=outputs["TableName"],
+            bucket=outputs["BucketName"],
+            state_machine=outputs["StateMachineArn"],
+            plan_function=outputs["PlanFunctionName"],
+            price_function=outputs["PriceFunctionName"],
+            finish_function=outputs["FinishFunctionName"],
+            start_function=outputs["StartFunctionArn"],
+            schedule_group=outputs["ScheduleGroupName"],
+            schedule_role=outputs["ScheduleRoleArn"],
+            log_group=outputs["LogGroupName"],
+            kernel_version=outputs["KernelVersion"],
+            version=outputs["Version"],
+            architecture=outputs["Architecture"],
+            memory_mb=int(outputs["MemoryMb"]),
+            keep_days=int(outputs["KeepDays"]),
+        )
 
     def check_version(self) -> None:
         """Refuse to submit to what another version of this package has deployed."""

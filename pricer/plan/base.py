@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from pricer.blocks import BLOCK_BYTES, cell_bytes
@@ -81,7 +81,8 @@ class Bulk:
 class Plan(ABC):
     """How a grid, a book or a panel is priced and stored: its families, blocks and id.
 
-    `block_cells` is the number of cells that a block holds at most.
+    `block_cells` is the number of cells that a block holds at most, `as_of` the time at which a
+    schedule had it priced, as ISO 8601 text, empty where none did.
     """
 
     kind: ClassVar[str]
@@ -91,30 +92,34 @@ class Plan(ABC):
     kernel_version: str
     run_id: str
     block_cells: int
+    as_of: str = field(default="", kw_only=True)
 
     @overload
     @staticmethod
-    def of(spec: Grid | Book, kernel_version: str) -> OptionPlan: ...
+    def of(spec: Grid | Book, kernel_version: str, as_of: str = "") -> OptionPlan: ...
     @overload
     @staticmethod
-    def of(spec: Grid | Book | Panel, kernel_version: str) -> Plan: ...
+    def of(spec: Grid | Book | Panel, kernel_version: str, as_of: str = "") -> Plan: ...
     @staticmethod
-    def of(spec: Grid | Book | Panel, kernel_version: str) -> Plan:
-        """Plan `spec` for the kernel of that version."""
+    def of(spec: Grid | Book | Panel, kernel_version: str, as_of: str = "") -> Plan:
+        """Plan `spec` for the kernel of that version; each `as_of` is a run of its own."""
         from .book import BookPlan
         from .grid import GridPlan
         from .panel import PanelPlan
 
-        run_id = _run_id(spec.identity(), kernel_version)
+        run_id = _run_id(spec.identity(), kernel_version, as_of)
         if isinstance(spec, Panel):
             block_cells = BLOCK_BYTES // cell_bytes(spec.measures)
-            return PanelPlan(spec, kernel_version, run_id, block_cells, spec.cell_offsets)
+            offsets = spec.cell_offsets
+            return PanelPlan(spec, kernel_version, run_id, block_cells, offsets, as_of=as_of)
         block_cells = BLOCK_BYTES // cell_bytes(spec.settings.measures)
         if isinstance(spec, Grid):
-            return GridPlan(spec, kernel_version, run_id, block_cells)
+            return GridPlan(spec, kernel_version, run_id, block_cells, as_of=as_of)
         order, offsets = sort_by_family(spec.cells)
         cells = spec.cells[order]
-        return BookPlan(spec, kernel_version, run_id, block_cells, offsets, order, cells)
+        return BookPlan(
+            spec, kernel_version, run_id, block_cells, offsets, order, cells, as_of=as_of
+        )
 
     @staticmethod
     def from_json(text: str, columns: Mapping[str, bytes] | None = None) -> Plan:
@@ -161,6 +166,8 @@ class Plan(ABC):
         }
         if isinstance(self.spec, Grid) and (labels := self.spec.labels()):
             document["labels"] = labels
+        if self.as_of:
+            document["as_of"] = self.as_of
         return _canonical(document)
 
     def columns(self) -> dict[str, bytes]:
@@ -310,7 +317,8 @@ def _parsed(text: str) -> dict[str, Any]:
             f"a plan must be of format {FORMAT}, got {document.get('format')};"
             " another version of pricer wrote it"
         )
-    named = _run_id(document["spec"], document["kernel_version"])
+    as_of = document.setdefault("as_of", "")
+    named = _run_id(document["spec"], document["kernel_version"], as_of)
     if document["run_id"] != named:
         raise PlanError(f"a plan must be what its id {document['run_id']} says, which is {named}")
     return document
@@ -320,6 +328,7 @@ def _canonical(document: object) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
-def _run_id(identity: Mapping[str, Any], kernel_version: str) -> str:
-    document = _canonical({**identity, "kernel": kernel_version})
+def _run_id(identity: Mapping[str, Any], kernel_version: str, as_of: str) -> str:
+    dated = {"as_of": as_of} if as_of else {}
+    document = _canonical({**identity, **dated, "kernel": kernel_version})
     return hashlib.sha256(document.encode()).hexdigest()

@@ -125,7 +125,8 @@ def stored(document: Mapping[str, Any], columns: Mapping[str, bytes]) -> BookPla
         if f"text:{name}" in columns
     }
     book = _book(document, cells[rows], texts)
-    return BookPlan(book, *_rest(document), column("family_offsets"), order, cells)
+    offsets = column("family_offsets")
+    return BookPlan(book, *_rest(document), offsets, order, cells, as_of=document["as_of"])
 
 
 def window(document: Mapping[str, Any], read: Read, first_block: int, end_block: int) -> Window:
@@ -142,7 +143,8 @@ def window(document: Mapping[str, Any], read: Read, first_block: int, end_block:
     first, end = offsets[[0, -1]].tolist()
     cells = _cells(document, lambda name: column(name, first, end))
     order = column("order", first, end)
-    plan = BookPlan(_book(document, cells, {}), *_rest(document), offsets - first, order, cells)
+    book, offsets = _book(document, cells, {}), offsets - first
+    plan = BookPlan(book, *_rest(document), offsets, order, cells, as_of=document["as_of"])
     return windowed(plan, table, first_block, first)
 
 

@@ -266,7 +266,13 @@ class GridPlan(OptionPlan):
 def stored(document: Mapping[str, Any]) -> GridPlan:
     """Rebuild a plan from what `to_json` described."""
     grid = Grid.of_identity(document["spec"], document["name"], document.get("labels", {}))
-    return GridPlan(grid, document["kernel_version"], document["run_id"], document["block_cells"])
+    return GridPlan(
+        grid,
+        document["kernel_version"],
+        document["run_id"],
+        document["block_cells"],
+        as_of=document["as_of"],
+    )
 
 
 def _keys(spec: Grid) -> dict[str, str]:

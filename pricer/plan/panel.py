@@ -139,4 +139,5 @@ def _plan(
         document["run_id"],
         document["block_cells"],
         panel.cell_offsets,
+        as_of=document["as_of"],
     )

@@ -26,7 +26,8 @@ MEMORY = "memory:"
 class StoredRun:
     """The head of a run: what every process that works on it agrees on.
 
-    `submitted_at` is the UTC time of its last submit, as ISO 8601 text, which sorts.
+    `submitted_at` is the UTC time of its last submit, as ISO 8601 text, which sorts; `as_of` the
+    time that a schedule had it priced at, which only DynamoDB keeps, empty where none did.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class StoredRun:
     blocks: int
     chunk_blocks: int
     submitted_at: str
+    as_of: str = ""
 
     @property
     def chunks(self) -> int:

@@ -293,6 +293,8 @@ class DynamoStore:
             "expires": int(now + self.keep_days * DAY_S),
         }
         del head["run_id"]
+        if not run.as_of:
+            del head["as_of"]
         self.clear_reasons(run.run_id)
         return head | self._files.keep(run.run_id, head, files)
 
@@ -349,8 +351,8 @@ def _counts(head: Item) -> bool:
 
 
 def _stored_run(run_id: str, head: Item) -> StoredRun:
-    names = ("name", "cells", "blocks", "chunk_blocks", "submitted_at")
-    return StoredRun(run_id, *(head[name] for name in names))
+    names = ("name", "cells", "blocks", "chunk_blocks", "submitted_at", "as_of")
+    return StoredRun(run_id, **{name: head[name] for name in names if name in head})
 
 
 def _of_chunk(kind: str, chunk: int) -> str:

@@ -13,8 +13,8 @@ import os
 import sqlite3
 import weakref
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple
 from itertools import islice
+from operator import attrgetter
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ PAGE_BYTES = 16_384
 READ_BLOCKS = 64
 # Beside what a marker's summary has.
 USAGE = "usage"
-HEAD = "run_id, name, cells, blocks, chunk_blocks, submitted_at"
+COLUMNS = ("run_id", "name", "cells", "blocks", "chunk_blocks", "submitted_at")
+HEAD = ", ".join(COLUMNS)
 
 SCHEMA = """
 CREATE TABLE runs (
@@ -92,7 +93,7 @@ class SqliteStore:
         with self._writing() as connection:
             new = connection.execute(
                 f"INSERT INTO runs ({HEAD}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                astuple(run),
+                attrgetter(*COLUMNS)(run),
             ).rowcount
             number = self._number(connection, run.run_id)
             if new:

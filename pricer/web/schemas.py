@@ -41,6 +41,7 @@ class RunLine(Document):
     name: str
     state: State
     submitted_at: str
+    as_of: str
     cells: int
     done: int
     ok: int

@@ -25,6 +25,8 @@ from pricer.aws import client, error_code
 from pricer.executors.stepfunctions import Deployment
 from pricer.grid import Grid
 from pricer.plan import Plan
+from pricer.run import open_run
+from pricer.scheduling import Schedule, schedule
 
 from .deploy import deploy
 from .emulator import REGION, START_S, running
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "build" / "e2e"
 GRID = ROOT / "examples" / "american_million.toml"
+SURFACE = ROOT / "examples" / "one_surface.toml"
 PROGRAM = Path(sys.executable).with_name("pricer")
 IMAGE = "localhost/pricer:e2e"
 
@@ -70,6 +73,7 @@ def main() -> None:
             check_iam()
             check_image()
             check_run(Path(folder))
+            check_schedule()
     check_nothing_is_left()
 
 
@@ -138,6 +142,20 @@ def check_run(folder: Path) -> None:
     check("values", same, f"{len(exported) / 1e6:.0f} MB exported, equal to those priced here")
     bill = pricer("cost", there["run"], "--on", "aws")
     check("cost", bill["source"] == "logs", f"${bill['total']:.4f}, from its {bill['source']}")
+
+
+def check_schedule() -> None:
+    """Start a run as a schedule does, by a function that may do exactly this."""
+    deployment = Deployment.find()
+    planned = Schedule("nightly", SURFACE.name, "0 22 ? * MON-FRI *", "Europe/London", {})
+    schedule(deployment, planned, SURFACE)
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    fired = [call(deployment.start_function, event) for _ in range(2)]
+    assert "run" in fired[0], fired
+    run = open_run(fired[0]["run"], deployment.store())
+    run.wait()
+    found = f"{run.state}, {run.head.cells:,} cells as of {run.head.as_of}"
+    check("schedule", run.state == "complete" and fired[0] == fired[1], found)
 
 
 def check_nothing_is_left() -> None:

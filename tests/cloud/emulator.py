@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ def main() -> None:
     app.app = saboteur
     run_functions(saboteur)
     complete_state_machines()
+    complete_schedules()
     if endpoint := os.environ.get("DYNAMODB_LOCAL"):
         dynamodb_local.forward(endpoint)
     try:
@@ -170,6 +172,23 @@ def complete_state_machines() -> None:
     stepfunctions._run_sub_machine = run_child_unless_stopped
     stepfunctions._apply_result_selector = lambda state, result: select(state, small(result))
     stepfunctions._call_lambda = lambda function, event: call(function, small(event))
+
+
+def complete_schedules() -> None:
+    """Add what MiniStack's schedules lack: the time that they fire for, and haste."""
+    from ministack.services import eventbridge, scheduler
+
+    invoke = eventbridge._invoke_target
+
+    def invoke_as_of(target: Any, event: Any, *rest: Any) -> Any:
+        if event.get("Source") == "aws.scheduler":
+            fired = datetime.fromtimestamp(event["Time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            given = target.get("Input", "").replace("<aws.scheduler.scheduled-time>", fired)
+            target = target | {"Input": given}
+        return invoke(target, event, *rest)
+
+    eventbridge._invoke_target = invoke_as_of
+    scheduler._SCHEDULE_TICK_INTERVAL = 0.2
 
 
 if __name__ == "__main__":

@@ -1,0 +1,224 @@
+"""What the functions of a stack have written into their log, in the order of time.
+
+Workers write lines of JSON, which say what they are about; Lambda writes lines of its own where a
+function is killed, runs out of time or cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from . import aws
+from .blocks import blocks_named
+from .errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .executors.stepfunctions import Deployment
+
+POLL_S = 2.0
+# How late a line may come into the log; it is asked for again until then.
+LATE_MS = 30_000
+# What Lambda says of every call, and what workers say for the metrics.
+USUAL = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START ", "XRAY ")
+METRICS = "_aws"
+# Lambda's own lines that a run's do not name: those of one that did not live to say it.
+ABNORMAL = ('"Task timed out"', '"RequestId" "Error:"')
+REQUEST = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SINCE = re.compile(r"(\d+) ?([smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# Of the name of an exception, in front of it.
+MODULE = re.compile(r"^(\w+\.)+(?=\w+:)")
+# Where the image keeps this package: a traceback reads better without.
+IMAGE = "/opt/pricer/app/"
+# What a line is made of besides what is shown of it in words.
+KNOWN = (
+    *("level", "location", "message", "timestamp", "service", "sampling_rate", "xray_trace_id"),
+    *("run", "first", "end", "request", "cold_start", "exception", "exception_name"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the log: `at` in epoch milliseconds, `level` as Python names them.
+
+    `function` is plan, price, finish or start, empty where it is not known; so are `run` and
+    `request`. `values` are what a worker said by name; `traceback` is one as Python prints it.
+    """
+
+    at: int
+    function: str
+    level: str
+    run: str
+    request: str
+    blocks: str
+    message: str
+    values: Mapping[str, Any]
+    traceback: str
+
+    @property
+    def time(self) -> datetime:
+        """When it was written."""
+        return datetime.fromtimestamp(self.at / 1_000, UTC)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            "at": self.time.isoformat(timespec="milliseconds"),
+            "function": self.function,
+            "level": self.level,
+            "run": self.run,
+            "request": self.request,
+            "blocks": self.blocks,
+            "message": self.message,
+            "values": dict(self.values),
+            "traceback": self.traceback,
+        }
+
+
+def since_ms(text: str) -> int:
+    """Return when ``10m``, ``2h`` or ``1d`` ago, or a time in ISO 8601, was: epoch milliseconds."""
+    if found := SINCE.fullmatch(text.strip()):
+        at = datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})
+    else:
+        try:
+            at = datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise SpecError(
+                f"since: must be as 30s, 10m, 2h or 1d ago, or a time as 2026-11-23T22:00, got"
+                f" {text!r}"
+            ) from None
+    return int(at.timestamp() * 1_000)
+
+
+def lines(
+    deployment: Deployment, since: int, run_id: str = "", *, follow: bool = False
+) -> Iterator[Line]:
+    """Yield what was written from `since` (epoch milliseconds) on, be it of one run alone.
+
+    `follow` goes on for ever, with what is written meanwhile.
+    """
+    reader = _Reader(deployment, run_id)
+    while True:
+        now = int(time.time() * 1_000)
+        yield from reader.read(since)
+        if not follow:
+            return
+        since = max(since, now - LATE_MS)
+        time.sleep(POLL_S)
+
+
+class _Reader:
+    """Reads a log again and again, and yields each line once."""
+
+    def __init__(self, deployment: Deployment, run_id: str) -> None:
+        self.deployment = deployment
+        self.run_id = run_id
+        self.client = aws.client("logs", region=deployment.region)
+        self.seen: set[tuple[str, int, str]] = set()
+        self.requests: set[str] = set()
+        self.failed: set[str] = set()
+
+    def read(self, since: int) -> Iterator[Line]:
+        found = list(self._new(since, f'"{self.run_id}"' if self.run_id else ""))
+        if self.run_id:
+            self.requests |= {line.request for line in found if line.run == self.run_id}
+            others = [line for pattern in ABNORMAL for line in self._new(since, pattern)]
+            found += [line for line in others if line.request in self.requests]
+        for line in sorted(found, key=lambda line: line.at):
+            if line.traceback and line.request:
+                self.failed.add(line.message)
+            elif line.message in self.failed:
+                # Lambda repeats the error that a worker has told of.
+                continue
+            yield line
+
+    def _new(self, since: int, pattern: str) -> Iterator[Line]:
+        request = {
+            "logGroupName": self.deployment.log_group,
+            "startTime": since,
+            "filterPattern": pattern,
+        }
+        with aws.explained(f"log group {self.deployment.log_group}"):
+            for page in self.client.get_paginator("filter_log_events").paginate(**request):
+                for event in page["events"]:
+                    key = (event["logStreamName"], event["timestamp"], event["message"])
+                    if key in self.seen:
+                        continue
+                    self.seen.add(key)
+                    if line := self._line(event):
+                        yield line
+
+    def _line(self, event: Mapping[str, Any]) -> Line | None:
+        message = event["message"].strip()
+        said = _json(message)
+        if METRICS in said or (not said and (not message or message.startswith(USUAL))):
+            return None
+        if said:
+            return _said(event["timestamp"], said)
+        return _unsaid(event["timestamp"], self._function(event["logStreamName"]), message)
+
+    def _function(self, stream: str) -> str:
+        names = {
+            "plan": self.deployment.plan_function,
+            "price": self.deployment.price_function,
+            "finish": self.deployment.finish_function,
+            "start": self.deployment.start_function.rpartition(":")[2],
+        }
+        return next((short for short, name in names.items() if name and name in stream), "")
+
+
+def _said(at: int, said: Mapping[str, Any]) -> Line:
+    """Return a line that a worker has written."""
+    blocks = ""
+    if "first" in said:
+        blocks = blocks_named(said["first"], said["end"])
+    traceback = str(said.get("exception", "")).replace(IMAGE, "")
+    message = str(said.get("message", ""))
+    if traceback:
+        # Its last line says what a person looks for.
+        message = MODULE.sub("", traceback.splitlines()[-1])
+    return Line(
+        at=at,
+        function=said.get("service", ""),
+        level=said.get("level", "INFO"),
+        run=said.get("run", ""),
+        request=said.get("request", ""),
+        blocks=blocks,
+        message=message,
+        values={name: value for name, value in said.items() if name not in KNOWN},
+        traceback=traceback,
+    )
+
+
+def _unsaid(at: int, function: str, message: str) -> Line:
+    """Return a line that Lambda has written, or a worker in spite of itself."""
+    # Lambda keeps a traceback on one line by carriage returns.
+    first, *rest = message.replace("\r", "\n").replace("\xa0", " ").splitlines()
+    request = REQUEST.search(first)
+    failed = first.startswith("[ERROR]") or "Task timed out" in first or " Error: " in first
+    return Line(
+        at=at,
+        function=function,
+        level="ERROR" if failed else "INFO",
+        run="",
+        request=request[0] if request else "",
+        blocks="",
+        message=first.removeprefix("[ERROR] "),
+        values={},
+        traceback="\n".join(rest).replace(IMAGE, ""),
+    )
+
+
+def _json(message: str) -> dict[str, Any]:
+    try:
+        said = json.loads(message) if message.startswith("{") else {}
+    except ValueError:
+        said = {}
+    return said if isinstance(said, dict) else {}
