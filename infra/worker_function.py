@@ -59,7 +59,8 @@ class WorkerFunction(Construct):
         accept(
             self.role,
             ["IAM5[Resource::*]"],
-            "X-Ray's actions name no resource, and nothing else here is on all resources.",
+            "X-Ray's actions, and asking for the account's limits, name no resource; nothing else"
+            " here is on all resources.",
         )
 
     def allow(self, actions: list[str], resource: str) -> None:

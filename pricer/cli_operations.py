@@ -27,7 +27,8 @@ def _choices(ctx: click.Context, param: click.Parameter, texts: Iterable[str]) -
     choices = {}
     for text in texts:
         name, given, value = text.partition("=")
-        if not given:
+        # What is no identifier is taken for a setting of CDK's own, and passed over.
+        if not given or not name.isidentifier():
             raise click.BadParameter(f"must be written as keep_days=30, got {text!r}", param=param)
         if name == "name":
             raise click.BadParameter("the stack's name is --stack NAME", param=param)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CDK = (sys.executable, "-m", "infra.cdk")
 # What `cdk` runs to describe the stacks: with this Python, wherever its environment is.
-APP = f"{sys.executable} -m infra.app"
+APP = shlex.join((sys.executable, "-m", "infra.app"))
 BOOTSTRAPPED = "/cdk-bootstrap/hnb659fds/version"
 # What can build the image, each by the command that says whether it runs.
 BUILDERS = ("docker", "finch")

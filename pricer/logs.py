@@ -84,17 +84,16 @@ class Line:
 
 def since_ms(text: str) -> int:
     """Return when ``10m``, ``2h`` or ``1d`` ago, or a time in ISO 8601, was: epoch milliseconds."""
-    if found := SINCE.fullmatch(text.strip()):
-        at = datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})
-    else:
-        try:
+    try:
+        if found := SINCE.fullmatch(text.strip()):
+            at = datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})
+        else:
             at = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise SpecError(
-                f"since: must be as 30s, 10m, 2h or 1d ago, or a time as 2026-11-23T22:00, got"
-                f" {text!r}"
-            ) from None
-    return int(at.timestamp() * 1_000)
+        return int(at.timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        raise SpecError(
+            f"since: must be as 30s, 10m, 2h or 1d ago, or a time as 2026-11-23T22:00, got {text!r}"
+        ) from None
 
 
 def lines(
@@ -126,6 +125,8 @@ class _Reader:
         self.failed: set[str] = set()
 
     def read(self, since: int) -> Iterator[Line]:
+        # What is older is not asked for any more.
+        self.seen = {key for key in self.seen if key[1] >= since}
         found = list(self._new(since, f'"{self.run_id}"' if self.run_id else ""))
         if self.run_id:
             self.requests |= {line.request for line in found if line.run == self.run_id}

@@ -302,7 +302,7 @@ def test_what_is_missing_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     no_stack = error(*command, "--on", "aws", "--stack", "Nope")
-    assert no_stack.startswith("stack 'Nope' in us-east-1: is not there; deploy it as docs/aws.md")
+    assert no_stack.startswith("stack 'Nope' in us-east-1: is not there; `pricer deploy` makes it")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert (
         error(*command, "--on", "aws")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import time
 import uuid
@@ -447,7 +448,8 @@ def test_since_is_a_length_of_time_or_a_time(text: str, seconds: int) -> None:
 
 
 def test_a_time_that_cannot_be_read_is_refused(deployed: Deployment) -> None:
-    assert error("tail", "--since", "yesterday").startswith("since: must be as 30s, 10m, 2h or 1d")
+    for text in ("yesterday", "99999999999d", "0001-01-01"):
+        assert error("tail", "--since", text).startswith("since: must be as 30s, 10m, 2h or 1d")
 
 
 # --- deploying ---
@@ -676,7 +678,7 @@ def test_an_installed_package_says_that_it_cannot_deploy(
     assert said.startswith("deploy: needs a checkout of pricer, an installed package has no infra/")
 
 
-@pytest.mark.parametrize("text", ["keep_days", "name=Other"])
+@pytest.mark.parametrize("text", ["keep_days", "name=Other", "keep-days=30"])
 def test_a_choice_that_cannot_be_meant_is_a_usage_error(cdk: Notes, text: str) -> None:
     assert run("deploy", "-c", text).exit_code == 2
     assert cdk.commands() == []
@@ -700,5 +702,6 @@ def test_docker_that_does_not_answer_gives_way_to_finch(
 
 def test_the_cdk_is_asked_for_as_the_makefile_asks() -> None:
     assert list(deployment.CDK) == [sys.executable, "-m", "infra.cdk"]
+    assert shlex.split(deployment.APP) == [sys.executable, "-m", "infra.app"]
     assert (deployment.ROOT / "infra" / "cdk.py").is_file()
     deployment.check_checkout()

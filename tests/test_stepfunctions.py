@@ -151,7 +151,7 @@ def test_a_stack_that_is_not_there_says_in_which_region(
     aws: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    message = "^stack 'Nope' in eu-central-1: is not there; deploy it as docs/aws.md says, or name"
+    message = "^stack 'Nope' in eu-central-1: is not there; `pricer deploy` makes it, or name"
     with pytest.raises(AwsError, match=message):
         Deployment.find("Nope")
 

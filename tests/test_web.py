@@ -448,6 +448,19 @@ def test_incomplete_runs_are_never_kept_and_say_what_is_not_priced(begun: str) -
     )
 
 
+def test_run_that_is_made_anew_under_other_names_has_other_tags(begun: str) -> None:
+    renamed = GRID.replace('"small"', '"other"').replace('"none"', '"nothing"')
+    run = pricer.submit(pricer.Grid.parse(GRID), begun)
+    where = [f"/api/runs/{run.id}{part}" for part in ("/axes", "/cells?limit=1000", "")]
+    with served(app(as_store(begun))) as client:
+        first = [client.get(each) for each in where]
+        run.delete()
+        assert pricer.submit(pricer.Grid.parse(renamed), begun).id == run.id
+        for url, before in zip(where, first, strict=True):
+            after = client.get(url, headers={"If-None-Match": before.headers["etag"]})
+            assert (after.status_code, after.content != before.content) == (200, True)
+
+
 def test_run_that_is_finished_or_deleted_meanwhile_is_seen(begun: str) -> None:
     with served(app(as_store(begun))) as client:
         assert client.get("/api/runs/latest").json()["state"] == "incomplete"

@@ -148,6 +148,11 @@ def test_what_lambda_cannot_return_is_refused_with_a_line(
     assert status == 200
 
 
+def test_an_answer_is_as_large_as_lambda_writes_it() -> None:
+    answer = {"statusCode": 200, "headers": {}, "body": 'é\n"' * 1_000, "isBase64Encoded": False}
+    assert lambda_handler._size(answer) == len(json.dumps(answer)) > 10_000
+
+
 def test_one_option_is_priced(run: pricer.Run) -> None:
     del run
     body = json.dumps(OPTION).encode()

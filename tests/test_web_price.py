@@ -23,6 +23,7 @@ from served import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import httpx
 
@@ -71,6 +72,17 @@ def test_price_is_that_of_the_command_line(client: httpx.Client) -> None:
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json() == json.loads(said("price", *given(OPTION), "--json"))
+
+
+def test_nothing_is_imported_from_the_folder_that_a_server_is_started_in(
+    client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del client
+    (tmp_path / "numpy.py").write_text("raise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    apart = Apart()
+    assert apart.price(json.dumps(OPTION).encode())["status"] == "ok"
+    apart.close()
 
 
 def test_price_takes_tables_as_files_have_them_and_settings(client: httpx.Client) -> None:
@@ -219,9 +231,11 @@ def test_process_that_was_killed_is_told_and_not_asked_again(apart: Apart) -> No
     ready(apart)
     assert apart._process
     apart._process.popen.kill()
+    apart._process.popen.wait()  # It was idle: nobody reads any more when it is asked.
     with pytest.raises(BusyError, match="price: the process that prices has ended, its log says"):
         apart.price(body(OPTION))
     assert apart._process is None
+    ready(apart)
 
 
 def test_inputs_are_read_as_files_have_them() -> None:

@@ -65,7 +65,7 @@ class Deployment:
             if "does not exist" not in str(error):
                 raise
             raise AwsError(
-                f"{where}: is not there; deploy it as docs/aws.md says, or name another with"
+                f"{where}: is not there; `pricer deploy` makes it, or name another with"
                 " --stack, or its region with AWS_REGION"
             ) from None
         status = found["StackStatus"]

@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Lock, Semaphore, Thread
@@ -73,9 +74,9 @@ class Apart:
 
     def close(self) -> None:
         """End the process, if there is one."""
-        if self._process:
-            self._process.end()
-            self._process = None
+        process, self._process = self._process, None
+        if process:
+            process.end()
 
     def _priced(self, body: bytes) -> dict[str, Any]:
         process = self._process = self._process or _Process.start()
@@ -114,7 +115,8 @@ class _Process:
     @classmethod
     def start(cls) -> _Process:
         popen = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            # What lies in the folder that this is called in is not to be imported.
+            [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
@@ -146,8 +148,9 @@ class _Process:
 
     def end(self) -> None:
         self.popen.kill()
-        # Closes the pipes, once nobody writes or reads any more.
-        with self.popen:
+        # Closes the pipes, once nobody writes or reads any more; one that it no longer reads from
+        # may hold what it was asked.
+        with suppress(BrokenPipeError), self.popen:
             pass
 
 

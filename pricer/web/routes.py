@@ -137,7 +137,7 @@ def list_runs(request: Request) -> Response:
 def status(request: Request, run: RunName) -> Response:
     """Say how far a run is, and what its cells came to."""
     opened = _runs(request).open(run)
-    tag = _tag(opened, "status", opened.run.head.submitted_at)
+    tag = _tag(opened, "status")
     if _has(request, tag):
         return _unchanged(tag, ASK_AGAIN)
     document = _runs(request).status(opened.run)
@@ -152,7 +152,7 @@ def status(request: Request, run: RunName) -> Response:
 def axes(request: Request, run: RunName) -> Response:
     """Say what can be asked of a run: its axes or columns, with their values, and its measures."""
     opened = _runs(request).open(run)
-    tag, lasts = _tag(opened, "axes", opened.run.head.name), _lasts(opened, run)
+    tag, lasts = _tag(opened, "axes"), _lasts(opened, run)
     if _has(request, tag):
         return _unchanged(tag, lasts)
     return Response(compact(opened.axes), headers=_kept(tag, lasts), media_type=MEDIA[JSON])
@@ -193,7 +193,7 @@ def cells(request: Request, run: RunName) -> Response:
 def timeline(request: Request, run: RunName) -> Response:
     """Say when each chunk of a run was priced, and by whom."""
     opened = _runs(request).open(run)
-    tag = _tag(opened, "timeline", opened.run.head.submitted_at)
+    tag = _tag(opened, "timeline")
     if _has(request, tag):
         return _unchanged(tag, ASK_AGAIN)
     document = compact(timeline_of(opened.run).to_json())
@@ -238,7 +238,9 @@ def _tag(opened: Opened, *parts: str) -> str:
     """Return a strong ETag of what is answered of a complete run; none of one that changes."""
     if not opened.finished:
         return ""
-    named = "\0".join((pricer.__version__, opened.run.id, *parts))
+    head = opened.run.head
+    # The name, and the labels of tables, are no part of the id: a run made anew may have others.
+    named = "\0".join((pricer.__version__, head.run_id, head.submitted_at, *parts))
     return f'"{hashlib.sha256(named.encode(errors="replace")).hexdigest()[:32]}"'
 
 
