@@ -23,7 +23,7 @@ from pricer.stores import open_store
 from pricer.web.app import app
 from pricer.web.cells import form_of
 from pricer.web.local import OnlyLocal
-from pricer.web.opened import CachedBlocks
+from pricer.web.opened import CachedBlocks, Runs
 from pricer.web.schemas import Timeline
 from served import served
 
@@ -303,6 +303,23 @@ def test_only_blocks_that_are_needed_are_read_and_those_once(
         client.get(f"{where}&spot=110&strike=95&expiry=1")
     assert len(read) == 1
     assert first["rows"] == 1
+
+
+def test_the_status_of_complete_runs_is_read_once_and_kept_as_long_as_they_are_there(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, read = open_store(url), []
+
+    def markers(run_id: str) -> dict[int, dict[str, Any]]:
+        read.append(run_id)
+        return type(store).markers(store, run_id)
+
+    monkeypatch.setattr(store, "markers", markers)
+    runs = Runs(store)
+    assert runs.statuses() == runs.statuses()
+    assert sorted(read) == sorted(head.run_id for head in store.runs())
+    monkeypatch.setattr(store, "runs", list)
+    assert (runs.statuses(), runs._finished) == ([], {})
 
 
 def test_blocks_in_memory_are_bounded_and_those_read_last_stay(url: str, grid: pricer.Run) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 64
 # A book of a million rows takes some 100 MB.
 MOST_RUNS = 8
-MOST_STATUSES = 1_000
 MOST_BYTES = 256 * 2**20
 
 
@@ -88,7 +87,7 @@ class Runs:
     def __init__(self, store: Store) -> None:
         self.store = cast("Store", CachedBlocks(store))
         self._opened: OrderedDict[str, Opened] = OrderedDict()
-        self._finished: OrderedDict[StoredRun, dict[str, Any]] = OrderedDict()
+        self._finished: dict[StoredRun, dict[str, Any]] = {}
         self._mutex = Lock()
 
     def open(self, name: str) -> Opened:
@@ -117,13 +116,15 @@ class Runs:
         if status["state"] == COMPLETE:
             with self._mutex:
                 self._finished[run.head] = status
-                if len(self._finished) > MOST_STATUSES:
-                    self._finished.popitem(last=False)
         return status
 
     def statuses(self) -> list[dict[str, Any]]:
         """Return the status of every run, the one submitted last first."""
-        return [self.status(Run(self.store, head)) for head in self.store.runs()]
+        heads = self.store.runs()
+        there = set(heads)
+        with self._mutex:
+            self._finished = {head: s for head, s in self._finished.items() if head in there}
+        return [self.status(Run(self.store, head)) for head in heads]
 
     def _find(self, name: str) -> StoredRun:
         if len(name) == ID_CHARACTERS:
