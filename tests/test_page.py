@@ -330,6 +330,25 @@ def test_what_the_pointer_is_over_is_what_query_answers(site: Site) -> None:
     assert [values] == site.query("puts", **{name: values[name] for name in INPUTS})
 
 
+def test_what_a_finger_taps_is_told_as_what_a_pointer_is_over(site: Site) -> None:
+    size: Any = {"width": PHONE[0], "height": PHONE[1]}
+    page = site.browser.new_page(viewport=size, has_touch=True, is_mobile=True)
+    try:
+        for run, plot in (("puts", "#map"), ("quotes", "#points")):
+            site.visit(run, page=page)
+            until(page, f"document.querySelector('{plot}')?.data?.length > 0")
+            where = page.locator(f"{plot} .point" if plot == "#points" else f"{plot} .nsewdrag")
+            where.nth(3 if plot == "#points" else 0).scroll_into_view_if_needed()
+            before = page.locator("#cell").inner_text()
+            box = where.nth(3 if plot == "#points" else 0).bounding_box()
+            assert box
+            share = 0.5 if plot == "#points" else 0.2
+            page.touchscreen.tap(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+            expect(page.locator("#cell")).not_to_have_text(before, use_inner_text=True)
+    finally:
+        page.close()
+
+
 def test_a_slider_goes_through_slices_that_are_there_before_it(site: Site) -> None:
     page = site.visit("puts", "at.vol=0.2")
     drawn(page, "#map")

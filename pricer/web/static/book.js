@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { brief, choice, count, errorBeside, exact, h, spoken, terms } from "./dom.js";
-import { pointAtRow, points, said, save } from "./plots.js";
+import { onPoint, pointAtRow, points, said, save } from "./plots.js";
 
 const MOST_ROWS = 5000;
 const MOST_COLOURS = 24;
@@ -157,8 +157,7 @@ export function book(root, run, go) {
         below: hasWhiskers ? places.map(({ i }) => whisker(table, i, "bid", -1)) : null,
       })),
     });
-    plot.removeAllListeners("plotly_hover");
-    plot.on("plotly_hover", ({ points: [hovered] }) => tell(hovered.customdata));
+    onPoint(plot, ({ points: [found] }) => tell(found.customdata));
     if (rows) tell(Math.min(here, rows - 1));
     else cell.replaceChildren();
   }

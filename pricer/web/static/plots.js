@@ -301,6 +301,15 @@ export async function steps(element, line) {
   await draw(element, [trace], layout);
 }
 
+/** Have `heard` told, instead of who was before, what a pointer is over or a finger taps. */
+export function onPoint(element, heard) {
+  // A tap shows a point's label without the event of a hover.
+  for (const event of ["plotly_hover", "plotly_click"]) {
+    element.removeAllListeners(event);
+    element.on(event, heard);
+  }
+}
+
 /** Put the pointer's label on a value of a picture. */
 export async function point(element, x, y) {
   const Plotly = await plotly();
