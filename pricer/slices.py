@@ -174,6 +174,10 @@ def slice_of(
     if not joined:
         there = np.isfinite(points["x"]) & np.isfinite(points["y"])
         points = {name: column[there] for name, column in points.items()}
+        told = {
+            name: _distinct(_plain(table[name])) for name in chosen if name not in asked.values()
+        }
+        at = {name: values[0] for name, values in told.items() if len(values) == 1}
     if not len(points["x"]):
         raise SpecError(f"selection: no row has both {x} and {y}")
     hues, facets = _distinct(points["hue"]), _distinct(points["facet"])

@@ -102,6 +102,32 @@ c,call,100,110,0.5,0.22,0.02,2.9,3.2
 d,call,100,100,1,0.24,0.02,10.0,10.9
 e,call,100,110,1,0.21,0.02,5.2,5.6
 """
+# Two underlyings, whose strikes are far apart, and a vol that no option can have.
+DESKS = """\
+right,underlying,spot,strike,expiry,vol,rate
+call,A,10,9,1,0.3,0
+call,A,10,11,1,0.25,0
+call,A,10,12,1,-0.25,0
+call,B,5000,4500,1,0.2,0
+call,B,5000,5500,1,0.15,0
+"""
+MEANS = """
+name = "means"
+[contract]
+type = "asian"
+right = "call"
+fixing_dates = [0.5, 1.0]
+[axes]
+spot = [90.0, 100.0, 110.0]
+strike = [95.0, 105.0]
+expiry = 1.0
+vol = 0.2
+rate = 0.05
+[method]
+tolerance = 1e-2
+paths = 4096
+measures = ["price", "delta", "standard_error", "delta_standard_error"]
+"""
 FLAT = "right,spot,strike,expiry,vol,rate\ncall,100,90,1,0.2,0\ncall,100,110,1,0.2,0\n"
 
 
@@ -183,6 +209,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "puts.toml": PUTS.format(name="puts", vols="[0.2, 0.25, 0.3]", rate=0.05),
         "dearer.toml": PUTS.format(name="dearer", vols="[0.25, 0.3]", rate=0.02),
         "fine.toml": FINE,
+        "means.toml": MEANS,
+        "desks.csv": DESKS,
         "quotes.csv": QUOTES,
         "flat.csv": FLAT,
     }
@@ -263,7 +291,17 @@ def test_the_list_names_every_run_and_the_last_is_shown(site: Site) -> None:
     page = site.page()
     page.goto(site.url)
     expect(page.locator(".runs .name")).to_have_text(
-        ["flat.csv", "quotes.csv", "fine", "dearer", "puts", "chunks", "small"]
+        [
+            "flat.csv",
+            "quotes.csv",
+            "desks.csv",
+            "means",
+            "fine",
+            "dearer",
+            "puts",
+            "chunks",
+            "small",
+        ]
     )
     expect(page.locator("h2")).to_contain_text("flat.csv")
     page.locator(".runs a", has_text="puts").click()
@@ -292,6 +330,25 @@ def test_what_the_pointer_is_over_is_what_query_answers(site: Site) -> None:
     assert [values] == site.query("puts", **{name: values[name] for name in INPUTS})
 
 
+def test_what_a_finger_taps_is_told_as_what_a_pointer_is_over(site: Site) -> None:
+    size: Any = {"width": PHONE[0], "height": PHONE[1]}
+    page = site.browser.new_page(viewport=size, has_touch=True, is_mobile=True)
+    try:
+        for run, plot in (("puts", "#map"), ("quotes", "#points")):
+            site.visit(run, page=page)
+            until(page, f"document.querySelector('{plot}')?.data?.length > 0")
+            where = page.locator(f"{plot} .point" if plot == "#points" else f"{plot} .nsewdrag")
+            where.nth(3 if plot == "#points" else 0).scroll_into_view_if_needed()
+            before = page.locator("#cell").inner_text()
+            box = where.nth(3 if plot == "#points" else 0).bounding_box()
+            assert box
+            share = 0.5 if plot == "#points" else 0.2
+            page.touchscreen.tap(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+            expect(page.locator("#cell")).not_to_have_text(before, use_inner_text=True)
+    finally:
+        page.close()
+
+
 def test_a_slider_goes_through_slices_that_are_there_before_it(site: Site) -> None:
     page = site.visit("puts", "at.vol=0.2")
     drawn(page, "#map")
@@ -307,7 +364,8 @@ def test_a_slider_goes_through_slices_that_are_there_before_it(site: Site) -> No
     values = told(page)
     assert [values] == site.query("puts", **{name: values[name] for name in INPUTS})
     slices = [url for url in asked if "limit=1&" not in f"{url}&"]
-    assert [url for url in slices if "/cells" in url] == []
+    # Those further on are asked for, the one that is shown is not.
+    assert [url for url in slices if "/cells" in url and "strike=100&vol=0.25&" in url] == []
     until(page, "location.hash.includes('at.vol=0.25')")
 
 
@@ -353,6 +411,32 @@ def test_the_exercise_boundary_parts_what_is_intrinsic_value_from_what_is_more(s
     assert line["x"][3] == pytest.approx(edge, abs=0.1)
     # Without a dividend yield the perpetual put's boundary is K / (1 + vol^2 / (2 r)).
     assert 100 / (1 + 0.25**2 / 0.1) < line["x"][-1] < line["x"][0] < 100
+
+
+def test_the_error_beside_a_greek_is_said_to_be_of_the_price_and_its_own_is_told(
+    site: Site,
+) -> None:
+    page = site.visit("means", "m=delta")
+    (trace,) = drawn(page, "#map")
+    rows = {(row["spot"], row["strike"]): row for row in site.query("means")}
+    row = rows[trace["x"][1], trace["y"][1]]
+    assert row["delta_standard_error"] > 0
+    lines = trace["text"][1][1].split("<br>")
+    assert f"delta  {row['delta']!r}" in lines
+    assert f"delta standard error  {row['delta_standard_error']!r}" in lines
+    assert f"error of price  {row['error']!r}" in lines
+    page = site.visit("puts", "m=gamma")
+    assert all("error of price" in text for line in drawn(page, "#map")[0]["text"] for text in line)
+
+
+def test_a_book_of_underlyings_far_apart_joins_what_is_ok_on_a_wide_axis(site: Site) -> None:
+    page = site.visit("desks")
+    until(page, "document.querySelector('#points')?.data?.length > 1")
+    joined = [trace["y"] for trace in drawn(page, "#points") if "lines" in trace["mode"]]
+    assert sorted(joined) == [[0.2, 0.15], [0.3, 0.25]]
+    assert page.eval_on_selector("#points", "one => one.layout.xaxis.type") == "log"
+    site.visit("quotes", page=page)
+    until(page, "document.querySelector('#points')?.layout?.xaxis.type === 'linear'")
 
 
 def test_the_csv_of_a_slice_is_the_command_lines(site: Site) -> None:

@@ -264,6 +264,13 @@ def test_a_column_of_a_book_s_own_is_drawn_where_it_has_numbers(book: Run) -> No
         slice_of(book, "desk", "price")
 
 
+def test_a_picture_of_a_book_says_what_was_selected(book: Run) -> None:
+    assert slice_of(book, "strike", "price").at == {}
+    assert slice_of(book, "strike", "price", selection={"desk": "rates"}).at == {"desk": "rates"}
+    hued = slice_of(book, "strike", "price", hue="desk", selection={"desk": "rates"})
+    assert hued.at == {}
+
+
 def test_numbers_of_a_book_without_end_have_a_colour_bar(
     tmp_path: Path, figures: list[Any]
 ) -> None:

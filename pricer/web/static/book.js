@@ -1,8 +1,8 @@
 // A book as points: the smile of its vols, or any column against another.
 
 import * as api from "./api.js";
-import { brief, choice, count, exact, h, spoken, terms } from "./dom.js";
-import { pointAtRow, points, said, save } from "./plots.js";
+import { brief, choice, count, errorBeside, exact, h, spoken, terms } from "./dom.js";
+import { onPoint, pointAtRow, points, said, save } from "./plots.js";
 
 const MOST_ROWS = 5000;
 const MOST_COLOURS = 24;
@@ -57,11 +57,12 @@ function grouped(table, rows, { x, m, by }) {
     const place = { x: numberOf(table[x][i]), y: numberOf(table[m][i]), i };
     if (place.x === null || place.y === null) continue;
     const value = isColoured ? table[by][i] : "";
+    const isOk = table.status[i] === "ok";
     const isPut = table.right?.[i] === "put";
-    const key = JSON.stringify([value, isPut, table.spot?.[i], table.underlying?.[i]]);
+    const key = JSON.stringify([value, isPut, table.spot?.[i], table.underlying?.[i], isOk]);
     if (!groups.has(key)) {
       const colour = isColoured ? inOrder.indexOf(value) : 0;
-      groups.set(key, { name: exact(value), colour, symbol: isPut ? 1 : 0, places: [] });
+      groups.set(key, { name: exact(value), colour, symbol: isPut ? 1 : 0, isOk, places: [] });
     }
     groups.get(key).places.push(place);
   }
@@ -147,16 +148,16 @@ export function book(root, run, go) {
     note.textContent = remarks(groups, isColoured, hasWhiskers);
     await points(plot, {
       x: { name: x }, y: { name: m }, by: isColoured ? by : "",
-      groups: groups.map(({ places, ...group }) => ({
-        ...group, joined: x === "strike" && m === "vol" && places.length > 1,
+      groups: groups.map(({ places, isOk, ...group }) => ({
+        // A vol that no option can have is part of no smile.
+        ...group, joined: isOk && x === "strike" && m === "vol" && places.length > 1,
         x: places.map((place) => place.x), y: places.map((place) => place.y),
         rows: places.map(({ i }) => i), texts: places.map(({ i }) => text(i)),
         above: hasWhiskers ? places.map(({ i }) => whisker(table, i, "ask", 1)) : null,
         below: hasWhiskers ? places.map(({ i }) => whisker(table, i, "bid", -1)) : null,
       })),
     });
-    plot.removeAllListeners("plotly_hover");
-    plot.on("plotly_hover", ({ points: [hovered] }) => tell(hovered.customdata));
+    onPoint(plot, ({ points: [found] }) => tell(found.customdata));
     if (rows) tell(Math.min(here, rows - 1));
     else cell.replaceChildren();
   }
@@ -171,7 +172,8 @@ export function book(root, run, go) {
   /** What the pointer's label says of a row. */
   function text(i) {
     const names = new Set(["row", drawn.x, drawn.by, drawn.m, "error"].filter(Boolean));
-    return said([...names].map((name) => [name, drawn.answer.columns[name][i]]));
+    return said([...names].map((name) =>
+      [name === "error" ? errorBeside(drawn.m) : name, drawn.answer.columns[name][i]]));
   }
 
   function remarks(groups, isColoured, hasWhiskers) {

@@ -11,6 +11,9 @@ const SAME = 1e-9;
 const same = (a, b) =>
   a === b || (typeof a === "number" && Math.abs(a - b) <= SAME * Math.max(Math.abs(a), Math.abs(b)));
 
+/** What the sum of both errors, which are those of prices, is called beside measure `m`. */
+const together = (m) => (m === "price" ? "errors together" : "errors of prices together");
+
 /** Each axis of one grid with the values that the other has too; all of them where it has none. */
 function common(mine, theirs) {
   return mine.map((axis) => {
@@ -132,7 +135,7 @@ function difference(body, run, other, go) {
       text(i, j) {
         const pairs = [[x.name, a.x[i]]];
         if (y) pairs.push([y.name, a.y[j]]);
-        return said([...pairs, ["difference", z[j][i]], ["errors together", errors[j][i]]]);
+        return said([...pairs, ["difference", z[j][i]], [together(m), errors[j][i]]]);
       },
     });
     for (const [some, ...what] of asked) some.ahead(...what);
@@ -159,7 +162,7 @@ function difference(body, run, other, go) {
     }
     const values = [
       ["this run", a.columns[m][j][i]], ["the other", b.columns[m][j][i]],
-      ["difference", z[j][i]], ["errors together", errors[j][i]],
+      ["difference", z[j][i]], [together(m), errors[j][i]],
     ];
     if (m === "price" && z[j][i] !== null) {
       const isWithin = Math.abs(z[j][i]) <= errors[j][i];

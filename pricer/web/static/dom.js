@@ -53,6 +53,9 @@ export function short(value) {
   return typeof value === "number" ? exact(Number(value.toPrecision(6))) : exact(value);
 }
 
+/** What the error, which is that of the price, is called beside measure `m`. */
+export const errorBeside = (m) => (m === "price" || m === "error" ? "error" : "error of price");
+
 /** An error is known to two digits at best. */
 export const rough = (value) =>
   typeof value === "number" ? exact(Number(value.toPrecision(2))) : exact(value);

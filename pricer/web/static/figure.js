@@ -1,7 +1,7 @@
 // A heat map and curves through it, with one cell that the pointer or the arrow keys choose.
 
 import { h, short } from "./dom.js";
-import { curves, heatMap, point, save } from "./plots.js";
+import { curves, heatMap, onPoint, point, save } from "./plots.js";
 
 const LINES = 6;
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -39,7 +39,7 @@ export function figure(moved) {
     if (!data.y) return;
     const texts = data.z.map((row, j) => row.map((_, i) => data.text(i, j)));
     await heatMap(map, { ...data, texts });
-    listen(map, ({ points: [found] }) => {
+    onPoint(map, ({ points: [found] }) => {
       const [j, i] = found.pointIndex ?? found.pointNumber;
       move(i, j);
     });
@@ -60,12 +60,7 @@ export function figure(moved) {
         band: data.band?.(j), edge: data.edge?.(j),
       })),
     });
-    listen(lines, ({ points: [found] }) => move(found.pointNumber, found.customdata));
-  }
-
-  function listen(element, heard) {
-    element.removeAllListeners("plotly_hover");
-    element.on("plotly_hover", heard);
+    onPoint(lines, ({ points: [found] }) => move(found.pointNumber, found.customdata));
   }
 
   function move(i, j) {

@@ -6,7 +6,13 @@ const SEQUENTIAL = [
   [0, "#440154"], [0.13, "#472f7d"], [0.25, "#3b528b"], [0.38, "#2c728e"], [0.5, "#21918c"],
   [0.63, "#28ae80"], [0.75, "#5ec962"], [0.88, "#addc30"], [1, "#fde725"],
 ];
-const UNITS = { expiry: "years", vol: "per √year", rate: "per year", dividend_yield: "per year" };
+const UNITS = {
+  expiry: "years", vol: "per √year", rate: "per year", dividend_yield: "per year",
+  vega: "per 1.00 of vol", theta: "per year", rho: "per 1.00 of rate",
+  dividend_rho: "per 1.00 of yield",
+};
+// Beyond this ratio a linear axis puts what is small in one place.
+const WIDE = 100;
 
 let library;
 
@@ -39,13 +45,18 @@ function colours() {
 export const label = (name) =>
   UNITS[name] ? `${spoken(name)} (${UNITS[name]})` : spoken(name);
 
+const isWidth = (name) => name === "error" || name.endsWith("standard_error");
+
+/** How large or small numbers are written on an axis: widths alone with an exponent. */
+const exponentOf = (name) => (isWidth(name) ? "e" : "none");
+
 /** The layout that every picture starts from. */
 function layoutOf(colour, x, y, rest = {}) {
   const axis = (name, values) => ({
     title: { text: label(name), standoff: 8 },
     type: values && typeof values[0] === "string" ? "category" : "linear",
     gridcolor: colour.line, linecolor: colour.line, tickcolor: colour.line, ticks: "outside",
-    zeroline: false, automargin: true, exponentformat: "e",
+    zeroline: false, automargin: true, exponentformat: exponentOf(name),
   });
   return {
     paper_bgcolor: colour.panel, plot_bgcolor: colour.panel,
@@ -95,7 +106,7 @@ export function rangeOf(rows) {
 
 /** Whether a measure is a width, and spans so many orders that only its logarithm shows them. */
 const isLogarithmic = (name, low, high) =>
-  (name === "error" || name.endsWith("standard_error")) && low > 0 && high / low > 100;
+  isWidth(name) && low > 0 && high / low > 100;
 
 /**
  * Draw a heat map.
@@ -118,8 +129,9 @@ export async function heatMap(element, picture) {
     type: "heatmap", x: x.values, y: y.values, z: shown, text: picture.texts, ...scale,
     hovertemplate: "%{text}<extra></extra>", hoverongaps: true,
     colorbar: {
-      title: { text: spoken(picture.name), side: "top" }, thickness: 12, outlinewidth: 0,
-      tickcolor: colour.line, exponentformat: "e",
+      // The empty line keeps the title off the highest number.
+      title: { text: `${spoken(picture.name)}<br>&nbsp;`, side: "top" }, thickness: 12,
+      outlinewidth: 0, tickcolor: colour.line, exponentformat: exponentOf(picture.name),
       ...(log ? { tickvals: powers, ticktext: powers.map((p) => `1e${p}`) } : {}),
     },
   }];
@@ -225,6 +237,11 @@ export async function points(element, { x, y, by, groups }) {
   const layout = layoutOf(colour, x, y, {
     uirevision: `${x.name} ${y.name}`, ...(by ? legendOf(by) : {}),
   });
+  const [low, high] = rangeOf(groups.map((group) => group.x));
+  // As the strikes of a book of several underlyings.
+  if (low > 0 && high > WIDE * low) {
+    Object.assign(layout.xaxis, { type: "log", dtick: "D2" });
+  }
   await draw(element, traces, layout);
 }
 
@@ -279,7 +296,18 @@ export async function steps(element, line) {
   const layout = layoutOf(colour, ...axes, { uirevision: "concurrency" });
   layout.xaxis.range = [0, 1.02 * line.seconds];
   layout.yaxis.rangemode = "tozero";
+  // There are no halves of a worker.
+  if (found.every((s) => s.workers <= 5)) layout.yaxis.dtick = 1;
   await draw(element, [trace], layout);
+}
+
+/** Have `heard` told, instead of who was before, what a pointer is over or a finger taps. */
+export function onPoint(element, heard) {
+  // A tap shows a point's label without the event of a hover.
+  for (const event of ["plotly_hover", "plotly_click"]) {
+    element.removeAllListeners(event);
+    element.on(event, heard);
+  }
 }
 
 /** Put the pointer's label on a value of a picture. */

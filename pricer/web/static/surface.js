@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { edges } from "./boundary.js";
 import { controls } from "./controls.js";
-import { brief, count, exact, h, spoken, terms } from "./dom.js";
+import { brief, count, errorBeside, exact, h, spoken, terms } from "./dom.js";
 import { figure } from "./figure.js";
 import { rangeOf, said } from "./plots.js";
 import { named, shownValues } from "./slices.js";
@@ -39,6 +39,7 @@ export function surface(root, run, go) {
     const needed = measures.includes("price") ? ["price"] : [];
     if (m !== "error" && m !== "price") needed.push(m);
     if (!needed.length) needed.push(measures[0]);
+    if (spreadOf(m)) needed.push(spreadOf(m));
     try {
       const found = await run.slices.get(x, y, at, needed);
       // A slider that has moved on meanwhile draws what it stands at now.
@@ -76,6 +77,22 @@ export function surface(root, run, go) {
     return parts.join(" ");
   }
 
+  /** The measure that is the standard error of `name`, of a simulated greek. */
+  function spreadOf(name) {
+    const spread = `${name}_standard_error`;
+    return measures.includes(spread) ? spread : null;
+  }
+
+  /** Half the width of the band around curve `j`, where it can be seen. */
+  function band(j) {
+    const { error } = slice.columns;
+    const spread = slice.columns[spreadOf(m)];
+    const half = m === "price" ? error[j] : spread?.[j].map((one) => 2 * one);
+    const [low, high] = rangeOf(slice.columns[m]);
+    // Narrower than this a band would lie under its curve.
+    return half && Math.max(...half) > 0.003 * (high - low) ? half : null;
+  }
+
   /** An input's value in a cell of the slice. */
   function input(name, i, j) {
     if (name === x.name) return slice.x[i];
@@ -94,9 +111,8 @@ export function surface(root, run, go) {
 
   function show() {
     const spotIsX = x.name === "spot";
-    const { price, error, status } = slice.columns;
+    const { error, status } = slice.columns;
     const spread = state.scale === "run" ? run.status.measures[m] : null;
-    const [low, high] = rangeOf(slice.columns[m]);
     return pictures.show({
       x: { name: x.name, values: slice.x },
       y: y ? { name: y.name, values: slice.y } : null,
@@ -108,12 +124,13 @@ export function surface(root, run, go) {
         const pairs = [[x.name, slice.x[i]]];
         if (y) pairs.push([y.name, slice.y[j]]);
         if (m !== "error") pairs.push([m, slice.columns[m][j][i]]);
-        pairs.push(["error", error[j][i]]);
+        const spreadName = spreadOf(m);
+        if (spreadName) pairs.push([spreadName, slice.columns[spreadName][j][i]]);
+        pairs.push([errorBeside(m), error[j][i]]);
         if (status[j][i] !== "ok") pairs.push(["status", status[j][i]]);
         return said(pairs);
       },
-      // Narrower than this a band would lie under its curve.
-      band: (j) => (m === "price" && Math.max(...error[j]) > 0.003 * (high - low) ? error[j] : null),
+      band,
       edge(j) {
         const edge = m === "price" && spotIsX && edgesOf?.[j];
         return edge ? { x: edge.at, y: Math.abs(edge.at - input("strike", 0, j)) } : null;
