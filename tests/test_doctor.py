@@ -97,7 +97,7 @@ def test_a_stack_that_is_not_there_says_what_to_do(aws: str) -> None:
     checks = found("Nope")
     stack = checks["stack"]
     assert (stack.state, stack.found) == ("fail", "stack 'Nope' in us-east-1: is not there")
-    assert stack.fix.startswith("deploy it as docs/aws.md says")
+    assert stack.fix.startswith("`pricer deploy` makes it")
     assert "table" not in checks
 
 
