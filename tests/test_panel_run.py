@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloud.tables import new_bucket, new_table
+from counting import Counting
 from panels import HORIZONS, columns_of, panel_of, write_panel
 from pricer import pricing, worker
 from pricer.cli import cli
@@ -32,7 +33,7 @@ from pricer.stores.dynamodb import DynamoStore
 from pricer.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pricer.stores import Store
@@ -61,19 +62,6 @@ def priced(
 @pytest.fixture(scope="module")
 def run() -> Run:
     return priced(panel_of(LENGTHS, 20, 10))
-
-
-class Counting(MemoryStore):
-    """Counts the blocks that are read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read: list[int] = []
-
-    def blocks(self, run_id: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        for block, data in super().blocks(run_id, numbers):
-            self.read.append(block)
-            yield block, data
 
 
 # --- values ---

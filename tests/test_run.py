@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from counting import Counting
 from pricer import run as run_module
 from pricer.book import Book
 from pricer.contracts import Status
@@ -33,7 +34,7 @@ from pricer.stores.memory import MemoryStore
 from pricer.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pricer.selection import Selected
     from pricer.stores import Store
@@ -117,19 +118,6 @@ def priced(
 def expected_price(table: Any) -> Any:
     right = np.where(table["right"] == "call", 1, -1)
     return value(SimpleNamespace(**(table | {"right": right})))
-
-
-class Counting(MemoryStore):
-    """Counts the blocks that are read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read: list[int] = []
-
-    def blocks(self, run_id: str, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        for block, data in super().blocks(run_id, numbers):
-            self.read.append(block)
-            yield block, data
 
 
 # --- submit and resume ---
