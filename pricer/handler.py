@@ -15,11 +15,12 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
 )
 
-from . import worker
-from .stores.dynamodb import DynamoStore
+from . import invocation, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .stores.dynamodb import DynamoStore
 
     Event = dict[str, Any]
     Result = dict[str, Any]
@@ -28,14 +29,11 @@ if TYPE_CHECKING:
 EVENT = ("run", "first", "end", "schedule", "as_of")
 # Where the manifest is, which the state machine has to know and nobody else.
 WHERE = ("bucket", "key")
-# What is left of the function's time when the store must have given up, so that it can say so.
-MARGIN_S = 5.0
 
 
 class _Container:
-    """What lasts from one invocation to the next: here, the one that is going."""
+    """What lasts from one invocation to the next."""
 
-    context: Any = None
     id: str = secrets.token_hex(6)
     # Processor time since the interpreter began: what starting cost.
     init_s: float = round(time.process_time(), 3)
@@ -105,7 +103,7 @@ def _handle(event: Event, context: Any, work: Callable[[], Result]) -> Result:
     log.clear_state()
     log.append_keys(**said, request=context.aws_request_id, cold_start=_Container.cold)
     log.info("begins")
-    _Container.context = context
+    invocation.Invocation.context = context
     _Container.cold = False
     try:
         result = work()
@@ -138,8 +136,4 @@ def _log() -> Logger:
 
 @cache
 def _store() -> DynamoStore:
-    return DynamoStore(os.environ["TABLE_NAME"], bucket=os.environ["BUCKET_NAME"], deadline=_left_s)
-
-
-def _left_s() -> float:
-    return float(_Container.context.get_remaining_time_in_millis()) / 1_000 - MARGIN_S
+    return invocation.store()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pricer import handler, scheduling, worker
+from pricer import handler, invocation, scheduling, worker
 from pricer.errors import KernelError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _container(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
     # A logger of its own, which writes to what this test captures.
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Pricer")
-    monkeypatch.setattr(handler._Container, "context", None)
+    monkeypatch.setattr(invocation.Invocation, "context", None)
     monkeypatch.setattr(handler._Container, "cold", True)
     handler._store.cache_clear()
     handler._log.cache_clear()
@@ -106,7 +106,7 @@ def test_the_store_has_the_time_that_the_invocation_has_left_but_a_margin(
     calls: list[tuple[Any, ...]],
 ) -> None:
     handler.plan({"run": RUN}, Context())
-    assert calls[0][1].table.deadline() == 65 - handler.MARGIN_S
+    assert calls[0][1].table.deadline() == 65 - invocation.MARGIN_S
 
 
 def test_every_line_names_the_run_the_blocks_and_the_call(

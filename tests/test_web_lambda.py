@@ -17,6 +17,7 @@ import pytest
 import pricer
 from cloud.submitted import call
 from cloud.tables import new_bucket, new_table
+from pricer import invocation
 from pricer.compiled import MODULES, kernels
 from pricer.stores.dynamodb import DynamoStore
 from pricer.web import lambda_handler
@@ -180,7 +181,7 @@ def test_failures_are_lines_and_the_page_is_served_too(run: pricer.Run) -> None:
 def test_the_store_has_the_time_that_the_invocation_has_left_but_a_margin(run: pricer.Run) -> None:
     del run
     get("/api/health")
-    assert lambda_handler._left_s() == 55 - lambda_handler.MARGIN_S
+    assert invocation.left_s() == 55 - invocation.MARGIN_S
 
 
 def test_the_functions_that_price_import_nothing_of_it() -> None:
