@@ -1,4 +1,4 @@
-"""What `cdk` runs: composes both stacks, and checks them by cdk-nag's AwsSolutions."""
+"""What `cdk` runs: composes the stacks, and checks them by cdk-nag's AwsSolutions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
+from infra.build import BuildStack
 from infra.service import ServiceStack
 from infra.settings import Settings
 from infra.storage import StorageStack
@@ -23,7 +24,8 @@ def main() -> None:
     except SpecError as error:
         sys.exit(f"Error: -c {error}")
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    ServiceStack(app, settings, StorageStack(app, settings))
+    service = ServiceStack(app, settings, StorageStack(app, settings))
+    BuildStack(app, settings, service.image)
     app.synth()
 
 

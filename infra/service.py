@@ -42,7 +42,7 @@ class ServiceStack(Stack):
         log_group = logs.LogGroup(
             self, "Log", retention=RETENTION, removal_policy=RemovalPolicy.DESTROY
         )
-        image = WorkerImage(self, "Image", settings)
+        image = self.image = WorkerImage(self, "Image", settings)
 
         stored = {"TABLE_NAME": table.table_name, "BUCKET_NAME": bucket.bucket_name}
 

@@ -24,17 +24,22 @@ class WorkerImage(assets.DockerImageAsset):
 
     def __init__(self, scope: Construct, construct_id: str, settings: Settings) -> None:
         arm = settings.architecture == "arm64"
-        text = (ROOT / DOCKERFILE).read_text()
         super().__init__(
             scope,
             construct_id,
             directory=str(ROOT),
             file=DOCKERFILE,
-            exclude=["*", *(f"!{path}" for path in (DOCKERFILE, *_copied(text)))],
+            exclude=not_copied(),
             ignore_mode=IgnoreMode.DOCKER,
             platform=assets.Platform.LINUX_ARM64 if arm else assets.Platform.LINUX_AMD64,
             build_args={"BASE_IMAGE": settings.base_image} if settings.base_image else None,
         )
+
+
+def not_copied() -> list[str]:
+    """Return the patterns, as of a .dockerignore, of all that the image is not built from."""
+    text = (ROOT / DOCKERFILE).read_text()
+    return ["*", *(f"!{path}" for path in (DOCKERFILE, *_copied(text)))]
 
 
 def _copied(dockerfile: str) -> Iterator[str]:

@@ -114,9 +114,9 @@ def prices() -> Prices:
     return Prices(as_of=table["as_of"], region=table["region"], **each)
 
 
-def idle_prices() -> dict[str, float]:
-    """Return the dollars a month for one of each that a deployment has and a run does not use."""
-    return {n: usd for n, usd in _usd(_table()).items() if n not in Prices.__dataclass_fields__}
+def list_prices() -> dict[str, float]:
+    """Return the dollars for one unit of each thing that AWS charges for."""
+    return _usd(_table())
 
 
 def _table() -> dict[str, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+HERE, THERE = "local", "remote"
+
 yes = click.option("--yes", is_flag=True, help="Ask nothing.")
 
 
@@ -47,18 +49,28 @@ choices = click.option(
 )
 
 
+build = click.option(
+    "--build",
+    type=click.Choice([HERE, THERE]),
+    default=HERE,
+    help="Build the image by Docker or finch here, or by CodeBuild on AWS. Default: local.",
+)
+
+
 @click.command(
     epilog=options.examples(
         "pricer deploy",
+        "pricer deploy --build remote",
         "pricer deploy --stack Mine -c architecture=arm64 -c keep_days=30",
     )
 )
 @options.stack
 @choices
+@build
 @yes
 @options.json
 @options.verbose
-def deploy(*, stack: str, choices: dict[str, str], yes: bool, as_json: bool) -> None:
+def deploy(*, stack: str, choices: dict[str, str], build: str, yes: bool, as_json: bool) -> None:
     """Deploy what prices on AWS, or bring it up to date.
 
     Shows what would change and what that costs a month while idle, and asks.
@@ -66,7 +78,7 @@ def deploy(*, stack: str, choices: dict[str, str], yes: bool, as_json: bool) -> 
     from .deployment import check_checkout, outputs
 
     check_checkout()
-    _deploy(stack, outputs(stack) or {}, choices, yes=yes, as_json=as_json)
+    _deploy(stack, outputs(stack) or {}, choices, build, yes=yes, as_json=as_json)
 
 
 @click.command(
@@ -77,10 +89,11 @@ def deploy(*, stack: str, choices: dict[str, str], yes: bool, as_json: bool) -> 
 )
 @options.stack
 @choices
+@build
 @yes
 @options.json
 @options.verbose
-def update(*, stack: str, choices: dict[str, str], yes: bool, as_json: bool) -> None:
+def update(*, stack: str, choices: dict[str, str], build: str, yes: bool, as_json: bool) -> None:
     """Deploy this version over the one that is there, as `deploy` does."""
     from .deployment import check_checkout, outputs
 
@@ -88,17 +101,23 @@ def update(*, stack: str, choices: dict[str, str], yes: bool, as_json: bool) -> 
     found = outputs(stack)
     if found is None:
         raise DeployError(f"stack {stack!r}: is not deployed; `pricer deploy` does that")
-    _deploy(stack, found, choices, yes=yes, as_json=as_json)
+    _deploy(stack, found, choices, build, yes=yes, as_json=as_json)
 
 
 def _deploy(
-    stack: str, found: Mapping[str, str], given: Mapping[str, str], *, yes: bool, as_json: bool
+    stack: str,
+    found: Mapping[str, str],
+    given: Mapping[str, str],
+    build: str,
+    *,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     from . import deployment, views_operations
 
     chosen = {**json.loads(found.get("Choices", "{}")), **given}
-    target = deployment.Target.find(stack, chosen)
-    builder = deployment.builder()
+    builder = deployment.CODEBUILD if build == THERE else deployment.builder()
+    target = deployment.Target.find(stack, chosen, builder)
     click.echo(f"stack {stack} in {target.environment}, built by {builder}", err=True)
     document: dict[str, Any] = {
         "stack": stack,
@@ -122,13 +141,14 @@ def _deploy(
     document |= {
         "changed": changed,
         "idle": idle,
+        "build_usd_a_minute": deployment.build_cost(target),
         "idle_usd_a_month": sum(usd for what, _, usd in costs if what != deployment.DASHBOARDS),
     }
     if changed:
-        for line in views_operations.idle(document):
+        for line in views_operations.costs(document):
             click.echo(line, err=True)
         _ask("Deploy this?", yes=yes)
-        deployment.deploy(target, builder)
+        deployment.deploy(target)
     show(document, views_operations.deployed, as_json=as_json)
 
 
@@ -173,9 +193,10 @@ def destroy(*, stack: str, yes: bool, purge: bool, as_json: bool) -> None:
     _ask(f"Destroy the stacks {stack} and {stack}-data?", yes=yes)
     if purge:
         _ask_for(stack)
-    deployment.destroy(target)
     if purge:
+        # First, while the stack still says what they are: what fails here can be done again.
         deployment.purge(target, found["TableName"], found["BucketName"])
+    deployment.destroy(target)
     show(document, views_operations.destroyed, as_json=as_json)
 
 

@@ -12,13 +12,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import aws
-from .billing import idle_prices
+from .billing import list_prices
+from .codebuild import build_image
 from .errors import AwsError, DeployError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ CDK = (sys.executable, "-m", "infra.cdk")
 # What `cdk` runs to describe the stacks: with this Python, wherever its environment is.
 APP = shlex.join((sys.executable, "-m", "infra.app"))
 BOOTSTRAPPED = "/cdk-bootstrap/hnb659fds/version"
-# What can build the image, each by the command that says whether it runs.
+# What can build the image here, each by the command that says whether it runs; and on AWS.
 BUILDERS = ("docker", "finch")
+CODEBUILD = "codebuild"
 ANSWER_S = 20.0
 # The last line of `cdk diff` where all is as it should be.
 UNCHANGED = re.compile(r"Number of stacks with differences: 0\b")
@@ -44,13 +47,25 @@ IMAGE_GB = 0.2
 class Target:
     """Where to deploy: the stacks `stack` and `stack`-data of an account and a region.
 
-    `choices` are those of infra/settings.py.
+    `choices` are those of infra/settings.py; where `builder` is CodeBuild, `stack`-build has it.
     """
 
     stack: str
     account: str
     region: str
     choices: Mapping[str, str]
+    builder: str = ""
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """The names of the stacks, those first that others need."""
+        build = (self.build_stack,) if self.builder == CODEBUILD else ()
+        return (*build, f"{self.stack}-data", self.stack)
+
+    @property
+    def build_stack(self) -> str:
+        """The name of the stack that builds the image on AWS."""
+        return f"{self.stack}-build"
 
     @property
     def environment(self) -> str:
@@ -58,11 +73,12 @@ class Target:
         return f"aws://{self.account}/{self.region}"
 
     @classmethod
-    def find(cls, stack: str, choices: Mapping[str, str]) -> Target:
+    def find(cls, stack: str, choices: Mapping[str, str], builder: str = "") -> Target:
         """Ask whose credentials these are, and where."""
         with aws.explained("credentials"):
             account = aws.client("sts").get_caller_identity()["Account"]
-        return cls(stack, account, aws.client("cloudformation").meta.region_name, choices)
+        region = aws.client("cloudformation").meta.region_name
+        return cls(stack, account, region, choices, builder)
 
 
 def check_checkout() -> None:
@@ -93,8 +109,14 @@ def builder() -> str:
         if done.returncode == 0:
             return name
     if there:
-        raise DeployError(f"builder: {' or '.join(there)} is there but does not answer; start it")
-    raise DeployError("builder: neither docker nor finch is there; install one of them")
+        raise DeployError(
+            f"builder: {' or '.join(there)} is there but does not answer; start it, or deploy with"
+            " --build remote"
+        )
+    raise DeployError(
+        "builder: neither docker nor finch is there; install one of them, or deploy with --build"
+        " remote"
+    )
 
 
 def bootstrap_version() -> str | None:
@@ -131,13 +153,19 @@ def bootstrap(target: Target) -> None:
 def show_changes(target: Target) -> bool:
     """Print what a deployment would change; tell whether that is anything."""
     # Without a change set nothing is made there, not even one that is thrown away.
-    said = _cdk(target, "diff", "--method", "template")
+    said = _cdk(target, "diff", *target.stacks, "--method", "template")
     return not UNCHANGED.search(said)
 
 
-def deploy(target: Target, image_builder: str) -> None:
+def deploy(target: Target) -> None:
     """Make the stacks as described; what there is to ask has been asked."""
-    _cdk(target, "deploy", "--all", "--require-approval", "never", image_builder=image_builder)
+    agreed = ("--require-approval", "never")
+    if target.builder == CODEBUILD:
+        _cdk(target, "deploy", target.build_stack, *agreed)
+        project = outputs(target.build_stack)
+        assert project
+        build_image(project, target.region)
+    _cdk(target, "deploy", *target.stacks, *agreed)
 
 
 def destroy(target: Target) -> None:
@@ -146,19 +174,32 @@ def destroy(target: Target) -> None:
 
 
 def purge(target: Target, table: str, bucket: str) -> None:
-    """Delete for ever what outlives a stack: every run in its table, every file in its bucket."""
+    """Delete for ever what outlives a stack: every run in its table, every file in its bucket.
+
+    What is deleted already is passed over, so that it can be done again where it has failed.
+    """
     dynamodb = aws.client("dynamodb", region=target.region)
-    with aws.explained(f"table {table}"):
+    with _unless_gone(f"table {table}", "ResourceNotFoundException"):
         dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
         dynamodb.get_waiter("table_exists").wait(TableName=table)
         dynamodb.delete_table(TableName=table)
     s3 = aws.client("s3", region=target.region)
-    with aws.explained(f"bucket {bucket}"):
+    with _unless_gone(f"bucket {bucket}", "NoSuchBucket"):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
             keys = [{"Key": each["Key"]} for each in page.get("Contents", ())]
             if keys:
                 s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
         s3.delete_bucket(Bucket=bucket)
+
+
+@contextmanager
+def _unless_gone(where: str, gone: str) -> Iterator[None]:
+    try:
+        with aws.explained(where):
+            yield
+    except AwsError as error:
+        if aws.error_code(error) != gone:
+            raise
 
 
 def idle_cost(target: Target) -> list[tuple[str, int, float]]:
@@ -167,7 +208,7 @@ def idle_cost(target: Target) -> list[tuple[str, int, float]]:
     It is of what `show_changes` has just described, without what is stored. Dashboards are those
     that an account has beyond its first ones, which are free.
     """
-    usd = idle_prices()
+    usd = list_prices()
     folder = ROOT / "build" / "cdk"
     described = [
         json.loads((folder / f"{name}.template.json").read_text(encoding="utf-8"))
@@ -183,14 +224,19 @@ def idle_cost(target: Target) -> list[tuple[str, int, float]]:
     ]
 
 
-def _cdk(target: Target, *arguments: str, image_builder: str = "") -> str:
+def build_cost(target: Target) -> float:
+    """Return the dollars that a minute of building the image costs: none on this machine."""
+    return list_prices()["build_minute"] if target.builder == CODEBUILD else 0.0
+
+
+def _cdk(target: Target, *arguments: str) -> str:
     """Run the CDK CLI on the stacks of a target; show on stderr what it says, and return it."""
     command = [*CDK, *arguments, *_context(target), "--app", APP]
     if sys.stderr.isatty():
         command.append("--color")
     environment = os.environ | {"AWS_REGION": target.region}
-    if image_builder:
-        environment["CDK_DOCKER"] = image_builder
+    if target.builder in BUILDERS:
+        environment["CDK_DOCKER"] = target.builder
     said = []
     with subprocess.Popen(
         command,

@@ -26,12 +26,14 @@ TIMES = ("queued_at", "started_at", "freed_at", "done_at")
 FUNCTIONS = {"plan": "cyan", "price": "blue", "finish": "magenta", "start": "green"}
 
 
-def idle(document: Document) -> Iterator[str]:
-    """Say what a deployment costs a month that does nothing."""
+def costs(document: Document) -> Iterator[str]:
+    """Say what a deployment costs a month that does nothing, and what building its image does."""
     parts = [f"{row['what']} ${row['usd']:.2f}" for row in document["idle"]]
     total = f"${document['idle_usd_a_month']:.2f}"
     yield f"While idle it costs {total} a month ({', '.join(parts[:-1])}; {parts[-1]}),"
     yield "and what is stored comes on top; docs/aws.md has all of it."
+    if minute := document["build_usd_a_minute"]:
+        yield f"CodeBuild builds the image, unless it is there, for about ${minute:.2f} a minute."
 
 
 def deployed(document: Document) -> View:

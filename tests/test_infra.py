@@ -120,6 +120,26 @@ MAY = {
         ),
     ],
 }
+CONTEXT = "arn:{Partition}:s3:::cdk-hnb659fds-assets-{AccountId}-{Region}"
+REPOSITORY = "cdk-hnb659fds-container-assets-{AccountId}-{Region}"
+REGISTRY = "{AccountId}.dkr.ecr.{Region}.{URLSuffix}"
+MAY_BUILD = [
+    (["s3:GetObject", "s3:GetObjectVersion"], [f"{CONTEXT}/HASH.zip"]),
+    (["s3:GetBucketAcl", "s3:GetBucketLocation"], [CONTEXT]),
+    (
+        [
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:CompleteLayerUpload",
+            "ecr:InitiateLayerUpload",
+            "ecr:PutImage",
+            "ecr:UploadLayerPart",
+        ],
+        [f"arn:{{Partition}}:ecr:{{Region}}:{{AccountId}}:repository/{REPOSITORY}"],
+    ),
+    (["ecr:GetAuthorizationToken"], ["*"]),
+    LOGGED,
+]
 PHYSICAL_NAMES = ["TableName", "BucketName", "FunctionName", "RoleName", "LogGroupName"]
 PHYSICAL_NAMES += ["StateMachineName", "AlarmName", "DashboardName", "Name"]
 
@@ -166,6 +186,8 @@ def text(value: Any) -> str:
             return value
         case {"Fn::Join": [_, parts]}:
             return "".join(map(text, parts))
+        case {"Fn::Sub": parts}:
+            return str(parts).replace("${AWS::", "{")
         case {"Fn::GetAtt": [name, attribute]}:
             return f"{{{name[:-8]}.{attribute}}}"
         case {"Ref": name}:
@@ -176,6 +198,21 @@ def text(value: Any) -> str:
                 if f"FnGetAtt{resource}" in name and attribute in name:
                     return known
     raise AssertionError(value)
+
+
+def allowed(policy: Template) -> list[tuple[list[str], list[str]]]:
+    """Return what a policy lets do, on what."""
+    may = []
+    for statement in policy["PolicyDocument"]["Statement"]:
+        assert statement["Effect"] == "Allow"
+        actions, resources = statement["Action"], statement["Resource"]
+        may.append(
+            (
+                actions if isinstance(actions, list) else [actions],
+                list(map(text, resources if isinstance(resources, list) else [resources])),
+            )
+        )
+    return may
 
 
 def machine(template: Template) -> Template:
@@ -262,17 +299,79 @@ def test_functions_are_one_image_with_five_commands(templates: Path) -> None:
 
 
 def test_image_is_built_from_what_its_dockerfile_copies_and_nothing_else(templates: Path) -> None:
-    (folder,) = templates.glob("asset.*")
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    files = context_files(templates, "dockerImages", "directory")
     assert {"infra/Dockerfile", "requirements/worker.txt", "pricer/handler.py"} <= files
     assert {path.name for path in (ROOT / "kernels").glob("*.py")} == {
-        path.name for path in (folder / "kernels").iterdir()
+        Path(name).name for name in files if name.startswith("kernels/")
     }
     outside = {"pricer/cli.py", "pricer/cli_web.py", "pricer/views.py", "pricer/stores/sqlite.py"}
     assert not outside & files
     page = {name for name in files if name.startswith("pricer/web/static/")}
     assert "pricer/web/static/index.html" in page
     assert {Path(name).suffix for name in files - page} == {"", ".json", ".py", ".txt"}
+
+
+def context_files(folder: Path, kind: str, place: str) -> set[str]:
+    """Name the files that the image is built from: here, or by CodeBuild."""
+    stack = {"dockerImages": "Pricer", "files": "Pricer-build"}[kind]
+    assets = json.loads((folder / f"{stack}.assets.json").read_text())[kind].values()
+    (context,) = {asset["source"][place] for asset in assets if "asset." in asset["source"][place]}
+    found = (folder / context).rglob("*")
+    return {str(path.relative_to(folder / context)) for path in found if path.is_file()}
+
+
+def test_codebuild_builds_the_same_image_from_the_same_files(templates: Path, second: Path) -> None:
+    here = context_files(templates, "dockerImages", "directory")
+    assert context_files(templates, "files", "path") == here - {".dockerignore"}
+    for folder, name, base, machine_image in (
+        (templates, "Pricer", "", "aws/codebuild/amazonlinux-x86_64-standard:5.0"),
+        (
+            second,
+            "Second",
+            "--build-arg BASE_IMAGE=python:3.11-slim-bookworm ",
+            "aws/codebuild/amazonlinux-aarch64-standard:3.0",
+        ),
+    ):
+        template = read(folder, f"{name}-build")
+        project = only(template, "CodeBuild::Project")
+        assert json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"] == [
+            'aws ecr get-login-password | docker login --username AWS --password-stdin "$REGISTRY"',
+            f'docker build --file infra/Dockerfile {base}--tag "$IMAGE" .',
+            'docker push "$IMAGE"',
+        ]
+        environment = project["Environment"]
+        assert environment["Image"] == machine_image
+        assert environment["PrivilegedMode"]
+        # The CDK finds it where it would have put its own, and has nothing to build.
+        (image,) = json.loads((folder / f"{name}.assets.json").read_text())["dockerImages"].values()
+        (place,) = image["destinations"].values()
+        tag = place["imageTag"]
+        told = {v["Name"]: text(v["Value"]) for v in environment["EnvironmentVariables"]}
+        assert told == {
+            "IMAGE": f"{REGISTRY}/{REPOSITORY}:{tag}",
+            "REGISTRY": REGISTRY,
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        }
+        assert place["repositoryName"].replace("${AWS::", "{") == REPOSITORY
+        outputs = {name: text(out["Value"]) for name, out in template["Outputs"].items()}
+        assert outputs["ImageTag"] == tag
+        assert outputs["RepositoryName"] == REPOSITORY
+
+
+def test_a_build_may_read_its_files_and_push_its_image_and_ends_within_an_hour(
+    templates: Path,
+) -> None:
+    template = read(templates, "Pricer-build")
+    may = [
+        (actions, [re.sub(r"/\w{64}\.zip", "/HASH.zip", resource) for resource in resources])
+        for actions, resources in allowed(only(template, "IAM::Policy"))
+    ]
+    assert may == MAY_BUILD
+    project = only(template, "CodeBuild::Project")
+    assert (project["TimeoutInMinutes"], project["QueuedTimeoutInMinutes"]) == (60, 30)
+    assert only(template, "Logs::LogGroup")["RetentionInDays"] == 90
+    resources = template["Resources"].values()
+    assert {resource.get("DeletionPolicy", "Delete") for resource in resources} == {"Delete"}
 
 
 def test_answers_are_at_a_url_that_only_signed_requests_may_call(templates: Path) -> None:
@@ -293,17 +392,7 @@ def test_role_may_do_this_and_nothing_else(templates: Path, role: str) -> None:
         for policy in of_type(template, "IAM::Policy")
         if policy["PolicyName"].startswith(f"{role}Role")
     ]
-    may = []
-    for statement in policy["PolicyDocument"]["Statement"]:
-        assert statement["Effect"] == "Allow"
-        actions, resources = statement["Action"], statement["Resource"]
-        may.append(
-            (
-                actions if isinstance(actions, list) else [actions],
-                list(map(text, resources if isinstance(resources, list) else [resources])),
-            )
-        )
-    assert may == MAY[role]
+    assert allowed(policy) == MAY[role]
 
 
 def test_roles_have_no_other_policy_and_serve_one_service(templates: Path) -> None:
@@ -501,7 +590,7 @@ def test_two_deployments_share_no_name(templates: Path, second: Path) -> None:
     named = []
     for folder, name in ((templates, "Pricer"), (second, "Second")):
         own = []
-        for stack in (f"{name}-data", name):
+        for stack in (f"{name}-build", f"{name}-data", name):
             template = read(folder, stack)
             own += [
                 output["Export"]["Name"]
@@ -570,6 +659,8 @@ def test_cdk_nag_finds_nothing_but_what_is_accepted(second: Path) -> None:
         (re.sub(r"Resource::.*(Arn\w{8}|AccountId>)", "", rule), path) for rule, path in found
     } == {
         ("S1", "Second-data/Plans/Bucket/Resource"),
+        ("CB4", "Second-build/Project/Resource"),
+        ("IAM5[Resource::*]", "Second-build/Role/DefaultPolicy/Resource"),
         ("SF1", "Second/Run/Machine/Resource"),
         *(
             ("IAM5[Resource::*]", f"Second/{role}/Role/DefaultPolicy/Resource")
@@ -591,7 +682,7 @@ def test_cdk_nag_finds_nothing_but_what_is_accepted(second: Path) -> None:
 
 def test_cfn_lint_finds_nothing(templates: Path, second: Path) -> None:
     files = sorted([*templates.glob("*.template.json"), *second.glob("*.template.json")])
-    assert len(files) == 4
+    assert len(files) == 6
     done = subprocess.run(
         [Path(sys.executable).parent / "cfn-lint", *files],
         cwd=ROOT,
@@ -604,5 +695,5 @@ def test_cfn_lint_finds_nothing(templates: Path, second: Path) -> None:
 
 def test_templates_fit_in_one_request(templates: Path) -> None:
     sizes = [path.stat().st_size for path in templates.glob("*.template.json")]
-    assert len(sizes) == 2
+    assert len(sizes) == 3
     assert max(sizes) < MOST_TEMPLATE_BYTES

@@ -15,17 +15,11 @@ BOOTSTRAP = "/cdk-bootstrap/hnb659fds/version"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 
 
-def deploy(templates: Path, name: str = "Pricer", *, plain_http: bool = False) -> dict[str, str]:
-    """Deploy the stacks `name`-data and `name` of a folder of templates; return the outputs.
-
-    `plain_http` leaves out the bucket's refusal of all that is not TLS, which an emulator whose
-    IAM is enforced would turn on itself.
-    """
+def deploy(templates: Path, name: str = "Pricer") -> dict[str, str]:
+    """Deploy the stacks `name`-data and `name` of a folder of templates; return the outputs."""
     aws.client("ssm").put_parameter(Name=BOOTSTRAP, Value="30", Type="String", Overwrite=True)
     for stack in (f"{name}-data", name):
         template = json.loads((templates / f"{stack}.template.json").read_text())
-        if plain_http:
-            _allow_plain_http(template)
         outputs = create_stack(stack, template)
     return outputs
 
@@ -46,14 +40,3 @@ def create_stack(name: str, template: dict[str, Any]) -> dict[str, str]:
         reasons = [e["ResourceStatusReason"] for e in events if "ResourceStatusReason" in e]
         raise RuntimeError(f"stack {name}: {stack['StackStatus']}: {'; '.join(reasons)}")
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-
-
-def _allow_plain_http(template: dict[str, Any]) -> None:
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::S3::BucketPolicy":
-            document = resource["Properties"]["PolicyDocument"]
-            document["Statement"] = [
-                statement
-                for statement in document["Statement"]
-                if "aws:SecureTransport" not in statement.get("Condition", {}).get("Bool", {})
-            ]

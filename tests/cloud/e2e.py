@@ -69,7 +69,7 @@ def main() -> None:
             os.environ["AWS_ENDPOINT_URL"] = endpoint
             os.environ["AWS_DEFAULT_REGION"] = REGION
             os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "test"
-            deploy(OUT / "templates", plain_http=True)
+            deploy(OUT / "templates")
             check_iam()
             check_image()
             check_run(Path(folder))

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import dynamodb_local
+from . import builds, dynamodb_local
 from .containers import Container
 from .faults import Saboteur
 
@@ -83,6 +83,9 @@ def main() -> None:
     run_functions(saboteur)
     complete_state_machines()
     complete_schedules()
+    run_builds()
+    complete_repositories()
+    pass_for_tls()
     if endpoint := os.environ.get("DYNAMODB_LOCAL"):
         dynamodb_local.forward(endpoint)
     try:
@@ -189,6 +192,51 @@ def complete_schedules() -> None:
 
     eventbridge._invoke_target = invoke_as_of
     scheduler._SCHEDULE_TICK_INTERVAL = 0.2
+
+
+def run_builds() -> None:
+    """Let CodeBuild really run its builds."""
+    from ministack.services import codebuild
+
+    codebuild.EXECUTE_BUILDS = True
+    codebuild._get_docker = lambda: None
+    codebuild._execute_build = builds.execute
+
+
+def complete_repositories() -> None:
+    """Add what MiniStack's repositories lack.
+
+    An image that is not there is an error; a permission to describe a repository is enough.
+    """
+    from ministack.core import iam_actions
+    from ministack.core.responses import error_response_json
+    from ministack.services import ecr
+
+    describe, resource = ecr._describe_images, iam_actions.extract_resource_arn
+
+    def describe_or_miss(asked: dict[str, Any]) -> Any:
+        for image in asked.get("imageIds", ()):
+            if not ecr._find_image(asked["repositoryName"], image):
+                return error_response_json("ImageNotFoundException", f"{image}: not found", 400)
+        return describe(asked)
+
+    def resource_of(service: str, *request: Any) -> Any:
+        body = request[3]
+        if service == "ecr" and b"repositoryNames" in body:
+            (name,) = json.loads(body)["repositoryNames"]
+            return f"arn:aws:ecr:{REGION}:000000000000:repository/{name}"
+        return resource(service, *request)
+
+    ecr._describe_images = describe_or_miss
+    iam_actions.extract_resource_arn = resource_of
+
+
+def pass_for_tls() -> None:
+    """Let requests pass for TLS, which policies ask for; on loopback there is none."""
+    from ministack import app
+
+    pin = app.pin_request_origin
+    app.pin_request_origin = lambda source_ip, _: pin(source_ip, True)
 
 
 if __name__ == "__main__":
