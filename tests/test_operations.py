@@ -5,12 +5,15 @@ The CDK CLI is a process that notes its arguments; all else is the AWS on this m
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
+import shutil
 import sys
 import time
 import uuid
+import zipfile
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -553,8 +556,9 @@ def test_deploying_shows_what_would_change_and_costs_and_asks(cdk: Notes) -> Non
     assert result.exit_code == 0, result.output
     shown, made = cdk.read()
     told = ["--context", "name=Desk", "--context", "keep_days=30", "--app", deployment.APP]
-    assert shown["arguments"] == ["diff", "--method", "template", *told]
-    assert made["arguments"] == ["deploy", "--all", "--require-approval", "never", *told]
+    stacks = ["Desk-data", "Desk"]
+    assert shown["arguments"] == ["diff", *stacks, "--method", "template", *told]
+    assert made["arguments"] == ["deploy", *stacks, "--require-approval", "never", *told]
     assert made["builder"] == "finch"
     asked = result.stderr.index("Deploy this? [y/N]")
     assert "stack Desk in aws://000000000000/us-east-1, built by finch\n" in result.stderr[:asked]
@@ -661,6 +665,28 @@ def test_a_purge_asks_twice_and_deletes_the_table_and_the_bucket(cdk: Notes, sta
     assert found["BucketName"] not in buckets
 
 
+def test_a_purge_that_fails_half_way_can_be_done_again(
+    cdk: Notes, stack: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purge = ("destroy", "--purge", "--yes")
+    found = deployment.outputs("Desk")
+    assert found
+    bucket, key = found["BucketName"], "runs/a/plan"
+    # A bucket that is held by what may not be deleted.
+    client("s3").put_object(Bucket=bucket, Key=key, Body=b"{}")
+    with monkeypatch.context() as broken:
+        broken.setattr(client("s3"), "delete_objects", lambda **_: None)
+        assert "BucketNotEmpty" in error(*purge, typed="Desk\n")
+    assert found["TableName"] not in client("dynamodb").list_tables()["TableNames"]
+    assert cdk.commands() == []
+    monkeypatch.setenv("FAIL_DESTROY", "1")
+    assert error(*purge, typed="Desk\n").startswith("cdk destroy: failed with exit code 1")
+    assert bucket not in [each["Name"] for each in client("s3").list_buckets()["Buckets"]]
+    monkeypatch.delenv("FAIL_DESTROY")
+    assert run(*purge, typed="Desk\n").exit_code == 0
+    assert cdk.commands() == ["destroy", "destroy"]
+
+
 def test_what_is_not_deployed_cannot_be_destroyed(cdk: Notes) -> None:
     said = error("destroy", "--yes")
     assert said == "stack 'Desk': is not deployed, there is nothing to destroy"
@@ -678,6 +704,110 @@ def test_an_installed_package_says_that_it_cannot_deploy(
     assert said.startswith("deploy: needs a checkout of pricer, an installed package has no infra/")
 
 
+# --- building on AWS ---
+
+CONTEXT_BUCKET = "cdk-hnb659fds-assets-000000000000-us-east-1"
+REPOSITORY = "cdk-hnb659fds-container-assets-000000000000-us-east-1"
+
+
+@pytest.fixture
+def far(cdk: Notes, templates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Have what the CDK makes in an account, and the stack that builds; yield its outputs."""
+    monkeypatch.setenv("PRICER_STACK", "Pricer")
+    for path in templates.glob("Pricer*.template.json"):
+        shutil.copy(path, deployment.ROOT / "build" / "cdk")
+    assets = json.loads((templates / "Pricer-build.assets.json").read_text())["files"].values()
+    (context,) = [asset for asset in assets if asset["displayName"] == "Context"]
+    archive = shutil.make_archive(
+        str(deployment.ROOT / "context"), "zip", templates / context["source"]["path"]
+    )
+    (place,) = context["destinations"].values()
+    s3, ecr = client("s3"), client("ecr")
+    s3.create_bucket(Bucket=CONTEXT_BUCKET)
+    s3.upload_file(archive, CONTEXT_BUCKET, place["objectKey"])
+    ecr.create_repository(repositoryName=REPOSITORY)
+    outputs = create_stack(
+        "Pricer-build", json.loads((templates / "Pricer-build.template.json").read_text())
+    )
+    yield {**outputs, "Key": place["objectKey"]}
+    client("cloudformation").delete_stack(StackName="Pricer-build")
+    ecr.delete_repository(repositoryName=REPOSITORY, force=True)
+    s3.delete_object(Bucket=CONTEXT_BUCKET, Key=place["objectKey"])
+    s3.delete_bucket(Bucket=CONTEXT_BUCKET)
+
+
+def test_without_docker_codebuild_builds_the_image_before_it_is_deployed(
+    cdk: Notes, far: dict[str, str]
+) -> None:
+    remote = ("deploy", "--build", "remote")
+    result = run(*remote, typed="y\n")
+    assert result.exit_code == 0, result.output
+    assert [note["arguments"][:4] for note in cdk.read()] == [
+        ["diff", "Pricer-build", "Pricer-data", "Pricer"],
+        ["deploy", "Pricer-build", "--require-approval", "never"],
+        ["deploy", "Pricer-build", "Pricer-data", "Pricer"],
+    ]
+    assert {note["builder"] for note in cdk.read()} == {""}
+    said = result.stderr
+    priced = "CodeBuild builds the image, unless it is there, for about $0.01 a minute."
+    assert "us-east-1, built by codebuild\n" in said
+    # The log is shown as it comes, between the two deployments.
+    *_, end = (
+        said.index(line)
+        for line in (
+            priced,
+            "Deploy this? [y/N]",
+            'Running command docker build --file infra/Dockerfile --tag "$IMAGE" .',
+            f"built 000000000000.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}:{far['ImageTag']}",
+            'Running command docker push "$IMAGE"',
+        )
+    )
+    assert said.rindex("cdk does deploy") > end
+    (image,) = client("ecr").describe_images(
+        repositoryName=REPOSITORY, imageIds=[{"imageTag": far["ImageTag"]}]
+    )["imageDetails"]
+    assert image["imageTags"] == [far["ImageTag"]]
+    # What is there is not built again.
+    again = run(*remote, "--yes", "--json")
+    assert "the image is there already\n" in again.stderr
+    assert "Running command" not in again.stderr
+    made = json.loads(again.stdout)
+    assert_documented("deploy", made)
+    assert (made["builder"], made["build_usd_a_minute"]) == ("codebuild", 0.01)
+
+
+def test_an_image_that_cannot_be_built_is_not_deployed(cdk: Notes, far: dict[str, str]) -> None:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("infra/Dockerfile", "COPY kernels/*.py pricer/kernels/\n")
+    client("s3").put_object(Bucket=CONTEXT_BUCKET, Key=far["Key"], Body=body.getvalue())
+    result = run("deploy", "--build", "remote", "--yes")
+    assert result.exit_code == 1
+    *_, last = result.stderr.splitlines()
+    assert re.fullmatch(
+        r"Error: build Pricer-build-Project.*: failed in phase BUILD; what is above says why", last
+    )
+    assert "kernels/*.py is not in the context" in result.stderr
+    assert cdk.commands() == ["diff", "deploy"]
+
+
+def test_an_interrupt_stops_the_build(
+    cdk: Notes, far: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pricer.codebuild._follow", interrupt)
+    result = run("deploy", "--build", "remote", "--yes")
+    assert result.exit_code == 130
+    assert result.stderr.endswith("Interrupted: the build is stopped, and nothing is deployed.\n")
+    codebuild = client("codebuild")
+    builds = codebuild.list_builds_for_project(projectName=far["ProjectName"])["ids"]
+    (last,) = codebuild.batch_get_builds(ids=builds[:1])["builds"]
+    assert last["buildStatus"] == "STOPPED"
+    assert cdk.commands() == ["diff", "deploy"]
+
+
 @pytest.mark.parametrize("text", ["keep_days", "name=Other", "keep-days=30"])
 def test_a_choice_that_cannot_be_meant_is_a_usage_error(cdk: Notes, text: str) -> None:
     assert run("deploy", "-c", text).exit_code == 2
@@ -688,14 +818,16 @@ def test_docker_that_does_not_answer_gives_way_to_finch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DeployError, match="neither docker nor finch is there"):
+    with pytest.raises(DeployError, match=r"neither docker nor finch is there; .* --build remote"):
         deployment.builder()
     for name, code in (("docker", 1), ("finch", 0)):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\nexit {code}\n")
         program.chmod(0o755)
         if code:
-            with pytest.raises(DeployError, match="builder: docker is there but does not answer"):
+            with pytest.raises(
+                DeployError, match=r"docker is there but does not answer; .* --build"
+            ):
                 deployment.builder()
     assert deployment.builder() == "finch"
 

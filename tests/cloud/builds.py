@@ -1,7 +1,7 @@
 """Builds by CodeBuild: a buildspec's commands in a shell, with the permissions of its role.
 
-What they call, `aws` and `docker`, is this module as a program. With LAMBDA_IMAGE images are built
-by buildah, as `prepare.sh` does; else a build looks for all that the Dockerfile copies.
+What they call, `aws` and `docker`, is this module as a program. With CONTAINERS images are built
+by buildah, without a network; else a build looks for all that the Dockerfile copies.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def docker(*arguments: str) -> None:
 
 
 def _build_image(file: str, options: list[str], image: str) -> None:
-    if "LAMBDA_IMAGE" in os.environ:
+    if os.environ.get("CONTAINERS"):
         wheels = ["--volume", f"{OUT}/wheels:/wheels:ro"]
         wheels += ["--volume", f"{OUT}/pip.conf:/etc/pip.conf:ro"]
         command = ["buildah", "bud", "--quiet", "--layers", "--isolation", "chroot", *wheels]

@@ -1,7 +1,8 @@
 """The container image from end to end, in namespaces of its own: `make e2e` runs this last.
 
-The program submits to stacks deployed from the templates, IAM enforced, items in AWS's own
-DynamoDB Local, functions in containers as locked up as Lambda's. Nothing else can be reached.
+The program deploys by the CDK, has CodeBuild build the image, prices, and destroys: IAM enforced,
+items in AWS's own DynamoDB Local, functions in containers as locked up as Lambda's. Nothing else
+can be reached.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from pricer.plan import Plan
 from pricer.run import open_run
 from pricer.scheduling import Schedule, schedule
 
-from .deploy import deploy
 from .emulator import REGION, START_S, running
 from .submitted import call, chunk_events, submitted
 
@@ -40,7 +40,8 @@ OUT = ROOT / "build" / "e2e"
 GRID = ROOT / "examples" / "american_million.toml"
 SURFACE = ROOT / "examples" / "one_surface.toml"
 PROGRAM = Path(sys.executable).with_name("pricer")
-IMAGE = "localhost/pricer:e2e"
+# In place of AWS's, which is fetched.
+BASE_IMAGE = "localhost/pricer-base:bookworm"
 
 MOST_IMAGE_MB = 600
 # The target is 1.5 s; a machine that is busy with other work takes twice as long.
@@ -61,7 +62,7 @@ def main() -> None:
             running(
                 OUT / "emulator.log",
                 AUTH="true",
-                LAMBDA_IMAGE=IMAGE,
+                CONTAINERS="true",
                 LAMBDA_ACCOUNT_CONCURRENCY="2",
                 DYNAMODB_LOCAL=items,
             ) as endpoint,
@@ -69,12 +70,28 @@ def main() -> None:
             os.environ["AWS_ENDPOINT_URL"] = endpoint
             os.environ["AWS_DEFAULT_REGION"] = REGION
             os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "test"
-            deploy(OUT / "templates")
+            # The CDK is in npm's cache: there is no network.
+            os.environ["NPM_CONFIG_OFFLINE"] = "true"
+            check_deployment()
             check_iam()
             check_image()
             check_run(Path(folder))
             check_schedule()
+            check_destruction()
     check_nothing_is_left()
+
+
+def check_deployment() -> None:
+    """Deploy into an account that has nothing; CodeBuild builds the image."""
+    choices = ("-c", f"base_image={BASE_IMAGE}", "--build", "remote", "--yes")
+    began = time.perf_counter()
+    made = pricer("deploy", *choices)
+    seconds = time.perf_counter() - began
+    found = f"built by {made['builder']}, in {seconds:.0f} s"
+    check("deployed", made["changed"] and made["bootstrapped"], found)
+    again = pricer("update", "--build", "remote", "--yes")
+    same = again["choices"] == {"base_image": BASE_IMAGE}
+    check("deployed again", same and not again["changed"], "nothing to deploy")
 
 
 def check_iam() -> None:
@@ -96,8 +113,12 @@ def check_iam() -> None:
 
 def check_image() -> None:
     """Check that the image is small and starts soon."""
+    function = client("lambda").get_function(FunctionName=Deployment.find().price_function)
     shown = subprocess.run(
-        ["podman", "image", "inspect", IMAGE], check=True, capture_output=True, text=True
+        ["podman", "image", "inspect", function["Code"]["ImageUri"]],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     image = json.loads(shown.stdout)[0]
     user = image["Config"]["User"]
@@ -158,6 +179,17 @@ def check_schedule() -> None:
     check("schedule", run.state == "complete" and fired[0] == fired[1], found)
 
 
+def check_destruction() -> None:
+    """Destroy what was deployed, and what outlives it."""
+    names = {f"Pricer{part}" for part in ("", "-data", "-build")}
+    done = pricer("destroy", "--purge", "--yes", typed="Pricer\n")
+    stacks = client("cloudformation").list_stacks(StackStatusFilter=["CREATE_COMPLETE"])
+    left = names & {stack["StackName"] for stack in stacks["StackSummaries"]}
+    tables = client("dynamodb").list_tables()["TableNames"]
+    found = ", ".join([*sorted(left), *tables]) or "no stack, no table"
+    check("destroyed", done["purged"] and not (left or tables), found)
+
+
 def check_nothing_is_left() -> None:
     """Wait for this process to be the only one of its namespace."""
     deadline = time.monotonic() + 10
@@ -209,11 +241,20 @@ def dynamodb_local() -> Iterator[str]:
         process.wait(START_S)
 
 
-def pricer(*arguments: object) -> Any:
-    """Run the program; return the JSON document that it prints."""
-    done = subprocess.run(
-        [PROGRAM, *map(str, arguments), "--json"], stdout=subprocess.PIPE, text=True, check=True
-    )
+def pricer(*arguments: object, typed: str = "") -> Any:
+    """Run the program; return the JSON document that it prints, and log what else it says."""
+    log = OUT / "pricer.log"
+    with log.open("w") as said:
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments), "--json"],
+            input=typed,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        check(f"pricer {arguments[0]}", False, log.read_text())
     return json.loads(done.stdout)
 
 

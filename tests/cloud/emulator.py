@@ -1,7 +1,7 @@
 """An AWS on this machine: MiniStack on loopback, its Lambda functions as real processes.
 
-``python -m cloud.emulator`` serves at GATEWAY_PORT. LAMBDA_IMAGE runs the functions in containers
-of that image; DYNAMODB_LOCAL keeps the items in AWS's own DynamoDB Local at that endpoint.
+``python -m cloud.emulator`` serves at GATEWAY_PORT. CONTAINERS builds images and runs the functions
+in containers of them; DYNAMODB_LOCAL keeps the items in AWS's own DynamoDB Local at that endpoint.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def run_functions(saboteur: Saboteur) -> None:
         container = Container(
             config["ImageConfigResponse"]["ImageConfig"]["Command"][0],
             environment,
-            image=os.environ.get("LAMBDA_IMAGE"),
+            image=config["ImageUri"] if os.environ.get("CONTAINERS") else None,
             memory_mb=int(config["MemorySize"]),
         )
         return container, None

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the end-to-end run needs, into build/e2e: image tools, AWS's DynamoDB Local, the templates,
-# the container image. Needs root, for apt and for containers; no Docker daemon.
+# What the end-to-end run needs, into build/e2e: image tools, AWS's DynamoDB Local, the CDK, the base
+# of the image and the wheels that go into it. Needs root, for apt and for containers; no Docker daemon.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$PWD/build/e2e
@@ -62,14 +62,10 @@ if ! buildah images --quiet "$base" >/dev/null 2>&1; then
     rm "$out/base.tar"
 fi
 
-echo "synthesising the stacks"
-rm -rf "$out/templates"
-PYTHONPATH=tests .venv/bin/python -c \
-    'import pathlib, cloud.templates; cloud.templates.synthesise(pathlib.Path("build/e2e/templates"))'
-# What CDK would hand to Docker.
-context=$(dirname "$out"/templates/asset.*/infra)
+# Into npm's cache.
+.venv/bin/python -m infra.cdk --version >/dev/null
 
-# pip runs here, as this machine is set up for it; the build itself needs no network.
+# pip runs here, as this machine is set up for it; the build itself has no network.
 .venv/bin/python -m pip download -qq --disable-pip-version-check --no-input \
     --python-version 3.11 --only-binary :all: --require-hashes \
     --requirement requirements/worker.txt --dest "$out/wheels"
@@ -79,8 +75,3 @@ no-index = true
 find-links = /wheels
 break-system-packages = true
 END
-echo "building the image"
-buildah bud --quiet --layers --isolation chroot --file "$context/infra/Dockerfile" \
-    --volume "$out/wheels:/wheels:ro" --volume "$out/pip.conf:/etc/pip.conf:ro" \
-    --build-arg BASE_IMAGE="$base" --tag localhost/pricer:e2e "$context" \
-    >"$out/build.log" 2>&1 || { cat "$out/build.log"; exit 1; }
