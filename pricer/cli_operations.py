@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -251,13 +252,14 @@ def schedule(
     from .executors.stepfunctions import Deployment
 
     given = {option: value for option, value in given.items() if value is not None and value != {}}
-    name = name or re.sub(r"[^0-9A-Za-z_.-]+", "-", file.stem)
-    planned = scheduling.Schedule(name, file.name, cron, timezone, given)
+    name = name or re.sub(r"[^0-9A-Za-z_.-]+", "-", file.stem).lstrip(".-")
+    planned = scheduling.Schedule(name, file.name, " ".join(cron.split()), timezone, given)
     deployment = Deployment.find(stack)
-    replaced = scheduling.schedule(deployment, planned, file)
+    before = scheduling.schedule(deployment, planned, file)
     document = planned.to_json() | {
         "place": f"s3://{deployment.bucket}/{planned.key}",
-        "replaced": replaced,
+        "replaced": before is not None,
+        "state": before.state if before else scheduling.ENABLED.lower(),
     }
     show(document, partial(views_operations.scheduled, stack=stack), as_json=as_json)
 
@@ -277,8 +279,7 @@ def schedules(*, stack: str, as_json: bool) -> None:
     from .executors.stepfunctions import Deployment
 
     found = scheduling.schedules(Deployment.find(stack))
-    listed = [planned.to_json() | {"state": state.lower()} for planned, state in found]
-    document = {"stack": stack, "schedules": listed}
+    document = {"stack": stack, "schedules": [asdict(each) for each in found]}
     show(document, views_operations.schedules, as_json=as_json)
 
 

@@ -98,6 +98,9 @@ def scheduled(document: Document, stack: str) -> View:
     name, where = document["schedule"], "" if stack == "Pricer" else f" --stack {stack}"
     again = ", in place of what it was" if document["replaced"] else ""
     yield Text(f"{name}: {document['file']} at {_when(document)}{again}", "green")
+    if document["state"] == "disabled":
+        fix = "enable it in the console, or unschedule it and schedule it again"
+        yield Text(f"disabled, as it was: {fix}", "yellow")
     yield Text(f"read from {document['place']} each time", "dim")
     yield Text(f"see `pricer runs --on aws{where}`, stop it by `pricer unschedule {name}{where}`")
 
@@ -110,7 +113,8 @@ def schedules(document: Document) -> View:
     table = plain_table("schedule", "file", "when", "state")
     for each in document["schedules"]:
         style = "green" if each["state"] == "enabled" else "yellow"
-        table.add_row(each["schedule"], each["file"], _when(each), Text(each["state"], style))
+        file = Text(each["file"]) if each["by_pricer"] else Text("not made by pricer", "dim")
+        table.add_row(Text(each["schedule"]), file, Text(_when(each)), Text(each["state"], style))
     yield table
     yield ""
     yield Text(counted(len(document["schedules"]), "schedule"), "dim")

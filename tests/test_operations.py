@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from pricer import deployment, logs, scheduling
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
-from pricer.errors import DeployError
+from pricer.errors import AwsError, DeployError
 from pricer.executors.stepfunctions import Deployment
 from pricer.run import list_runs, open_run
 from pricer.stores import COMPLETE
@@ -170,6 +171,7 @@ def test_a_schedule_that_fires_prices_its_file_as_of_its_time(
         "options": {},
         "place": f"s3://{deployed.bucket}/schedules/nightly/nightly.toml",
         "replaced": False,
+        "state": "enabled",
     }
     (listed,) = [s for s in document("schedules")["schedules"] if s["schedule"] == "nightly"]
     assert_documented("schedules", ["stack", "schedules", *listed])
@@ -242,6 +244,146 @@ def test_a_schedule_of_the_same_name_takes_the_place_of_the_one_before(
     output("unschedule", "desk")
 
 
+NEVER = "99 22 ? * MON-FRI *"
+
+
+def listed(name: str) -> dict[str, Any]:
+    (found,) = [s for s in document("schedules")["schedules"] if s["schedule"] == name]
+    return dict(found)
+
+
+def test_a_schedule_that_aws_refuses_changes_nothing(
+    deployed: Deployment, grid: Path, book: Path
+) -> None:
+    refused = r"schedule 'judged' of stack 'Pricer': \w+: ValidationException: Invalid Schedule Exp"
+    assert re.match(refused, error("schedule", grid, "--name", "judged", "--cron", NEVER))
+    assert files_of(deployed, "judged") == []
+    assert "judged" not in output("schedules")
+
+    document("schedule", grid, "--name", "judged", "--cron", CRON)
+    before = listed("judged")
+    changed = grid.with_name("changed") / grid.name
+    changed.parent.mkdir()
+    changed.write_text(grid.read_text(encoding="utf-8").replace("count = 5", "count = 3"))
+    for file in ([changed], [book, "--valuation-date", "as_of"]):
+        assert re.match(refused, error("schedule", *file, "--name", "judged", "--cron", NEVER))
+    assert listed("judged") == before
+    (key,) = files_of(deployed, "judged")
+    kept = client("s3").get_object(Bucket=deployed.bucket, Key=key)["Body"].read()
+    assert kept == grid.read_bytes()
+    output("unschedule", "judged")
+
+
+def test_a_schedule_whose_file_cannot_be_put_is_taken_back(
+    deployed: Deployment, grid: Path
+) -> None:
+    document("schedule", grid, "--name", "kept", "--cron", CRON, "--timezone", "Asia/Tokyo")
+    before = listed("kept")
+    elsewhere = replace(deployed, bucket="nowhere")
+    for name in ("kept", "new"):
+        planned = scheduling.Schedule(name, grid.name, "0 6 * * ? *", "UTC", {})
+        with pytest.raises(AwsError, match="bucket nowhere: PutObject: NoSuchBucket"):
+            scheduling.schedule(elsewhere, planned, grid)
+    assert listed("kept") == before
+    assert "new" not in {each["schedule"] for each in document("schedules")["schedules"]}
+    with pytest.raises(AwsError, match=r"'kept' .*: is deleted, but its file is left: bucket nowh"):
+        scheduling.unschedule(elsewhere, "kept")
+
+
+def stand(deployed: Deployment, name: str, **changed: Any) -> None:
+    """Change a schedule by hand, as in the console."""
+    scheduler = client("scheduler")
+    found = scheduler.get_schedule(Name=name, GroupName=deployed.schedule_group)
+    kept = {key: value for key, value in found.items() if key not in scheduling.FOUND}
+    scheduler.update_schedule(**kept | changed)
+
+
+def test_a_schedule_that_was_disabled_stays_so_when_it_is_replaced(
+    deployed: Deployment, grid: Path
+) -> None:
+    name = ("--name", "paused", "--cron", CRON)
+    assert document("schedule", grid, *name)["state"] == "enabled"
+    stand(deployed, "paused", State="DISABLED")
+    assert document("schedule", grid, *name)["state"] == "disabled"
+    said = output("schedule", grid, *name)
+    assert "disabled, as it was: enable it in the console, or unschedule it and schedule" in said
+    assert listed("paused")["state"] == "disabled"
+    output("unschedule", "paused")
+    assert document("schedule", grid, *name)["state"] == "enabled"
+    output("unschedule", "paused")
+
+
+def test_schedules_that_others_made_are_listed_as_such(deployed: Deployment, grid: Path) -> None:
+    document("schedule", grid, "--name", "ours", "--cron", CRON)
+    document("schedule", grid, "--name", "moved", "--cron", CRON)
+    scheduler = client("scheduler")
+    found = scheduler.get_schedule(Name="ours", GroupName=deployed.schedule_group)
+    target = found["Target"]
+    inputs = {"without": None, "words": "[not", "list": "[1]", "copied": target["Input"]}
+    for name, given in inputs.items():
+        scheduler.create_schedule(
+            Name=name,
+            GroupName=deployed.schedule_group,
+            ScheduleExpression="rate(1 hour)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={k: v for k, v in (target | {"Input": given}).items() if v is not None},
+        )
+    # A time zone that this machine does not know, and another time than it was made for.
+    stand(
+        deployed,
+        "moved",
+        ScheduleExpression="cron(0 6 * * ? *)",
+        ScheduleExpressionTimezone="Mars/Olympus",
+    )
+    assert (listed("moved")["by_pricer"], listed("moved")["file"]) == (True, grid.name)
+    assert (listed("moved")["cron"], listed("moved")["timezone"]) == ("0 6 * * ? *", "Mars/Olympus")
+    for name in inputs:
+        assert listed(name) == {
+            "schedule": name,
+            "file": "",
+            "cron": "rate(1 hour)",
+            "timezone": "UTC",
+            "options": {},
+            "state": "enabled",
+            "by_pricer": False,
+        }
+    shown = output("schedules")
+    assert re.search(r"^copied +not made by pricer +rate\(1 hour\), UTC +enabled$", shown, re.M)
+    assert re.search(rf"^moved +{grid.name} +0 6 \* \* \? \*, Mars/Olympus +enabled$", shown, re.M)
+    for name in (*inputs, "ours", "moved"):
+        output("unschedule", name)
+
+
+def test_a_schedule_that_is_deleted_while_all_are_listed_is_not_among_them(
+    deployed: Deployment, grid: Path
+) -> None:
+    for name in ("first", "second"):
+        document("schedule", grid, "--name", name, "--cron", CRON)
+    other = {"first": "second", "second": "first"}
+    seen = []
+    for each in scheduling.schedules(deployed):
+        if each.schedule in other:
+            seen.append(each.schedule)
+            scheduling.unschedule(deployed, other[each.schedule])
+    assert len(seen) == 1
+    output("unschedule", seen[0])
+
+
+def test_a_cron_may_end_as_lines_do_on_windows_and_names_are_made_of_what_is_allowed(
+    deployed: Deployment, grid: Path
+) -> None:
+    path = grid.with_name("…Zürich 1.toml")
+    path.write_bytes(grid.read_bytes().replace(b"\n", b"\r\n"))
+    made = document("schedule", path, "--cron", f"{CRON}\r\n")
+    assert (made["schedule"], made["cron"]) == ("Z-rich-1", CRON)
+    event = scheduling.Schedule("Z-rich-1", path.name, CRON, "UTC", {}).to_json()
+    fired = scheduling.fire(deployed, event | {"as_of": "2026-11-23T22:00:00Z"})
+    assert fired["cells"] == 5
+    output("unschedule", "Z-rich-1")
+    only = grid.rename(grid.with_name("表.toml"))
+    assert "got ''; give one by --name" in error("schedule", only, "--cron", CRON)
+
+
 def test_the_dates_of_a_book_count_from_the_day_in_the_time_zone_of_its_schedule(
     deployed: Deployment, book: Path
 ) -> None:
@@ -263,6 +405,7 @@ def test_the_dates_of_a_book_count_from_the_day_in_the_time_zone_of_its_schedule
             "timezone: must be a name .*'Europe/Londn'; did you mean 'Europe/London'",
         ),
         (("--cron", CRON, "--name", "a b"), "name: must be 1 to 64 letters, .* got 'a b'"),
+        (("--cron", CRON, "--name", ".."), r"the first no dot or dash, got '\.\.'; give one by"),
         (("--cron", CRON, "--tolerance", "1"), "a .toml file says its own tolerance"),
     ],
 )
