@@ -17,7 +17,10 @@ PERIOD = Duration.minutes(5)
 
 
 class Alarms(Construct):
-    """Five alarms. A plan or a finish that fails is a failed execution, so neither has its own."""
+    """Five alarms. A plan or a finish that fails is a failed execution, so neither has its own.
+
+    Nor has what answers over HTTP: whoever asks sees that it fails.
+    """
 
     def __init__(
         self,

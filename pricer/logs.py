@@ -48,7 +48,7 @@ KNOWN = (
 class Line:
     """A line of the log: `at` in epoch milliseconds, `level` as Python names them.
 
-    `function` is plan, price, finish or start, empty where it is not known; so are `run` and
+    `function` is plan, price, finish, start or web, empty where it is not known; so are `run` and
     `request`. `values` are what a worker said by name; `traceback` is one as Python prints it.
     """
 
@@ -170,6 +170,7 @@ class _Reader:
             "plan": self.deployment.plan_function,
             "price": self.deployment.price_function,
             "finish": self.deployment.finish_function,
+            "web": self.deployment.web_function,
             "start": self.deployment.start_function.rpartition(":")[2],
         }
         return next((short for short, name in names.items() if name and name in stream), "")

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 # What a worker says of its clock, which is for the timeline of a run.
 TIMES = ("queued_at", "started_at", "freed_at", "done_at")
-FUNCTIONS = {"plan": "cyan", "price": "blue", "finish": "magenta", "start": "green"}
+FUNCTIONS = {
+    "plan": "cyan", "price": "blue", "finish": "magenta", "start": "green", "web": "bright_yellow",
+}  # fmt: skip
 
 
 def idle(document: Document) -> Iterator[str]:

@@ -546,6 +546,7 @@ def named(**outputs: str) -> Deployment:
         ("TableName", "BucketName", "StateMachineArn", "PlanFunctionName", "FinishFunctionName"),
         "x",
     )
+    known["WebFunctionName"] = "web"
     known |= dict.fromkeys(("StartFunctionArn", "ScheduleGroupName", "ScheduleRoleArn"), "y")
     known |= dict.fromkeys(("LogGroupName", "KernelVersion", "Version", "Architecture"), "z")
     known |= {"MemoryMb": "1", "KeepDays": "1", "PriceFunctionName": "price"}

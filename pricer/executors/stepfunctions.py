@@ -42,6 +42,7 @@ class Deployment:
     plan_function: str
     price_function: str
     finish_function: str
+    web_function: str
     start_function: str
     schedule_group: str
     schedule_role: str
@@ -93,6 +94,7 @@ class Deployment:
             plan_function=outputs["PlanFunctionName"],
             price_function=outputs["PriceFunctionName"],
             finish_function=outputs["FinishFunctionName"],
+            web_function=outputs["WebFunctionName"],
             start_function=outputs["StartFunctionArn"],
             schedule_group=outputs["ScheduleGroupName"],
             schedule_role=outputs["ScheduleRoleArn"],
