@@ -47,8 +47,8 @@ class Alarms(Construct):
             self._alarm(
                 "FailedRuns",
                 machine.metric_failed(period=PERIOD),
-                "A run failed or is incomplete: `pricer status RUN` says why, submitting it again"
-                " prices what is missing.",
+                "A run failed or is incomplete: `pricer status RUN --on aws` says why,"
+                " `pricer resume RUN --on aws` prices what is missing.",
             ),
             self._alarm(
                 "Throttles",

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from .screen import counted, plain_table
+from .stacks import flag
 from .stores import SHORT_ID
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def idle(document: Document) -> Iterator[str]:
 def deployed(document: Document) -> View:
     """Say what became of a deployment, and what to do next."""
     stack = document["stack"]
-    where = "" if stack == "Pricer" else f" --stack {stack}"
+    where = flag(stack)
     if not document["changed"]:
         yield Text(f"{stack}: is as it should be, nothing to deploy", "green")
         return
@@ -97,7 +98,7 @@ def logged(line: Line, *, alone: bool) -> RenderableType:
 
 def scheduled(document: Document, stack: str) -> View:
     """Say what will be priced, when, and how to see to it."""
-    name, where = document["schedule"], "" if stack == "Pricer" else f" --stack {stack}"
+    name, where = document["schedule"], flag(stack)
     again = ", in place of what it was" if document["replaced"] else ""
     yield Text(f"{name}: {document['file']} at {_when(document)}{again}", "green")
     if document["state"] == "disabled":

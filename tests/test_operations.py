@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloud.deploy import create_stack
+from cloud.faults import inject
 from cloud.submitted import call
 from panels import write_toml
 from pricer import deployment, logs, scheduling
@@ -201,6 +202,24 @@ def test_a_schedule_that_fires_prices_its_file_as_of_its_time(
     assert files_of(deployed, "nightly") == []
     assert "nightly" not in output("schedules")
     assert open_run(found.id, deployed.store()).state == "complete"
+
+
+def test_a_scheduled_run_that_is_incomplete_is_resumed_by_its_id(
+    deployed: Deployment, grid: Path, aws: str
+) -> None:
+    planned = scheduling.Schedule("halted", grid.name, CRON, "UTC", {})
+    scheduling.schedule(deployed, planned, grid)
+    inject(aws, fatal_events=[{"first": 0}])
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    run = open_run(scheduling.fire(deployed, event)["run"], deployed.store())
+    run.wait()
+    inject(aws)
+    said = output("status", run.id, "--on", "aws")
+    assert f"finish it by `pricer resume {run.id[:12]} --on aws`" in said
+    scheduling.unschedule(deployed, "halted")
+    resumed = document("resume", run.id, "--on", "aws")
+    assert (resumed["run"], resumed["state"], resumed["done"]) == (run.id, "complete", 5)
+    assert document("status", run.id, "--on", "aws")["as_of"] == "2026-11-23T22:00:00+00:00"
 
 
 def test_the_same_time_twice_is_one_run_and_another_time_another(
