@@ -157,13 +157,14 @@ def test_a_panel_is_resumed_there_by_the_days_that_are_there(
 ) -> None:
     file = write_panel(tmp_path, columns_of([1_000] * 20), contract="window = 250\nstep = 5")
     here = pricer("submit", file)
-    inject(aws, slow_batches=1_000, slow_s=3)
-    name = pricer("submit", file, "--on", "aws", "--detach")["run"]
-    pricer("cancel", name, "--on", "aws")
+    name = here["run"]
+    inject(aws, fatal_events=[{"run": name, "first": 0}])
+    failed = subprocess.run([PROGRAM, "submit", file, "--on", "aws"], check=False)
+    assert failed.returncode == 1
     inject(aws)
     (tmp_path / "firms.parquet").unlink()
-    assert pricer("status", name, "--on", "aws")["state"] == "incomplete"
     there = pricer("resume", name, "--on", "aws")
+    assert there["priced"] > 0
     assert (there["state"], there["inversions"]) == ("complete", here["inversions"])
     pricer("export", name, tmp_path / "there.csv", "--on", "aws")
     pricer("export", name, tmp_path / "here.csv")
