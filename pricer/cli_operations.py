@@ -7,6 +7,7 @@ import re
 import sys
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -209,12 +210,16 @@ def tail(*, run: str | None, since: str | None, follow: bool, stack: str, as_jso
     out = console()
     run_id = head.run_id if head else ""
     click.get_current_context().meta[options.INTERRUPT] = "the log goes on."
+    line = None
     for line in logs.lines(deployment, start, run_id, follow=follow):
         if as_json:
             click.echo(json_of(line.to_json(), indent=None))
         else:
             out.print(views_operations.logged(line, alone=bool(run_id)), soft_wrap=True)
         sys.stdout.flush()
+    if line is None:
+        at = datetime.fromtimestamp(start / 1_000, UTC)
+        click.echo(f"nothing is logged since {at:%Y-%m-%d %H:%M:%S} UTC; see --since", err=True)
 
 
 @click.command(

@@ -215,14 +215,18 @@ def unschedule(deployment: Deployment, name: str) -> None:
     """Delete a schedule, then its file; runs that it has started go on."""
     client = aws.client("scheduler", region=deployment.region)
     where = _where(deployment, name)
+    there = True
     try:
         with aws.explained(where):
             client.delete_schedule(Name=name, GroupName=deployment.schedule_group)
     except AwsError as error:
         if aws.error_code(error) != MISSING:
             raise
-        raise StoreError(f"{where}: is not there; see `pricer schedules`") from None
-    _remove(deployment, name, "is deleted, but its file is left")
+        there = False
+    # Where it went before and its file could not.
+    removed = _remove(deployment, name, "is deleted, but its file is left")
+    if not (there or removed):
+        raise StoreError(f"{where}: is not there; see `pricer schedules`")
 
 
 def fire(deployment: Deployment, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,11 +276,15 @@ def _found(deployment: Deployment, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _remove(deployment: Deployment, name: str, done: str, *, kept: str = "") -> None:
-    """Remove the files of a schedule but for the one of the key `kept`; `done` is what is done."""
+def _remove(deployment: Deployment, name: str, done: str, *, kept: str = "") -> int:
+    """Remove the files of a schedule but for that of the key `kept`; return how many there were.
+
+    `done` is what has been done by then.
+    """
     s3 = aws.client("s3", region=deployment.region)
     with aws.explained(f"{_where(deployment, name)}: {done}: bucket {deployment.bucket}"):
         found = s3.list_objects_v2(Bucket=deployment.bucket, Prefix=_folder(name))
-        for each in found.get("Contents", ()):
-            if each["Key"] != kept:
-                s3.delete_object(Bucket=deployment.bucket, Key=each["Key"])
+        keys = [each["Key"] for each in found.get("Contents", ()) if each["Key"] != kept]
+        for key in keys:
+            s3.delete_object(Bucket=deployment.bucket, Key=key)
+    return len(keys)

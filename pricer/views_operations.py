@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -78,7 +79,8 @@ def logged(line: Line, *, alone: bool) -> RenderableType:
     """Show a line of the log, and a traceback under it; `alone` if all are of one run."""
     style = LEVELS.get(line.level, "")
     shown = Text()
-    shown.append(f"{line.time:%H:%M:%S}.{line.at % 1_000:03d}", "dim")
+    day = "" if line.time.date() == datetime.now(UTC).date() else f"{line.time:%Y-%m-%d} "
+    shown.append(f"{day}{line.time:%H:%M:%S}.{line.at % 1_000:03d}", "dim")
     shown.append(f"  {line.function:6}", FUNCTIONS.get(line.function, "dim"))
     if not alone:
         shown.append(f"  {line.run[:SHORT_ID]:{SHORT_ID}}", "dim")

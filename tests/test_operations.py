@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from click.testing import CliRunner
 
 from cloud.deploy import create_stack
 from cloud.faults import inject
 from cloud.submitted import call
 from panels import write_toml
-from pricer import deployment, logs, scheduling
+from pricer import deployment, logs, scheduling, views_operations
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
@@ -291,6 +292,18 @@ def test_a_schedule_that_aws_refuses_changes_nothing(
     kept = client("s3").get_object(Bucket=deployed.bucket, Key=key)["Body"].read()
     assert kept == grid.read_bytes()
     output("unschedule", "judged")
+
+
+def test_a_file_that_was_left_is_deleted_by_another_unschedule(
+    deployed: Deployment, grid: Path
+) -> None:
+    document("schedule", grid, "--name", "left", "--cron", CRON)
+    with pytest.raises(AwsError, match="is deleted, but its file is left"):
+        scheduling.unschedule(replace(deployed, bucket="nowhere"), "left")
+    assert files_of(deployed, "left") == [f"schedules/left/{grid.name}"]
+    output("unschedule", "left")
+    assert files_of(deployed, "left") == []
+    assert error("unschedule", "left").endswith("is not there; see `pricer schedules`")
 
 
 def test_a_schedule_whose_file_cannot_be_put_is_taken_back(
@@ -602,6 +615,96 @@ def test_following_yields_each_line_once_and_those_that_come_late(
     assert [next(followed).message for _ in range(2)] == ["late", "first"]
 
 
+def refused(code: str, status: int = 400) -> ClientError:
+    answer = {
+        "Error": {"Code": code, "Message": "Rate exceeded"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(answer, "FilterLogEvents")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(refused("ThrottlingException"), id="throttled"),
+        pytest.param(refused("InternalFailure", 500), id="broken"),
+        pytest.param(EndpointConnectionError(endpoint_url="https://logs"), id="unreached"),
+    ],
+)
+def test_following_goes_on_through_what_passes_and_loses_no_line(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = int(time.time() * 1_000)
+    begins = json.dumps({"run": RUN, "request": REQUEST, "message": "begins"})
+    asked = []
+
+    class Failing:
+        """Fails half way, at the second question of the first reading, and then does not."""
+
+        def get_paginator(self, _: str) -> Any:
+            return self
+
+        def paginate(self, *, filterPattern: str, **_: Any) -> Any:
+            asked.append(filterPattern)
+            if len(asked) in (2, 4):
+                raise failure
+            found = begins if RUN in filterPattern else TIMED_OUT
+            yield {"events": [{"logStreamName": "price", "timestamp": now, "message": found}]}
+
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: Failing())
+    monkeypatch.setattr(logs, "POLL_S", 0.0)
+    following = logs.lines(named(), now - 1_000, RUN, follow=True)
+    assert [next(following).message for _ in range(2)] == ["begins", TIMED_OUT]
+    # Said once, however often it is tried.
+    (said,) = caplog.records
+    assert said.getMessage().endswith("; trying again")
+    asked.clear()
+    with pytest.raises(AwsError, match=r"^log group z: (FilterLogEvents: |cannot be reached)"):
+        list(logs.lines(named(), now - 1_000, RUN))
+
+
+def test_following_ends_where_the_log_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Denied:
+        def get_paginator(self, _: str) -> Any:
+            raise refused("AccessDeniedException")
+
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: Denied())
+    with pytest.raises(AwsError, match="FilterLogEvents is not allowed"):
+        next(logs.lines(named(), 0, follow=True))
+
+
+def test_lines_that_use_words_of_theirs_are_shown_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = {"first": "one", "run": None, "service": 3, "level": None, "message": {"a": 1}}
+    stub(monkeypatch, (1, json.dumps(odd)), (2, '{"first": 1}'), (3, "[1, 2]"))
+    found = list(logs.lines(named(), 0))
+    assert [(line.blocks, line.message) for line in found] == [
+        ("", "{'a': 1}"),
+        ("", ""),
+        ("", "[1, 2]"),
+    ]
+    shown = [str(views_operations.logged(line, alone=False)) for line in found]
+    assert shown[0].startswith("1970-01-01 00:00:00.001  3 ")
+
+
+def test_a_log_of_nothing_says_since_when(deployed: Deployment) -> None:
+    result = run("tail", "--since", "2099-01-01T10:30")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing is logged since 2099-01-01 10:30:00 UTC; see --since\n"
+
+
+def test_a_time_is_utc_wherever_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert logs.since_ms("2026-11-23T22:00") == 1_795_471_200_000
+        assert logs.since_ms("2026-11-24T07:00+09:00") == 1_795_471_200_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30s", 30), ("10m", 600), ("2 h", 7_200), ("1d", 86_400)]
 )
@@ -611,7 +714,7 @@ def test_since_is_a_length_of_time_or_a_time(text: str, seconds: int) -> None:
 
 
 def test_a_time_that_cannot_be_read_is_refused(deployed: Deployment) -> None:
-    for text in ("yesterday", "99999999999d", "0001-01-01"):
+    for text in ("yesterday", "99999999999d", "0001-01-01", "1969-12-31", "99999d"):
         assert error("tail", "--since", text).startswith("since: must be as 30s, 10m, 2h or 1d")
 
 
