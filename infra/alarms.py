@@ -17,7 +17,10 @@ PERIOD = Duration.minutes(5)
 
 
 class Alarms(Construct):
-    """Five alarms. A plan or a finish that fails is a failed execution, so neither has its own."""
+    """Five alarms. A plan or a finish that fails is a failed execution, so neither has its own.
+
+    Nor has what answers over HTTP: whoever asks sees that it fails.
+    """
 
     def __init__(
         self,
@@ -44,8 +47,8 @@ class Alarms(Construct):
             self._alarm(
                 "FailedRuns",
                 machine.metric_failed(period=PERIOD),
-                "A run failed or is incomplete: `pricer status RUN` says why, submitting it again"
-                " prices what is missing.",
+                "A run failed or is incomplete: `pricer status RUN --on aws` says why,"
+                " `pricer resume RUN --on aws` prices what is missing.",
             ),
             self._alarm(
                 "Throttles",

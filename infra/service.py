@@ -44,7 +44,13 @@ class ServiceStack(Stack):
         )
         image = self.image = WorkerImage(self, "Image", settings)
 
-        stored = {"TABLE_NAME": table.table_name, "BUCKET_NAME": bucket.bucket_name}
+        def stored(name: str) -> dict[str, str]:
+            """Return what a function is told of what it is called, and where runs are."""
+            return {
+                "TABLE_NAME": table.table_name,
+                "BUCKET_NAME": bucket.bucket_name,
+                "POWERTOOLS_SERVICE_NAME": name,
+            }
 
         def function(name: str, **environment: str) -> WorkerFunction:
             return WorkerFunction(
@@ -54,8 +60,7 @@ class ServiceStack(Stack):
                 image=image,
                 architecture=settings.architecture,
                 environment={
-                    **stored,
-                    "POWERTOOLS_SERVICE_NAME": name,
+                    **stored(name),
                     "POWERTOOLS_METRICS_NAMESPACE": self.stack_name,
                     **environment,
                 },
@@ -68,7 +73,7 @@ class ServiceStack(Stack):
             "Web",
             image=image,
             architecture=settings.architecture,
-            environment=stored,
+            environment=stored("web"),
             log_group=log_group,
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pricer.contracts import suggest
 from pricer.errors import SpecError
+from pricer.stacks import STACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ class Settings:
     `keep_days` is how long a run is kept at most.
     """
 
-    name: str = "Pricer"
+    name: str = STACK
     architecture: str = "x86_64"
     base_image: str = ""
     warm_write_units: int = 0

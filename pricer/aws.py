@@ -31,6 +31,12 @@ UNKNOWN = (
     *("InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"),
     *("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"),
 )
+THROTTLED = (
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+)
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 # Their codes are those of wrong credentials.
 SKEWED = ("Signature expired", "Signature not yet current")
@@ -100,6 +106,17 @@ def error_code(error: BaseException | None) -> str:
         if part.get("Code", "None") != "None":
             return str(part["Code"])
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def passes(error: AwsError) -> bool:
+    """Tell whether it may be otherwise in a moment: a service has no time, or is not reached."""
+    match error.__cause__:
+        case botocore.ClientError() as refused:
+            status = refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return error_code(refused) in THROTTLED or status >= 500
+        case botocore.ConnectionError() | botocore.HTTPClientError():
+            return True
+    return False
 
 
 @contextmanager

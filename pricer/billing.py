@@ -244,7 +244,8 @@ def _calls(deployment: Deployment, run_id: str, executions: Sequence[_Execution]
         }
         for at_ms, message in _messages(logs, window | {"filterPattern": f'"{run_id}"'}):
             said = _json(message)
-            if said.get("run") == run_id and "request" in said:
+            # Who reads a run is no part of what it took to price it.
+            if said.get("run") == run_id and "request" in said and said.get("service") != "web":
                 start = said.get("service") == "start"
                 heard.setdefault(said["request"], (at_ms, said.get("first"), start))
         if not heard:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .plan import Plan
+    from .run import Run
     from .tables import Table
 
     Document = Mapping[str, Any]
@@ -293,7 +294,6 @@ def submit(
     **given: Any,
 ) -> None:
     """Price a grid, book or panel into the store, or finish it."""
-    from . import views
     from .reading import read_spec
     from .screen import progress
 
@@ -304,11 +304,9 @@ def submit(
     spec = read_spec(file, **_given(given))
     cells = spec.cells if isinstance(spec.cells, int) else len(spec.cells)
     _log_kernels()
-    going_on = ""
     with progress(cells, "pricing") as advance:
         if where.stack:
             from . import cloud
-            from .executors.stepfunctions import how_to_go_on
 
             run = cloud.submit(
                 spec,
@@ -318,13 +316,24 @@ def submit(
                 detach=detach,
                 on_progress=advance,
             )
-            going_on = how_to_go_on(run.id, where.stack)
         else:
             from .run import submit as submit_spec
 
             context = click.get_current_context()
             context.meta[options.INTERRUPT] = "what is priced is stored; submit again to finish."
             run = submit_spec(spec, where.url, workers=workers, on_progress=advance)
+    _show_priced(run, started, where, as_json=as_json)
+
+
+def _show_priced(run: Run, started: float, where: options.Where, *, as_json: bool) -> None:
+    """Show what was done for a run, and exit with 1 where it is incomplete all the same."""
+    from . import views
+
+    going_on = ""
+    if where.stack:
+        from .executors.stepfunctions import how_to_go_on
+
+        going_on = how_to_go_on(run.id, where.stack)
     seconds = time.perf_counter() - started
     status = run.status()
     document = {
@@ -342,9 +351,49 @@ def submit(
     }
     if status.inversions is not None:
         document["inversions"] = status.inversions
-    show(document, partial(views.submitted, going_on=going_on), as_json=as_json)
+    finish = where.how_to_finish(document)
+    view = partial(views.submitted, finish=finish, going_on=going_on)
+    show(document, view, as_json=as_json)
     if status.state == "incomplete":
         click.get_current_context().exit(1)
+
+
+@cli.command(
+    epilog=options.examples(
+        "pricer resume latest",
+        "pricer resume 3f9a --on aws",
+    )
+)
+@options.run
+@options.workers
+@options.where
+@options.json
+@options.verbose
+def resume(*, run: str, workers: int | None, where: options.Where, as_json: bool) -> None:
+    """Finish RUN by the plan that its store keeps; its file is not needed."""
+    from .run import open_run
+    from .screen import progress
+
+    if workers and where.stack:
+        raise click.UsageError("--workers is for --on local")
+    started = time.perf_counter()
+    _log_kernels()
+    if where.stack:
+        from . import cloud
+        from .executors.stepfunctions import Deployment
+
+        deployment = Deployment.find(where.stack)
+        found = open_run(run, deployment.store())
+        with progress(found.head.cells, "pricing") as advance:
+            found = cloud.resume(deployment, found, on_progress=advance)
+    else:
+        found = open_run(run, where.url)
+        finish = where.how_to_finish({"run": found.id})
+        again = f"what is priced is stored; {finish} goes on."
+        click.get_current_context().meta[options.INTERRUPT] = again
+        with progress(found.head.cells, "pricing") as advance:
+            found = found.resume(workers=workers, on_progress=advance)
+    _show_priced(found, started, where, as_json=as_json)
 
 
 cli.add_command(cli_aws.watch)
@@ -386,7 +435,9 @@ def status(*, run: str, where: options.Where, as_json: bool) -> None:
     from . import views
     from .run import open_run
 
-    show(open_run(run, where.store()).status().to_json(), views.status, as_json=as_json)
+    document = open_run(run, where.store()).status().to_json()
+    finish = where.how_to_finish(document)
+    show(document, partial(views.status, finish=finish), as_json=as_json)
 
 
 cli.add_command(cli_aws.cancel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,7 +50,8 @@ def watch(*, run: str, where: options.Where, as_json: bool) -> None:
     with progress(found.head.cells, "pricing") as advance:
         found.wait(advance)
     document = found.status().to_json()
-    show(document, views.ended, as_json=as_json)
+    finish = where.how_to_finish(document)
+    show(document, partial(views.ended, finish=finish), as_json=as_json)
     if document["state"] == "incomplete":
         click.get_current_context().exit(1)
 
@@ -78,7 +80,8 @@ def cancel(*, run: str, where: options.Where, as_json: bool) -> None:
         "cells": status.cells,
         "done": status.done,
     }
-    show(document, views.cancelled, as_json=as_json)
+    finish = where.how_to_finish(document)
+    show(document, partial(views.cancelled, finish=finish), as_json=as_json)
 
 
 @click.command(

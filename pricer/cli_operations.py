@@ -6,6 +6,8 @@ import json
 import re
 import sys
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -229,12 +231,16 @@ def tail(*, run: str | None, since: str | None, follow: bool, stack: str, as_jso
     out = console()
     run_id = head.run_id if head else ""
     click.get_current_context().meta[options.INTERRUPT] = "the log goes on."
+    line = None
     for line in logs.lines(deployment, start, run_id, follow=follow):
         if as_json:
             click.echo(json_of(line.to_json(), indent=None))
         else:
             out.print(views_operations.logged(line, alone=bool(run_id)), soft_wrap=True)
         sys.stdout.flush()
+    if line is None:
+        at = datetime.fromtimestamp(start / 1_000, UTC)
+        click.echo(f"nothing is logged since {at:%Y-%m-%d %H:%M:%S} UTC; see --since", err=True)
 
 
 @click.command(
@@ -272,13 +278,14 @@ def schedule(
     from .executors.stepfunctions import Deployment
 
     given = {option: value for option, value in given.items() if value is not None and value != {}}
-    name = name or re.sub(r"[^0-9A-Za-z_.-]+", "-", file.stem)
-    planned = scheduling.Schedule(name, file.name, cron, timezone, given)
+    name = name or re.sub(r"[^0-9A-Za-z_.-]+", "-", file.stem).lstrip(".-")
+    planned = scheduling.Schedule(name, file.name, " ".join(cron.split()), timezone, given)
     deployment = Deployment.find(stack)
-    replaced = scheduling.schedule(deployment, planned, file)
+    before = scheduling.schedule(deployment, planned, file)
     document = planned.to_json() | {
         "place": f"s3://{deployment.bucket}/{planned.key}",
-        "replaced": replaced,
+        "replaced": before is not None,
+        "state": before.state if before else scheduling.ENABLED.lower(),
     }
     show(document, partial(views_operations.scheduled, stack=stack), as_json=as_json)
 
@@ -298,8 +305,7 @@ def schedules(*, stack: str, as_json: bool) -> None:
     from .executors.stepfunctions import Deployment
 
     found = scheduling.schedules(Deployment.find(stack))
-    listed = [planned.to_json() | {"state": state.lower()} for planned, state in found]
-    document = {"stack": stack, "schedules": listed}
+    document = {"stack": stack, "schedules": [asdict(each) for each in found]}
     show(document, views_operations.schedules, as_json=as_json)
 
 

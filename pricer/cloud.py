@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,13 @@ from .billing import prices
 from .compiled import kernel_version
 from .errors import PricerError, RunNotFoundError, SpecError, StoreError
 from .estimate import measure
-from .executors.stepfunctions import STACK, Deployment, StepFunctionsExecutor
+from .executors import check_kernels
+from .executors.stepfunctions import Deployment, StepFunctionsExecutor
 from .fanout import FanOut, Limits, fan_out, money
-from .plan import BookPlan, Plan
-from .run import Run, submit_plan
-from .stores import COMPLETE, RUNNING
+from .plan import BookPlan, PanelPlan, Plan
+from .run import ANOTHER_RUN, Run, submit_plan
+from .stacks import STACK
+from .stores import COMPLETE, RUNNING, SHORT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +140,55 @@ def submit_to(
     `as_of` is the time that a schedule has it priced at: each is a run of its own.
     """
     plan = Plan.of(spec, deployment.kernel_version, as_of)
+    return _submit_plan(
+        deployment,
+        plan,
+        keep_days=keep_days,
+        max_cost=max_cost,
+        detach=detach,
+        on_progress=on_progress,
+    )
+
+
+def resume(
+    deployment: Deployment, run: Run, *, on_progress: Callable[[int], None] | None = None
+) -> Run:
+    """Price on AWS what a run lacks that is there, by the plan that is kept; return the run.
+
+    It is complete but for what may keep one incomplete that is submitted.
+    """
+    if run.state == COMPLETE:
+        return run
+    deployment.check_version()
+    where = f"stack {deployment.stack!r}"
+    check_kernels(run.plan, deployment.kernel_version, where, ANOTHER_RUN)
+    plan = run.plan
+    if isinstance(plan, PanelPlan):
+        plan = _with_days(plan, deployment.store())
+    return _submit_plan(deployment, plan, on_progress=on_progress)
+
+
+def _with_days(plan: PanelPlan, store: DynamoStore) -> PanelPlan:
+    """Return a plan of a panel that reads its days where its submit has put them."""
+    run_id = plan.run_id
+    for name, file in plan.bulk().items():
+        if not store.has(run_id, name, file.size):
+            raise StoreError(
+                f"run {run_id[:SHORT_ID]}: its {name} is not in bucket {store.bucket}; submit its"
+                " file again"
+            )
+    return plan.fed(replace(plan.spec, read=partial(store.read, run_id)))
+
+
+def _submit_plan(
+    deployment: Deployment,
+    plan: Plan,
+    *,
+    keep_days: int | None = None,
+    max_cost: float | None = None,
+    detach: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> Run:
     store = deployment.store(keep_days)
     known = _known(store, plan)
     if known and known.state == COMPLETE:

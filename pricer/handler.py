@@ -9,7 +9,6 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
     AmazonCloudWatchEMFProvider,
@@ -37,7 +36,6 @@ class _Container:
     id: str = secrets.token_hex(6)
     # Processor time since the interpreter began: what starting cost.
     init_s: float = round(time.process_time(), 3)
-    cold: bool = True
 
 
 def plan(event: Event, context: Any) -> Result:
@@ -51,7 +49,7 @@ def price(event: Event, context: Any) -> Result:
     The state machine says too when the chunk was `queued`, in epoch seconds, and how many
     `retries` this is.
     """
-    cold = _Container.cold
+    cold = invocation.Invocation.cold
     usage = {
         "request": context.aws_request_id,
         "worker": _Container.id,
@@ -97,14 +95,9 @@ def start(event: Event, context: Any) -> Result:
 
 
 def _handle(event: Event, context: Any, work: Callable[[], Result]) -> Result:
-    log = _log()
     said = {name: event[name] for name in EVENT if name in event}
-    # In place of those of the invocation before.
-    log.clear_state()
-    log.append_keys(**said, request=context.aws_request_id, cold_start=_Container.cold)
+    log = invocation.begin(context, **said)
     log.info("begins")
-    invocation.Invocation.context = context
-    _Container.cold = False
     try:
         result = work()
     except Exception:
@@ -127,11 +120,6 @@ def _measure(result: Result, *, cold: bool) -> None:
             rate = result["priced"] / seconds
             metrics.add_metric("CellsPerSecond", MetricUnit.CountPerSecond, rate)
     metrics.flush_metrics()
-
-
-@cache
-def _log() -> Logger:
-    return Logger(utc=True, use_rfc3339=True, serialize_stacktrace=False)
 
 
 @cache

@@ -1,9 +1,12 @@
-"""The invocation of a Lambda function that is going, and a store that gives up before its time."""
+"""The invocation of a Lambda function that is going: its log, and a store that ends before it."""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
+
+from aws_lambda_powertools.logging import Logger
 
 from .stores.dynamodb import DynamoStore
 
@@ -12,9 +15,26 @@ MARGIN_S = 5.0
 
 
 class Invocation:
-    """The one that is going: a container has one at a time."""
+    """The one that is going: a container has one at a time, of which the first is `cold`."""
 
     context: Any = None
+    cold: bool = True
+
+
+def begin(context: Any, **said: Any) -> Logger:
+    """Begin an invocation, every line of which says `said`; return its log."""
+    lines = log()
+    # In place of those of the invocation before.
+    lines.clear_state()
+    lines.append_keys(**said, request=context.aws_request_id, cold_start=Invocation.cold)
+    Invocation.context, Invocation.cold = context, False
+    return lines
+
+
+@cache
+def log() -> Logger:
+    """Return the log of the function, whose lines are JSON."""
+    return Logger(utc=True, use_rfc3339=True, serialize_stacktrace=False)
 
 
 def store() -> DynamoStore:

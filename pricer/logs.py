@@ -7,6 +7,7 @@ function is killed, runs out of time or cannot be loaded.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import aws
 from .blocks import blocks_named
-from .errors import SpecError
+from .errors import AwsError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .executors.stepfunctions import Deployment
+
+    # What tells a line from any other: its stream, its time, its text.
+    Key = tuple[str, int, str]
 
 POLL_S = 2.0
 # How late a line may come into the log; it is asked for again until then.
@@ -43,12 +47,14 @@ KNOWN = (
     *("run", "first", "end", "request", "cold_start", "exception", "exception_name"),
 )
 
+logger = logging.getLogger("pricer")
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line of the log: `at` in epoch milliseconds, `level` as Python names them.
 
-    `function` is plan, price, finish or start, empty where it is not known; so are `run` and
+    `function` is plan, price, finish, start or web, empty where it is not known; so are `run` and
     `request`. `values` are what a worker said by name; `traceback` is one as Python prints it.
     """
 
@@ -83,17 +89,25 @@ class Line:
 
 
 def since_ms(text: str) -> int:
-    """Return when ``10m``, ``2h`` or ``1d`` ago, or a time in ISO 8601, was: epoch milliseconds."""
+    """Return when ``10m``, ``2h`` or ``1d`` ago, or a time in ISO 8601, was: epoch milliseconds.
+
+    A time is UTC where it does not say its zone.
+    """
     try:
         if found := SINCE.fullmatch(text.strip()):
             at = datetime.now(UTC) - timedelta(**{UNITS[found[2]]: int(found[1])})
         else:
             at = datetime.fromisoformat(text.strip())
-        return int(at.timestamp() * 1_000)
+            # As lines show it, which are of many machines.
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        since = int(at.timestamp() * 1_000)
     except (ValueError, OverflowError):
+        since = -1
+    if since < 0:
         raise SpecError(
             f"since: must be as 30s, 10m, 2h or 1d ago, or a time as 2026-11-23T22:00, got {text!r}"
-        ) from None
+        )
+    return since
 
 
 def lines(
@@ -101,15 +115,25 @@ def lines(
 ) -> Iterator[Line]:
     """Yield what was written from `since` (epoch milliseconds) on, be it of one run alone.
 
-    `follow` goes on for ever, with what is written meanwhile.
+    `follow` goes on for ever, with what is written meanwhile, and through what passes: a service
+    that has no time, or is not reached.
     """
     reader = _Reader(deployment, run_id)
+    told = False
     while True:
         now = int(time.time() * 1_000)
-        yield from reader.read(since)
+        try:
+            yield from reader.read(since)
+        except AwsError as error:
+            if not (follow and aws.passes(error)):
+                raise
+            if not told:
+                logger.warning("%s; trying again", error)
+            told = True
+        else:
+            since, told = max(since, now - LATE_MS), False
         if not follow:
             return
-        since = max(since, now - LATE_MS)
         time.sleep(POLL_S)
 
 
@@ -120,19 +144,22 @@ class _Reader:
         self.deployment = deployment
         self.run_id = run_id
         self.client = aws.client("logs", region=deployment.region)
-        self.seen: set[tuple[str, int, str]] = set()
+        self.seen: set[Key] = set()
         self.requests: set[str] = set()
         self.failed: set[str] = set()
 
     def read(self, since: int) -> Iterator[Line]:
         # What is older is not asked for any more.
         self.seen = {key for key in self.seen if key[1] >= since}
-        found = list(self._new(since, f'"{self.run_id}"' if self.run_id else ""))
+        found = dict(self._new(since, f'"{self.run_id}"' if self.run_id else ""))
         if self.run_id:
-            self.requests |= {line.request for line in found if line.run == self.run_id}
-            others = [line for pattern in ABNORMAL for line in self._new(since, pattern)]
-            found += [line for line in others if line.request in self.requests]
-        for line in sorted(found, key=lambda line: line.at):
+            self.requests |= {line.request for line in found.values() if line.run == self.run_id}
+            for pattern in ABNORMAL:
+                others = self._new(since, pattern)
+                found |= {key: line for key, line in others if line.request in self.requests}
+        # Not before all is read: what fails half way is read again.
+        self.seen |= found.keys()
+        for line in sorted(found.values(), key=lambda line: line.at):
             if line.traceback and line.request:
                 self.failed.add(line.message)
             elif line.message in self.failed:
@@ -140,7 +167,7 @@ class _Reader:
                 continue
             yield line
 
-    def _new(self, since: int, pattern: str) -> Iterator[Line]:
+    def _new(self, since: int, pattern: str) -> Iterator[tuple[Key, Line]]:
         request = {
             "logGroupName": self.deployment.log_group,
             "startTime": since,
@@ -150,11 +177,8 @@ class _Reader:
             for page in self.client.get_paginator("filter_log_events").paginate(**request):
                 for event in page["events"]:
                     key = (event["logStreamName"], event["timestamp"], event["message"])
-                    if key in self.seen:
-                        continue
-                    self.seen.add(key)
-                    if line := self._line(event):
-                        yield line
+                    if key not in self.seen and (line := self._line(event)):
+                        yield key, line
 
     def _line(self, event: Mapping[str, Any]) -> Line | None:
         message = event["message"].strip()
@@ -170,6 +194,7 @@ class _Reader:
             "plan": self.deployment.plan_function,
             "price": self.deployment.price_function,
             "finish": self.deployment.finish_function,
+            "web": self.deployment.web_function,
             "start": self.deployment.start_function.rpartition(":")[2],
         }
         return next((short for short, name in names.items() if name and name in stream), "")
@@ -177,9 +202,9 @@ class _Reader:
 
 def _said(at: int, said: Mapping[str, Any]) -> Line:
     """Return a line that a worker has written."""
-    blocks = ""
-    if "first" in said:
-        blocks = blocks_named(said["first"], said["end"])
+    # Whatever else is written there as JSON may have words of its own for these.
+    first, end = said.get("first"), said.get("end")
+    blocks = blocks_named(first, end) if isinstance(first, int) and isinstance(end, int) else ""
     traceback = str(said.get("exception", "")).replace(IMAGE, "")
     message = str(said.get("message", ""))
     if traceback:
@@ -187,10 +212,10 @@ def _said(at: int, said: Mapping[str, Any]) -> Line:
         message = MODULE.sub("", traceback.splitlines()[-1])
     return Line(
         at=at,
-        function=said.get("service", ""),
-        level=said.get("level", "INFO"),
-        run=said.get("run", ""),
-        request=said.get("request", ""),
+        function=str(said.get("service", "")),
+        level=str(said.get("level", "INFO")),
+        run=str(said.get("run", "")),
+        request=str(said.get("request", "")),
         blocks=blocks,
         message=message,
         values={name: value for name, value in said.items() if name not in KNOWN},

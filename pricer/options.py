@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from functools import wraps
@@ -18,9 +19,10 @@ from .contracts import CURVES, INPUTS, TABLES, WORDS
 from .dated import Correlation, Curve, Dates, Dividends, Fixings, Table, Vector, parse_table
 from .errors import PricerError, SpecError
 from .settings import DEFAULT_PATHS, EVERY_MEASURE, METHODS, SAMPLINGS
+from .stacks import STACK, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .stores import Store
 
@@ -256,6 +258,18 @@ class Where:
 
         return Deployment.find(self.stack).store()
 
+    def how_to_finish(self, document: Mapping[str, Any]) -> str:
+        """Say how the run that a document tells of is finished where it is incomplete."""
+        from .stores import SHORT_ID
+
+        flags = f" --store {shlex.quote(self.url)}" if self.url else ""
+        if self.stack:
+            flags = f" --on aws{flag(self.stack)}"
+        elif "inversions" in document:
+            # A panel's days are in no store on this machine.
+            return "submitting its file again"
+        return f"`pricer resume {document['run'][:SHORT_ID]}{flags}`"
+
 
 def _where(*, hide_store: bool = False) -> Callable[[Function], Function]:
     """Add the options that say where runs are, and hand what they mean to `where`."""
@@ -268,7 +282,7 @@ def _where(*, hide_store: bool = False) -> Callable[[Function], Function]:
         click.option(
             "--stack",
             metavar="NAME",
-            help="What is deployed on AWS. Default: $PRICER_STACK, else Pricer.",
+            help=f"What is deployed on AWS. Default: $PRICER_STACK, else {STACK}.",
         ),
         click.option(
             "--store",
@@ -300,7 +314,7 @@ def _resolved(on: str | None, stack: str | None, store: str | None) -> Where:
         if on not in (LOCAL, AWS):
             raise SpecError(f"PRICER_ON: must be {LOCAL} or {AWS}, got {on!r}")
     if on == AWS:
-        return Where(None, stack or os.environ.get("PRICER_STACK", "").strip() or "Pricer")
+        return Where(None, stack or os.environ.get("PRICER_STACK", "").strip() or STACK)
     if stack is not None:
         raise click.UsageError("--stack is for --on aws")
     return Where(store, None)
@@ -318,7 +332,7 @@ stack = _all_of(
         "--stack",
         metavar="NAME",
         callback=_stack,
-        help="What is deployed on AWS. Default: $PRICER_STACK, else Pricer.",
+        help=f"What is deployed on AWS. Default: $PRICER_STACK, else {STACK}.",
     ),
     click.option("--on", type=click.Choice([AWS]), hidden=True, expose_value=False),
     no_store,

@@ -70,6 +70,8 @@ RESULTS = ("error", "status")
 # Rows of a batch: large enough for Parquet's row groups, 10 MB with every measure.
 BATCH_CELLS = 131_072
 PROGRESS_S = 0.25
+# What helps where a run is of other kernels.
+ANOTHER_RUN = "submit its file again, which makes another run"
 
 logger = logging.getLogger("pricer")
 
@@ -173,6 +175,39 @@ class Run:
             if progress.complete or not running:
                 return
             time.sleep(max(0.0, progress.next - time.monotonic()))
+
+    def resume(
+        self,
+        *,
+        workers: int | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Run:
+        """Price on this machine what the run lacks, as `submit` does, and return it complete.
+
+        Its plan is the one that the store keeps; nothing else of its file is needed. A run that is
+        complete is returned as it is.
+
+        Raises
+        ------
+        KernelError
+            Where the run is of another version of the kernels.
+        StoreError
+            Where the run is of a panel: no store here keeps its days.
+        """
+        from .compiled import kernel_version
+        from .executors import check_kernels
+        from .executors.local import LocalExecutor
+
+        if self.state == COMPLETE:
+            return self
+        check_kernels(self.plan, kernel_version(), "this machine", ANOTHER_RUN)
+        if isinstance(self.plan, PanelPlan):
+            raise StoreError(
+                f"run {self.id[:SHORT_ID]}: is of a panel, whose days no store on this machine"
+                " keeps; submit its file again"
+            )
+        executor = LocalExecutor(workers)
+        return submit_plan(self.plan, self.store, executor, on_progress=on_progress)
 
     def query(
         self,

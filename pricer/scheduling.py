@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .executors.stepfunctions import Deployment
     from .grid import Grid
 
-NAME = re.compile(r"[0-9A-Za-z_.-]{1,64}")
+NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,63}")
+CRON = re.compile(r"cron\((.*)\)")
 CRON_FIELDS = ("minutes", "hours", "day of month", "month", "day of week", "year")
 # What a worker can read: the image has no Parquet.
 SUFFIXES = (".toml", ".csv")
@@ -36,6 +37,9 @@ SUFFIXES = (".toml", ".csv")
 AS_OF = "as_of"
 # EventBridge Scheduler fills it in when it fires.
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
+ENABLED, MISSING = "ENABLED", "ResourceNotFoundException"
+# What a schedule is found with and not made of.
+FOUND = ("Arn", "CreationDate", "LastModificationDate", "ResponseMetadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise SpecError(
-                "name: must be 1 to 64 letters, digits, dots, dashes and underscores, got"
-                f" {self.name!r}; give one by --name"
+                "name: must be 1 to 64 letters, digits, dots, dashes and underscores, the first no"
+                f" dot or dash, got {self.name!r}; give one by --name"
             )
         if not self.file.lower().endswith(SUFFIXES):
             raise SpecError(
@@ -105,17 +109,60 @@ class Schedule:
         return cls(*(event[name] for name in names))
 
 
-def schedule(deployment: Deployment, planned: Schedule, path: Path) -> bool:
-    """Have the file at `path` priced by the clock; tell whether it replaces one of that name.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A schedule as it stands in the group of a stack, where people may make some by hand.
 
-    It is read here first, as it will be there: what cannot be priced is not scheduled.
+    `file` and `options` are empty where this package has not made it (`by_pricer`). `cron` has the
+    fields alone, or all of another expression, such as ``rate(1 hour)``.
+    """
+
+    schedule: str
+    file: str
+    cron: str
+    timezone: str
+    options: Mapping[str, Any]
+    state: str
+    by_pricer: bool
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any], start_function: str) -> Listed:
+        """Read what EventBridge Scheduler says of one; pricer's call `start_function`."""
+        name, target = found["Name"], found["Target"]
+        try:
+            given = json.loads(target.get("Input", ""))
+            file, options = str(given["file"]), dict(given["options"])
+            by_pricer = target["Arn"] == start_function and given["schedule"] == name
+        except (LookupError, TypeError, ValueError):
+            by_pricer = False
+        if not by_pricer:
+            file, options = "", {}
+        expression = found["ScheduleExpression"]
+        cron = CRON.fullmatch(expression)
+        return cls(
+            schedule=name,
+            file=file,
+            cron=cron[1] if cron else expression,
+            timezone=found.get("ScheduleExpressionTimezone", "UTC"),
+            options=options,
+            state=found["State"].lower(),
+            by_pricer=by_pricer,
+        )
+
+
+def schedule(deployment: Deployment, planned: Schedule, path: Path) -> Listed | None:
+    """Have the file at `path` priced by the clock; return the schedule of that name before it.
+
+    It is read here first, as it will be there: what cannot be priced is not scheduled. AWS judges
+    the schedule before the file takes its place, so that what is refused changes nothing. One that
+    was disabled stays so.
     """
     deployment.check_version()
     planned.read(path, datetime.now(UTC))
+    data = path.read_bytes()
     where = _where(deployment, planned.name)
-    s3 = aws.client("s3", region=deployment.region)
-    with aws.explained(f"bucket {deployment.bucket}"):
-        s3.put_object(Bucket=deployment.bucket, Key=planned.key, Body=path.read_bytes())
+    client = aws.client("scheduler", region=deployment.region)
+    before = _found(deployment, planned.name)
     given = planned.to_json() | {"as_of": SCHEDULED_TIME}
     request = {
         "Name": planned.name,
@@ -128,43 +175,58 @@ def schedule(deployment: Deployment, planned: Schedule, path: Path) -> bool:
             "RoleArn": deployment.schedule_role,
             "Input": json.dumps(given),
         },
+        "State": before["State"] if before else ENABLED,
     }
-    client = aws.client("scheduler", region=deployment.region)
-    replaced = False
     with aws.explained(where):
-        try:
-            client.create_schedule(**request)
-        except client.exceptions.ConflictException:
+        if before:
             client.update_schedule(**request)
-            replaced = True
-    _remove(deployment, planned.name, kept=planned.key)
-    return replaced
+        else:
+            client.create_schedule(**request)
+    try:
+        s3 = aws.client("s3", region=deployment.region)
+        with aws.explained(f"bucket {deployment.bucket}"):
+            s3.put_object(Bucket=deployment.bucket, Key=planned.key, Body=data)
+    except BaseException:
+        with aws.explained(f"{where}: its file is not there, and it cannot be taken back"):
+            if before:
+                kept = {name: value for name, value in before.items() if name not in FOUND}
+                client.update_schedule(**kept)
+            else:
+                client.delete_schedule(Name=planned.name, GroupName=deployment.schedule_group)
+        raise
+    _remove(deployment, planned.name, "is made, but files before it are left", kept=planned.key)
+    return Listed.of(before, deployment.start_function) if before else None
 
 
-def schedules(deployment: Deployment) -> Iterator[tuple[Schedule, str]]:
-    """Yield every schedule of a stack, each with its state, ``ENABLED`` or ``DISABLED``."""
+def schedules(deployment: Deployment) -> Iterator[Listed]:
+    """Yield every schedule of a stack."""
     client = aws.client("scheduler", region=deployment.region)
     group = deployment.schedule_group
     with aws.explained(f"schedules of stack {deployment.stack!r}"):
         pages = client.get_paginator("list_schedules").paginate(GroupName=group)
         for page in pages:
             for each in page["Schedules"]:
-                found = client.get_schedule(Name=each["Name"], GroupName=group)
-                yield Schedule.of(json.loads(found["Target"]["Input"])), found["State"]
+                # Unless it was deleted meanwhile.
+                if found := _found(deployment, each["Name"]):
+                    yield Listed.of(found, deployment.start_function)
 
 
 def unschedule(deployment: Deployment, name: str) -> None:
     """Delete a schedule, then its file; runs that it has started go on."""
     client = aws.client("scheduler", region=deployment.region)
     where = _where(deployment, name)
+    there = True
     try:
         with aws.explained(where):
             client.delete_schedule(Name=name, GroupName=deployment.schedule_group)
     except AwsError as error:
-        if aws.error_code(error) != "ResourceNotFoundException":
+        if aws.error_code(error) != MISSING:
             raise
-        raise StoreError(f"{where}: is not there; see `pricer schedules`") from None
-    _remove(deployment, name)
+        there = False
+    # Where it went before and its file could not.
+    removed = _remove(deployment, name, "is deleted, but its file is left")
+    if not (there or removed):
+        raise StoreError(f"{where}: is not there; see `pricer schedules`")
 
 
 def fire(deployment: Deployment, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,11 +261,30 @@ def _where(deployment: Deployment, name: str) -> str:
     return f"schedule {name!r} of stack {deployment.stack!r}"
 
 
-def _remove(deployment: Deployment, name: str, kept: str = "") -> None:
-    """Remove the files of a schedule but for the one of the key `kept`."""
+def _found(deployment: Deployment, name: str) -> dict[str, Any] | None:
+    """Return what there is of a name."""
+    client = aws.client("scheduler", region=deployment.region)
+    try:
+        with aws.explained(_where(deployment, name)):
+            found: dict[str, Any] = client.get_schedule(
+                Name=name, GroupName=deployment.schedule_group
+            )
+    except AwsError as error:
+        if aws.error_code(error) != MISSING:
+            raise
+        return None
+    return found
+
+
+def _remove(deployment: Deployment, name: str, done: str, *, kept: str = "") -> int:
+    """Remove the files of a schedule but for that of the key `kept`; return how many there were.
+
+    `done` is what has been done by then.
+    """
     s3 = aws.client("s3", region=deployment.region)
-    with aws.explained(f"bucket {deployment.bucket}"):
+    with aws.explained(f"{_where(deployment, name)}: {done}: bucket {deployment.bucket}"):
         found = s3.list_objects_v2(Bucket=deployment.bucket, Prefix=_folder(name))
-        for each in found.get("Contents", ()):
-            if each["Key"] != kept:
-                s3.delete_object(Bucket=deployment.bucket, Key=each["Key"])
+        keys = [each["Key"] for each in found.get("Contents", ()) if each["Key"] != kept]
+        for key in keys:
+            s3.delete_object(Bucket=deployment.bucket, Key=key)
+    return len(keys)

@@ -50,7 +50,7 @@ class ChunkTimes:
     write_s: float
     freed: float
     done: float
-    straggler: bool = False
+    straggler: bool
 
     @property
     def seconds(self) -> float:
@@ -193,6 +193,7 @@ def _times(chunk: int, cells: int, usage: Mapping[str, Any], began: float) -> Ch
         write_s=usage["write_ms"] / 1_000,
         freed=usage["freed_at"] - began,
         done=usage["done_at"] - began,
+        straggler=False,
     )
 
 

@@ -186,14 +186,17 @@ def _prices(document: Document) -> str:
     return f"{document['prices_region']}, {document['prices_as_of']}"
 
 
-def submitted(document: Document, going_on: str = "") -> View:
-    """Show in two lines what a submit did; `going_on` says what of a run that goes on."""
+def submitted(document: Document, finish: str, going_on: str = "") -> View:
+    """Show in two lines what a submit did, and what is to be done.
+
+    `finish` says how a run that is incomplete is finished, `going_on` what of one that goes on.
+    """
     if document["state"] == "running":
         yield _run(document)
         yield Text(going_on)
         return
     if document["state"] == "incomplete":
-        yield from ended(document)
+        yield from ended(document, finish)
         return
     yield _run(document)
     cells = document["cells"]
@@ -210,8 +213,8 @@ def submitted(document: Document, going_on: str = "") -> View:
         yield Text(counted(document["inversions"], "Black-Scholes inversion"))
 
 
-def ended(document: Document) -> View:
-    """Show in two lines what became of a run, and why where it is not complete."""
+def ended(document: Document, finish: str) -> View:
+    """Show in two lines what became of a run; where it is not complete, why, and what helps."""
     yield _run(document)
     cells, done = document["cells"], document["done"]
     if document["state"] == "complete":
@@ -219,7 +222,7 @@ def ended(document: Document) -> View:
         yield Text(f"{counted(cells, 'cell')}, {_outcome(document)}", style)
         return
     yield Text(f"{document['state']}: {count(done)} of {counted(cells, 'cell')} priced", "yellow")
-    yield from _unfinished(document)
+    yield from _unfinished(document, finish)
 
 
 def _outcome(document: Document) -> str:
@@ -227,7 +230,7 @@ def _outcome(document: Document) -> str:
     return f"{count(ok)} ok, {count(failed)} failed" if failed else "all ok"
 
 
-def _unfinished(document: Document) -> View:
+def _unfinished(document: Document, finish: str) -> View:
     """Show why chunks failed, like reasons together, and what to do."""
     if document["reasons"]:
         yield ""
@@ -238,13 +241,7 @@ def _unfinished(document: Document) -> View:
         yield table
     if document["state"] == "incomplete":
         yield ""
-        yield Text(f"to finish it, {_how_to_finish(document)}", "yellow")
-
-
-def _how_to_finish(document: Document) -> str:
-    if as_of := document.get("as_of"):
-        return f"have its schedule fire as of {as_of} again, as docs/aws.md says"
-    return "submit the same file again"
+        yield Text(f"finish it by {finish}", "yellow")
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
@@ -255,11 +252,11 @@ def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def cancelled(document: Document) -> View:
+def cancelled(document: Document, finish: str) -> View:
     """Say what was stopped and what there is of it."""
     yield _run(document)
     kept = f"{count(document['done'])} of {counted(document['cells'], 'cell')} are priced and kept"
-    yield Text(f"stopped: {kept}; to finish it, submit the same file again")
+    yield Text(f"stopped: {kept}; finish it by {finish}")
 
 
 def cost(document: Document) -> View:
@@ -399,7 +396,7 @@ def runs(document: Document) -> View:
     yield Text(document["store"], "dim")
 
 
-def status(document: Document) -> View:
+def status(document: Document, finish: str) -> View:
     """Show how far a run is, what failed and what its values span."""
     yield Text(document["name"] or document["run"][:SHORT_ID], "bold")
     yield ""
@@ -416,7 +413,7 @@ def status(document: Document) -> View:
     if document["as_of"]:
         lines += [("as of", _time(document["as_of"]), "UTC, the time it was scheduled for")]
     yield facts(lines)
-    yield from _unfinished(document)
+    yield from _unfinished(document, finish)
     if document["failures"]:
         yield ""
         table = plain_table("failed", "cells", "why", "for example", right=("cells",))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
 from .screen import counted, plain_table
+from .stacks import flag
 from .stores import SHORT_ID
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 # What a worker says of its clock, which is for the timeline of a run.
 TIMES = ("queued_at", "started_at", "freed_at", "done_at")
-FUNCTIONS = {"plan": "cyan", "price": "blue", "finish": "magenta", "start": "green"}
+FUNCTIONS = {
+    "plan": "cyan", "price": "blue", "finish": "magenta", "start": "green", "web": "bright_yellow",
+}  # fmt: skip
 
 
 def costs(document: Document) -> Iterator[str]:
@@ -39,7 +43,7 @@ def costs(document: Document) -> Iterator[str]:
 def deployed(document: Document) -> View:
     """Say what became of a deployment, and what to do next."""
     stack = document["stack"]
-    where = "" if stack == "Pricer" else f" --stack {stack}"
+    where = flag(stack)
     if not document["changed"]:
         yield Text(f"{stack}: is as it should be, nothing to deploy", "green")
         return
@@ -77,7 +81,8 @@ def logged(line: Line, *, alone: bool) -> RenderableType:
     """Show a line of the log, and a traceback under it; `alone` if all are of one run."""
     style = LEVELS.get(line.level, "")
     shown = Text()
-    shown.append(f"{line.time:%H:%M:%S}.{line.at % 1_000:03d}", "dim")
+    day = "" if line.time.date() == datetime.now(UTC).date() else f"{line.time:%Y-%m-%d} "
+    shown.append(f"{day}{line.time:%H:%M:%S}.{line.at % 1_000:03d}", "dim")
     shown.append(f"  {line.function:6}", FUNCTIONS.get(line.function, "dim"))
     if not alone:
         shown.append(f"  {line.run[:SHORT_ID]:{SHORT_ID}}", "dim")
@@ -97,9 +102,12 @@ def logged(line: Line, *, alone: bool) -> RenderableType:
 
 def scheduled(document: Document, stack: str) -> View:
     """Say what will be priced, when, and how to see to it."""
-    name, where = document["schedule"], "" if stack == "Pricer" else f" --stack {stack}"
+    name, where = document["schedule"], flag(stack)
     again = ", in place of what it was" if document["replaced"] else ""
     yield Text(f"{name}: {document['file']} at {_when(document)}{again}", "green")
+    if document["state"] == "disabled":
+        fix = "enable it in the console, or unschedule it and schedule it again"
+        yield Text(f"disabled, as it was: {fix}", "yellow")
     yield Text(f"read from {document['place']} each time", "dim")
     yield Text(f"see `pricer runs --on aws{where}`, stop it by `pricer unschedule {name}{where}`")
 
@@ -112,7 +120,8 @@ def schedules(document: Document) -> View:
     table = plain_table("schedule", "file", "when", "state")
     for each in document["schedules"]:
         style = "green" if each["state"] == "enabled" else "yellow"
-        table.add_row(each["schedule"], each["file"], _when(each), Text(each["state"], style))
+        file = Text(each["file"]) if each["by_pricer"] else Text("not made by pricer", "dim")
+        table.add_row(Text(each["schedule"]), file, Text(_when(each)), Text(each["state"], style))
     yield table
     yield ""
     yield Text(counted(len(document["schedules"]), "schedule"), "dim")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from . import marginals, pricing
 from .blocks import blocks_named, decode_block
 from .compiled import kernel_version
-from .errors import KernelError, PlanError
-from .executors import price_blocks
+from .errors import PlanError
+from .executors import check_kernels, price_blocks
 from .plan import Chunks, GridPlan, Plan, Window
 from .stores import COMPLETE, INCOMPLETE, PLAN, SHORT_ID
 from .summary import Summary, merge
@@ -177,12 +177,8 @@ def _window(store: DynamoStore, head: StoredRun, blocks: range) -> Window:
         if AGAIN in str(error):
             raise
         raise PlanError(f"run {run_id[:SHORT_ID]}: {error}; {AGAIN}") from error
-    plan = window.plan
-    if plan.kernel_version != kernel_version():
-        raise KernelError(
-            f"run {run_id[:SHORT_ID]}: needs kernels {plan.kernel_version[:SHORT_ID]}, this image"
-            f" has {kernel_version()[:SHORT_ID]}; deploy again with the version that submits"
-        )
+    fix = "deploy again with the version that submits"
+    check_kernels(window.plan, kernel_version(), "this image", fix)
     return window
 
 

@@ -171,6 +171,13 @@ def test_attempts_that_were_killed_or_timed_out_are_billed_too(
     assert found.usage.transitions == 2 * 2 + 1 + PARENT_TRANSITIONS
 
 
+def test_who_reads_a_run_over_http_is_not_billed_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = two_chunks()
+    before = bill(monkeypatch, logs, Store({0: chunk("one"), 1: chunk("two")}))
+    logs.say(6, called("web", RUN).replace("{", '{"service": "web", '), report("web", 900))
+    assert bill(monkeypatch, logs, Store({0: chunk("one"), 1: chunk("two")})) == before
+
+
 def test_runs_that_share_a_log_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     logs = two_chunks()
     logs.say(5, called("theirs", OTHER, first=0))

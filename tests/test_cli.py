@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import click
 import pytest
@@ -1008,8 +1009,8 @@ def test_commands_come_in_the_order_in_which_one_meets_them() -> None:
         line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()
     ]
     assert names == [
-        *("price", "imply", "plan", "submit", "watch", "runs", "status", "cancel", "delete"),
-        *("query", "export", "plot", "timeline", "cost", "example", "validate", "doctor"),
+        *("price", "imply", "plan", "submit", "resume", "watch", "runs", "status", "cancel"),
+        *("delete", "query", "export", "plot", "timeline", "cost", "example", "validate", "doctor"),
         *("deploy", "update", "destroy", "tail", "schedule", "schedules", "unschedule"),
         *("serve", "completion"),
     ]
@@ -1061,6 +1062,7 @@ def test_the_docs_name_every_command_option_and_field(store: str, grid: Path, bo
         "imply": document("imply", "--book", book),
         "plan": document("plan", grid),
         "submit": document("submit", grid),
+        "resume": document("resume", "latest", "--store", store),
         # As status.
         "watch": {},
         "runs": document("runs", "--store", store),
@@ -1163,10 +1165,41 @@ def test_an_interrupt_keeps_what_is_priced_and_says_so(tmp_path: Path) -> None:
     assert stderr == "Interrupted: what is priced is stored; submit again to finish.\n"
     found = document("status", "latest")
     assert found["state"] == "incomplete"
-    assert "to finish it, submit the same file again" in output("status", "latest")
+    assert f"finish it by `pricer resume {found['run'][:12]}`" in output("status", "latest")
     assert "incomplete, " in output("runs")
     assert 0 < found["done"] < found["cells"]
     assert "is incomplete" in error("export", "latest", tmp_path / "x.csv")
+
+
+def test_a_run_that_was_killed_is_resumed_without_its_file_to_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    many = "{ start = 0.1, stop = 1.0, count = 1500 }"
+    path = tmp_path / "long.toml"
+    path.write_text(GRID.replace("vol = 0.2", f"vol = {many}"), encoding="utf-8")
+    with subprocess.Popen(
+        [PROGRAM, "submit", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as going:
+        _wait_for_cells()
+        going.kill()
+    killed = document("status", "latest")
+    assert killed["state"] == "incomplete"
+    path.rename(tmp_path / "elsewhere.toml")
+    resumed = document("resume", killed["run"][:12], "--workers", "1")
+    assert (resumed["state"], resumed["done"]) == ("complete", killed["cells"])
+    assert resumed["priced"] == killed["cells"] - killed["done"]
+    again = output("resume", "latest")
+    assert "120,000 cells, all ok, priced already, nothing left to do" in again
+    assert document("resume", "latest") == resumed | {"priced": 0, "seconds": ANY}
+    whole = pricer.submit(pricer.Grid.parse((tmp_path / "elsewhere.toml").read_text()), "memory:")
+    run = pricer.open_run(resumed["run"])
+    assert whole.id == run.id
+    blocks = range(run.plan.blocks)
+    assert dict(run.store.blocks(run.id, blocks)) == dict(whole.store.blocks(run.id, blocks))
+
+
+def test_a_resume_of_what_is_not_there_is_one_line() -> None:
+    assert error("resume", "latest").startswith("run 'latest': there is no run in sqlite:///")
 
 
 def _wait_for_cells() -> None:

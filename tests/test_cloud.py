@@ -19,6 +19,7 @@ import pytest
 from cloud.faults import happened, inject
 from cloud.submitted import call, chunk_events, submitted
 from panels import columns_of, write_panel
+from pricer import cloud
 from pricer.aws import client
 from pricer.billing import run_cost
 from pricer.compiled import kernel_version
@@ -28,6 +29,7 @@ from pricer.executors.stepfunctions import Deployment, StepFunctionsExecutor, ca
 from pricer.grid import Grid
 from pricer.pictures.timeline import draw_timeline
 from pricer.plan import Plan
+from pricer.reading import read_spec
 from pricer.run import Run, as_store, submit_plan
 from pricer.timeline import timeline
 
@@ -148,6 +150,38 @@ def test_a_panel_is_priced_there_as_it_is_here(tmp_path: Path, deployment: Deplo
     pricer("export", there["run"], tmp_path / "there.csv", "--on", "aws")
     pricer("export", here["run"], tmp_path / "here.csv")
     assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+
+
+def test_a_panel_is_resumed_there_by_the_days_that_are_there(
+    tmp_path: Path, deployment: Deployment, aws: str
+) -> None:
+    file = write_panel(tmp_path, columns_of([1_000] * 20), contract="window = 250\nstep = 5")
+    here = pricer("submit", file)
+    name = here["run"]
+    inject(aws, fatal_events=[{"run": name, "first": 0}])
+    failed = subprocess.run([PROGRAM, "submit", file, "--on", "aws"], check=False)
+    assert failed.returncode == 1
+    inject(aws)
+    (tmp_path / "firms.parquet").unlink()
+    there = pricer("resume", name, "--on", "aws")
+    assert there["priced"] > 0
+    assert (there["state"], there["inversions"]) == ("complete", here["inversions"])
+    pricer("export", name, tmp_path / "there.csv", "--on", "aws")
+    pricer("export", name, tmp_path / "here.csv")
+    assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+
+
+def test_a_panel_whose_days_did_not_all_arrive_is_not_resumed(
+    tmp_path: Path, deployment: Deployment, aws: str
+) -> None:
+    file = write_panel(tmp_path, columns_of([300] * 3))
+    spec = read_spec(file)
+    plan = Plan.of(spec, deployment.kernel_version)
+    store = submitted(deployment, plan, chunk_blocks=1)
+    run = Run(store, store.run(plan.run_id))
+    with pytest.raises(StoreError, match=r"its equity is not in bucket .*; submit its file again"):
+        cloud.resume(deployment, run)
+    assert run.state == "incomplete"
 
 
 def test_a_chunk_that_is_delivered_twice(deployment: Deployment, plan: Plan) -> None:

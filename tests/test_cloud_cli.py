@@ -16,10 +16,14 @@ import pytest
 from click.testing import CliRunner
 
 from cloud.faults import inject
+from cloud.submitted import submitted
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
 from pricer.executors.stepfunctions import Deployment
+from pricer.grid import Grid
+from pricer.plan import Plan
+from pricer.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,9 +171,48 @@ def test_a_cancelled_run_is_finished_by_submitting_it_again(deployed: str, grid:
     assert_documented("cancel", stopped)
     watched = output("watch", name, exit_code=1)
     assert f"run {name}\nincomplete: 0 of 80 cells priced\n" in watched
-    assert "to finish it, submit the same file again" in watched
+    assert f"finish it by `pricer resume {name} --on aws`" in watched
     inject(deployed)
     assert document("submit", grid)["state"] == "complete"
+
+
+def test_a_run_is_resumed_by_its_id_as_its_file_would_be_submitted(
+    deployed: str, grid: Path
+) -> None:
+    inject(deployed, fatal_events=[{"first": 0}])
+    failed = document("submit", grid, exit_code=1)
+    name = failed["run"][:12]
+    grid.unlink()
+    again = document("resume", name, exit_code=1)
+    assert again == failed | {"seconds": again["seconds"], "reasons": again["reasons"]}
+    text = output("resume", name, exit_code=1)
+    assert re.search("^block 0 +Runtime.ExitError: Runtime exited", text, re.MULTILINE)
+    assert f"finish it by `pricer resume {name} --on aws`" in text
+    inject(deployed)
+    resumed = document("resume", name)
+    assert (resumed["state"], resumed["priced"], resumed["reasons"]) == ("complete", 80, {})
+    assert document("cost", name)["executions"] == 4
+    assert output("resume", name) == (
+        f"run {name}\n80 cells, all ok, priced already, nothing left to do\n"
+    )
+    assert document("cost", name)["executions"] == 4
+
+
+def test_a_run_of_other_kernels_or_of_another_version_s_stack_is_not_resumed(
+    deployed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = Deployment.find()
+    plan = Plan.of(Grid.parse(GRID.replace("VOL", "0.3")), "0" * 64)
+    store = submitted(deployment, plan, chunk_blocks=1)
+    name = plan.run_id[:12]
+    assert error("resume", name) == (
+        f"run {name}: needs kernels 000000000000, stack 'Pricer' has"
+        f" {deployment.kernel_version[:12]}; submit its file again, which makes another run"
+    )
+    monkeypatch.setattr("pricer.__version__", "9.9.9")
+    assert "is of pricer 0.1.0, this is 9.9.9; deploy it again" in error("resume", name)
+    assert name not in {run[:12] for run in started()}
+    Run(store, store.run(plan.run_id)).delete()
 
 
 def test_what_fails_is_told_with_its_reason_and_finished_by_another_submit(
@@ -182,7 +225,7 @@ def test_what_fails_is_told_with_its_reason_and_finished_by_another_submit(
     for command in (("submit", grid), ("watch", "latest")):
         text = output(*command, exit_code=1)
         assert re.search("^block 0 +Runtime.ExitError: Runtime exited", text, re.MULTILINE)
-        assert "to finish it, submit the same file again" in text
+        assert f"finish it by `pricer resume {failed['run'][:12]} --on aws`" in text
     assert "Runtime.ExitError" in output("status", "latest")
     inject(deployed)
     assert document("submit", grid)["priced"] == 80
@@ -282,6 +325,7 @@ def test_a_stack_of_another_version_is_not_submitted_to(
     "command",
     [
         ("submit", "grid.toml"),
+        ("resume", "latest"),
         ("watch", "latest"),
         ("runs",),
         ("status", "latest"),
@@ -321,6 +365,7 @@ def test_what_is_missing_is_one_line(
         (("submit", "x.toml", "--keep", "3"), "--keep is for --on aws"),
         (("submit", "x.toml", "--max-cost", "3"), "--max-cost is for --on aws"),
         (("submit", "x.toml", "--on", "aws", "--workers", "3"), "--workers is for --on local"),
+        (("resume", "latest", "--on", "aws", "--workers", "3"), "--workers is for --on local"),
         (("cost", "latest"), "say --on aws; what is priced on this machine is not billed"),
     ],
 )
@@ -358,6 +403,7 @@ def test_no_command_on_this_machine_loads_the_library_of_aws(grid: Path, tmp_pat
     commands = [
         ["plan", str(grid)],
         ["submit", str(grid)],
+        ["resume", "latest"],
         ["watch", "latest"],
         ["runs"],
         ["status", "latest"],

@@ -137,6 +137,7 @@ DEPLOYMENT = Deployment(
     plan_function="",
     price_function="",
     finish_function="",
+    web_function="",
     start_function="",
     schedule_group="",
     schedule_role="",

@@ -254,6 +254,18 @@ def test_what_a_state_gives_has_a_limit(stack: dict[str, str]) -> None:
     assert (run["status"], run["error"]) == ("FAILED", "States.DataLimitExceeded")
 
 
+def test_a_cron_that_never_comes_is_refused() -> None:
+    scheduler = client("scheduler")
+    target = {"Arn": "arn:aws:lambda:us-east-1:000000000000:function:x", "RoleArn": "arn:x"}
+    with pytest.raises(scheduler.exceptions.ValidationException, match="Invalid Schedule Express"):
+        scheduler.create_schedule(
+            Name="never",
+            ScheduleExpression="cron(99 22 ? * MON-FRI *)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target=target,
+        )
+
+
 def test_a_schedule_fires_with_the_time_that_it_is_for(stack: dict[str, str]) -> None:
     invoke()  # There is a log from the first call on.
     now = datetime.now(UTC).replace(microsecond=0)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 RUN = "ab" * 32
 OUTPUTS = (
     *("TableName", "BucketName", "StateMachineArn", "PlanFunctionName", "PriceFunctionName"),
-    *("FinishFunctionName", "StartFunctionArn", "ScheduleGroupName", "ScheduleRoleArn"),
-    *("LogGroupName", "KernelVersion", "Version", "Architecture", "MemoryMb", "KeepDays"),
+    *("FinishFunctionName", "WebFunctionName", "StartFunctionArn", "ScheduleGroupName"),
+    *("ScheduleRoleArn", "LogGroupName", "KernelVersion", "Version", "Architecture"),
+    *("MemoryMb", "KeepDays"),
 )
 EVENT = {"run": RUN, "first": 3, "end": 6}
 # What pricing says of itself, which the metrics are made of.
@@ -50,12 +51,12 @@ def _container(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Pricer")
     monkeypatch.setattr(invocation.Invocation, "context", None)
-    monkeypatch.setattr(handler._Container, "cold", True)
+    monkeypatch.setattr(invocation.Invocation, "cold", True)
     handler._store.cache_clear()
-    handler._log.cache_clear()
+    invocation.log.cache_clear()
     yield
     handler._store.cache_clear()
-    handler._log.cache_clear()
+    invocation.log.cache_clear()
 
 
 @pytest.fixture

@@ -15,21 +15,24 @@ import time
 import uuid
 import zipfile
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from click.testing import CliRunner
 
 from cloud.deploy import create_stack
+from cloud.faults import inject
 from cloud.submitted import call
 from panels import write_toml
-from pricer import deployment, logs, scheduling
+from pricer import deployment, logs, scheduling, views_operations
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
-from pricer.errors import DeployError
+from pricer.errors import AwsError, DeployError
 from pricer.executors.stepfunctions import Deployment
 from pricer.run import list_runs, open_run
 from pricer.stores import COMPLETE
@@ -173,6 +176,7 @@ def test_a_schedule_that_fires_prices_its_file_as_of_its_time(
         "options": {},
         "place": f"s3://{deployed.bucket}/schedules/nightly/nightly.toml",
         "replaced": False,
+        "state": "enabled",
     }
     (listed,) = [s for s in document("schedules")["schedules"] if s["schedule"] == "nightly"]
     assert_documented("schedules", ["stack", "schedules", *listed])
@@ -202,6 +206,24 @@ def test_a_schedule_that_fires_prices_its_file_as_of_its_time(
     assert files_of(deployed, "nightly") == []
     assert "nightly" not in output("schedules")
     assert open_run(found.id, deployed.store()).state == "complete"
+
+
+def test_a_scheduled_run_that_is_incomplete_is_resumed_by_its_id(
+    deployed: Deployment, grid: Path, aws: str
+) -> None:
+    planned = scheduling.Schedule("halted", grid.name, CRON, "UTC", {})
+    scheduling.schedule(deployed, planned, grid)
+    inject(aws, fatal_events=[{"first": 0}])
+    event = planned.to_json() | {"as_of": "2026-11-23T22:00:00Z"}
+    run = open_run(scheduling.fire(deployed, event)["run"], deployed.store())
+    run.wait()
+    inject(aws)
+    said = output("status", run.id, "--on", "aws")
+    assert f"finish it by `pricer resume {run.id[:12]} --on aws`" in said
+    scheduling.unschedule(deployed, "halted")
+    resumed = document("resume", run.id, "--on", "aws")
+    assert (resumed["run"], resumed["state"], resumed["done"]) == (run.id, "complete", 5)
+    assert document("status", run.id, "--on", "aws")["as_of"] == "2026-11-23T22:00:00+00:00"
 
 
 def test_the_same_time_twice_is_one_run_and_another_time_another(
@@ -245,6 +267,158 @@ def test_a_schedule_of_the_same_name_takes_the_place_of_the_one_before(
     output("unschedule", "desk")
 
 
+NEVER = "99 22 ? * MON-FRI *"
+
+
+def listed(name: str) -> dict[str, Any]:
+    (found,) = [s for s in document("schedules")["schedules"] if s["schedule"] == name]
+    return dict(found)
+
+
+def test_a_schedule_that_aws_refuses_changes_nothing(
+    deployed: Deployment, grid: Path, book: Path
+) -> None:
+    refused = r"schedule 'judged' of stack 'Pricer': \w+: ValidationException: Invalid Schedule Exp"
+    assert re.match(refused, error("schedule", grid, "--name", "judged", "--cron", NEVER))
+    assert files_of(deployed, "judged") == []
+    assert "judged" not in output("schedules")
+
+    document("schedule", grid, "--name", "judged", "--cron", CRON)
+    before = listed("judged")
+    changed = grid.with_name("changed") / grid.name
+    changed.parent.mkdir()
+    changed.write_text(grid.read_text(encoding="utf-8").replace("count = 5", "count = 3"))
+    for file in ([changed], [book, "--valuation-date", "as_of"]):
+        assert re.match(refused, error("schedule", *file, "--name", "judged", "--cron", NEVER))
+    assert listed("judged") == before
+    (key,) = files_of(deployed, "judged")
+    kept = client("s3").get_object(Bucket=deployed.bucket, Key=key)["Body"].read()
+    assert kept == grid.read_bytes()
+    output("unschedule", "judged")
+
+
+def test_a_file_that_was_left_is_deleted_by_another_unschedule(
+    deployed: Deployment, grid: Path
+) -> None:
+    document("schedule", grid, "--name", "left", "--cron", CRON)
+    with pytest.raises(AwsError, match="is deleted, but its file is left"):
+        scheduling.unschedule(replace(deployed, bucket="nowhere"), "left")
+    assert files_of(deployed, "left") == [f"schedules/left/{grid.name}"]
+    output("unschedule", "left")
+    assert files_of(deployed, "left") == []
+    assert error("unschedule", "left").endswith("is not there; see `pricer schedules`")
+
+
+def test_a_schedule_whose_file_cannot_be_put_is_taken_back(
+    deployed: Deployment, grid: Path
+) -> None:
+    document("schedule", grid, "--name", "kept", "--cron", CRON, "--timezone", "Asia/Tokyo")
+    before = listed("kept")
+    elsewhere = replace(deployed, bucket="nowhere")
+    for name in ("kept", "new"):
+        planned = scheduling.Schedule(name, grid.name, "0 6 * * ? *", "UTC", {})
+        with pytest.raises(AwsError, match="bucket nowhere: PutObject: NoSuchBucket"):
+            scheduling.schedule(elsewhere, planned, grid)
+    assert listed("kept") == before
+    assert "new" not in {each["schedule"] for each in document("schedules")["schedules"]}
+    with pytest.raises(AwsError, match=r"'kept' .*: is deleted, but its file is left: bucket nowh"):
+        scheduling.unschedule(elsewhere, "kept")
+
+
+def stand(deployed: Deployment, name: str, **changed: Any) -> None:
+    """Change a schedule by hand, as in the console."""
+    scheduler = client("scheduler")
+    found = scheduler.get_schedule(Name=name, GroupName=deployed.schedule_group)
+    kept = {key: value for key, value in found.items() if key not in scheduling.FOUND}
+    scheduler.update_schedule(**kept | changed)
+
+
+def test_a_schedule_that_was_disabled_stays_so_when_it_is_replaced(
+    deployed: Deployment, grid: Path
+) -> None:
+    name = ("--name", "paused", "--cron", CRON)
+    assert document("schedule", grid, *name)["state"] == "enabled"
+    stand(deployed, "paused", State="DISABLED")
+    assert document("schedule", grid, *name)["state"] == "disabled"
+    said = output("schedule", grid, *name)
+    assert "disabled, as it was: enable it in the console, or unschedule it and schedule" in said
+    assert listed("paused")["state"] == "disabled"
+    output("unschedule", "paused")
+    assert document("schedule", grid, *name)["state"] == "enabled"
+    output("unschedule", "paused")
+
+
+def test_schedules_that_others_made_are_listed_as_such(deployed: Deployment, grid: Path) -> None:
+    document("schedule", grid, "--name", "ours", "--cron", CRON)
+    document("schedule", grid, "--name", "moved", "--cron", CRON)
+    scheduler = client("scheduler")
+    found = scheduler.get_schedule(Name="ours", GroupName=deployed.schedule_group)
+    target = found["Target"]
+    inputs = {"without": None, "words": "[not", "list": "[1]", "copied": target["Input"]}
+    for name, given in inputs.items():
+        scheduler.create_schedule(
+            Name=name,
+            GroupName=deployed.schedule_group,
+            ScheduleExpression="rate(1 hour)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={k: v for k, v in (target | {"Input": given}).items() if v is not None},
+        )
+    # A time zone that this machine does not know, and another time than it was made for.
+    stand(
+        deployed,
+        "moved",
+        ScheduleExpression="cron(0 6 * * ? *)",
+        ScheduleExpressionTimezone="Mars/Olympus",
+    )
+    assert (listed("moved")["by_pricer"], listed("moved")["file"]) == (True, grid.name)
+    assert (listed("moved")["cron"], listed("moved")["timezone"]) == ("0 6 * * ? *", "Mars/Olympus")
+    for name in inputs:
+        assert listed(name) == {
+            "schedule": name,
+            "file": "",
+            "cron": "rate(1 hour)",
+            "timezone": "UTC",
+            "options": {},
+            "state": "enabled",
+            "by_pricer": False,
+        }
+    shown = output("schedules")
+    assert re.search(r"^copied +not made by pricer +rate\(1 hour\), UTC +enabled$", shown, re.M)
+    assert re.search(rf"^moved +{grid.name} +0 6 \* \* \? \*, Mars/Olympus +enabled$", shown, re.M)
+    for name in (*inputs, "ours", "moved"):
+        output("unschedule", name)
+
+
+def test_a_schedule_that_is_deleted_while_all_are_listed_is_not_among_them(
+    deployed: Deployment, grid: Path
+) -> None:
+    for name in ("first", "second"):
+        document("schedule", grid, "--name", name, "--cron", CRON)
+    other = {"first": "second", "second": "first"}
+    seen = []
+    for each in scheduling.schedules(deployed):
+        if each.schedule in other:
+            seen.append(each.schedule)
+            scheduling.unschedule(deployed, other[each.schedule])
+    assert len(seen) == 1
+    output("unschedule", seen[0])
+
+
+def test_a_cron_may_end_as_lines_do_on_windows_and_names_are_made_of_what_is_allowed(
+    deployed: Deployment, grid: Path
+) -> None:
+    path = grid.with_name("…Zürich 1.toml")
+    path.write_bytes(grid.read_bytes().replace(b"\n", b"\r\n"))
+    made = document("schedule", path, "--cron", f"{CRON}\r\n")
+    assert (made["schedule"], made["cron"]) == ("Z-rich-1", CRON)
+    event = scheduling.Schedule("Z-rich-1", path.name, CRON, "UTC", {}).to_json()
+    fired = scheduling.fire(deployed, event | {"as_of": "2026-11-23T22:00:00Z"})
+    assert fired["cells"] == 5
+    output("unschedule", "Z-rich-1")
+    only = grid.rename(grid.with_name("表.toml"))
+    assert "got ''; give one by --name" in error("schedule", only, "--cron", CRON)
+
+
 def test_the_dates_of_a_book_count_from_the_day_in_the_time_zone_of_its_schedule(
     deployed: Deployment, book: Path
 ) -> None:
@@ -266,6 +440,7 @@ def test_the_dates_of_a_book_count_from_the_day_in_the_time_zone_of_its_schedule
             "timezone: must be a name .*'Europe/Londn'; did you mean 'Europe/London'",
         ),
         (("--cron", CRON, "--name", "a b"), "name: must be 1 to 64 letters, .* got 'a b'"),
+        (("--cron", CRON, "--name", ".."), r"the first no dot or dash, got '\.\.'; give one by"),
         (("--cron", CRON, "--tolerance", "1"), "a .toml file says its own tolerance"),
     ],
 )
@@ -406,6 +581,7 @@ def named(**outputs: str) -> Deployment:
         ("TableName", "BucketName", "StateMachineArn", "PlanFunctionName", "FinishFunctionName"),
         "x",
     )
+    known["WebFunctionName"] = "web"
     known |= dict.fromkeys(("StartFunctionArn", "ScheduleGroupName", "ScheduleRoleArn"), "y")
     known |= dict.fromkeys(("LogGroupName", "KernelVersion", "Version", "Architecture"), "z")
     known |= {"MemoryMb": "1", "KeepDays": "1", "PriceFunctionName": "price"}
@@ -442,6 +618,96 @@ def test_following_yields_each_line_once_and_those_that_come_late(
     assert [next(followed).message for _ in range(2)] == ["late", "first"]
 
 
+def refused(code: str, status: int = 400) -> ClientError:
+    answer = {
+        "Error": {"Code": code, "Message": "Rate exceeded"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(answer, "FilterLogEvents")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(refused("ThrottlingException"), id="throttled"),
+        pytest.param(refused("InternalFailure", 500), id="broken"),
+        pytest.param(EndpointConnectionError(endpoint_url="https://logs"), id="unreached"),
+    ],
+)
+def test_following_goes_on_through_what_passes_and_loses_no_line(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = int(time.time() * 1_000)
+    begins = json.dumps({"run": RUN, "request": REQUEST, "message": "begins"})
+    asked = []
+
+    class Failing:
+        """Fails half way, at the second question of the first reading, and then does not."""
+
+        def get_paginator(self, _: str) -> Any:
+            return self
+
+        def paginate(self, *, filterPattern: str, **_: Any) -> Any:
+            asked.append(filterPattern)
+            if len(asked) in (2, 4):
+                raise failure
+            found = begins if RUN in filterPattern else TIMED_OUT
+            yield {"events": [{"logStreamName": "price", "timestamp": now, "message": found}]}
+
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: Failing())
+    monkeypatch.setattr(logs, "POLL_S", 0.0)
+    following = logs.lines(named(), now - 1_000, RUN, follow=True)
+    assert [next(following).message for _ in range(2)] == ["begins", TIMED_OUT]
+    # Said once, however often it is tried.
+    (said,) = caplog.records
+    assert said.getMessage().endswith("; trying again")
+    asked.clear()
+    with pytest.raises(AwsError, match=r"^log group z: (FilterLogEvents: |cannot be reached)"):
+        list(logs.lines(named(), now - 1_000, RUN))
+
+
+def test_following_ends_where_the_log_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Denied:
+        def get_paginator(self, _: str) -> Any:
+            raise refused("AccessDeniedException")
+
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: Denied())
+    with pytest.raises(AwsError, match="FilterLogEvents is not allowed"):
+        next(logs.lines(named(), 0, follow=True))
+
+
+def test_lines_that_use_words_of_theirs_are_shown_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = {"first": "one", "run": None, "service": 3, "level": None, "message": {"a": 1}}
+    stub(monkeypatch, (1, json.dumps(odd)), (2, '{"first": 1}'), (3, "[1, 2]"))
+    found = list(logs.lines(named(), 0))
+    assert [(line.blocks, line.message) for line in found] == [
+        ("", "{'a': 1}"),
+        ("", ""),
+        ("", "[1, 2]"),
+    ]
+    shown = [str(views_operations.logged(line, alone=False)) for line in found]
+    assert shown[0].startswith("1970-01-01 00:00:00.001  3 ")
+
+
+def test_a_log_of_nothing_says_since_when(deployed: Deployment) -> None:
+    result = run("tail", "--since", "2099-01-01T10:30")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "nothing is logged since 2099-01-01 10:30:00 UTC; see --since\n"
+
+
+def test_a_time_is_utc_wherever_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert logs.since_ms("2026-11-23T22:00") == 1_795_471_200_000
+        assert logs.since_ms("2026-11-24T07:00+09:00") == 1_795_471_200_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("30s", 30), ("10m", 600), ("2 h", 7_200), ("1d", 86_400)]
 )
@@ -451,7 +717,7 @@ def test_since_is_a_length_of_time_or_a_time(text: str, seconds: int) -> None:
 
 
 def test_a_time_that_cannot_be_read_is_refused(deployed: Deployment) -> None:
-    for text in ("yesterday", "99999999999d", "0001-01-01"):
+    for text in ("yesterday", "99999999999d", "0001-01-01", "1969-12-31", "99999d"):
         assert error("tail", "--since", text).startswith("since: must be as 30s, 10m, 2h or 1d")
 
 

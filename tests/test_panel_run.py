@@ -27,7 +27,7 @@ from pricer.panel import NUMBERS, Panel, iso_dates
 from pricer.plan import PanelPlan, Plan
 from pricer.pricing import price_chunk
 from pricer.reading import read_spec
-from pricer.run import Run, submit, submit_plan
+from pricer.run import Run, open_run, submit, submit_plan
 from pricer.stores import StoredRun
 from pricer.stores.dynamodb import DynamoStore
 from pricer.stores.memory import MemoryStore
@@ -160,9 +160,12 @@ def test_a_panel_that_is_read_again_is_resumed(tmp_path: Path) -> None:
     assert isinstance(first, Panel)
     with pytest.raises(KeyboardInterrupt):
         submit_plan(plan_of(first), store, LocalExecutor(1, failing), chunk_blocks=1)
+    with pytest.raises(StoreError, match=r"of a panel, whose days no store on .* submit its file"):
+        open_run("latest", store).resume()
     again = read_spec(path)
     assert isinstance(again, Panel)
     run = priced(again, store)
+    assert open_run("latest", store).resume().id == run.id
     assert 0 < run.priced < run.plan.cells
     assert run.state == "complete"
     whole = priced(panel_of(LENGTHS))

@@ -23,8 +23,9 @@ import pytest
 from counting import Counting
 from pricer import run as run_module
 from pricer.book import Book
+from pricer.compiled import kernel_version
 from pricer.contracts import Status
-from pricer.errors import RunNotFoundError, SpecError, StoreError
+from pricer.errors import KernelError, RunNotFoundError, SpecError, StoreError
 from pricer.executors.local import LocalExecutor
 from pricer.grid import Axis, Grid
 from pricer.plan import OptionPlan, Plan
@@ -173,6 +174,21 @@ def test_a_submit_after_a_failure_prices_what_is_missing_in_the_chunks_of_the_fi
     assert whole.priced == 10_416 - done_cells
     assert {block // 5 for block in touched} == set(range(whole.head.chunks)) - done
     np.testing.assert_array_equal(whole.query()["price"], priced().query()["price"])
+
+
+def test_a_run_of_other_kernels_is_not_resumed() -> None:
+    store = MemoryStore()
+    plan = Plan.of(GRID, "0" * 64)
+    with pytest.raises(AssertionError):
+        submit_plan(plan, store, LocalExecutor(1, refuse), chunk_blocks=1)
+    run = open_run("latest", store)
+    with pytest.raises(KernelError) as raised:
+        run.resume()
+    assert str(raised.value) == (
+        f"run {run.id[:12]}: needs kernels 000000000000, this machine has"
+        f" {kernel_version()[:12]}; submit its file again, which makes another run"
+    )
+    assert run.state == "incomplete"
 
 
 @pytest.mark.parametrize("chunk_blocks", [1, 7, 1000])

@@ -17,8 +17,10 @@ import pytest
 import pricer
 from cloud.submitted import call
 from cloud.tables import new_bucket, new_table
-from pricer import invocation
+from pricer import invocation, logs
+from pricer.billing import run_cost
 from pricer.compiled import MODULES, kernels
+from pricer.executors.stepfunctions import Deployment
 from pricer.stores.dynamodb import DynamoStore
 from pricer.web import lambda_handler
 from pricer.web.lambda_handler import handler
@@ -51,15 +53,22 @@ class Context:
 
 
 @pytest.fixture
-def run(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pricer.Run]:
+def run(
+    aws: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[pricer.Run]:
     """Store a run, and start the function as a new environment does."""
     kernels(*MODULES)
+    # A logger of its own, which writes to what this test captures.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.name)
+    monkeypatch.setattr(invocation.Invocation, "cold", True)
+    invocation.log.cache_clear()
     lambda_handler._application.cache_clear()
     lambda_handler._translated.cache_clear()
     with new_table() as table, new_bucket() as bucket:
         monkeypatch.setenv("TABLE_NAME", table)
         monkeypatch.setenv("BUCKET_NAME", bucket)
         yield pricer.submit(pricer.Grid.parse(GRID), DynamoStore(table, bucket=bucket))
+    invocation.log.cache_clear()
     lambda_handler._application.cache_clear()
     lambda_handler._translated.cache_clear()
 
@@ -178,6 +187,47 @@ def test_failures_are_lines_and_the_page_is_served_too(run: pricer.Run) -> None:
     assert len(base64.b64encode(body)) < lambda_handler.MOST_BYTES
 
 
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_each_request_is_a_line_of_the_log_without_what_it_asks_for(
+    run: pricer.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert get(f"/api/runs/{run.id}/cells?spot=100&secret=hunter2")[0] == 422
+    assert get("/api/runs/latest", {"authorization": "hunter2"})[0] == 200
+    assert get("/api/runs/hunter2%0Ahunter2")[0] == 404
+    assert get("/hunter2")[0] == 404
+    assert answered(event("POST", "/api/price", {}, b"hunter2"))[0] == 415
+    text = capsys.readouterr().out
+    assert "hunter2" not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(line["method"], line["route"], line["status"], line.get("run")) for line in lines] == [
+        ("GET", "/api/runs/{run}/cells", 422, run.id),
+        ("GET", "/api/runs/{run}", 200, "latest"),
+        ("GET", "/api/runs/{run}", 404, None),
+        ("GET", "*", 404, None),
+        ("POST", "/api/price", 415, None),
+    ]
+    assert [line["cold_start"] for line in lines] == [True, False, False, False, False]
+    assert {line["request"] for line in lines} == {"request-1"}
+    assert all(line["ms"] > 0 for line in lines)
+
+
+def test_what_fails_is_logged_once_with_its_traceback(
+    run: pricer.Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(lambda_handler._application().state.runs, "status", fail)
+    assert get(f"/api/runs/{run.id}")[0] == 500
+    failed, line = logged(capsys)
+    assert (failed["level"], failed["exception_name"]) == ("ERROR", "ZeroDivisionError")
+    assert failed["exception"].endswith("ZeroDivisionError: a bug")
+    assert (line["message"], line["status"], line["run"]) == ("answered", 500, run.id)
+
+
 def test_the_store_has_the_time_that_the_invocation_has_left_but_a_margin(run: pricer.Run) -> None:
     del run
     get("/api/health")
@@ -202,3 +252,9 @@ def test_the_deployed_function_answers(cloud: dict[str, str]) -> None:
     found = json.loads(payload["body"])["columns"]
     assert found["price"] == run.query({"spot": 100.0, "strike": 101.0})["price"].tolist()
     assert cloud["WebUrl"].startswith("http")
+    (said,) = logs.lines(Deployment.find(), logs.since_ms("1m"), run.id)
+    assert (said.function, said.message, said.values["status"]) == ("web", "answered", 200)
+    assert said.values["route"] == "/api/runs/{run}/cells"
+    # Whoever reads a run is no part of what it has cost.
+    bill = run_cost(Deployment.find(), store, run.id)
+    assert bill.usage.invocations == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -162,6 +163,7 @@ print("worked")
 
 ANSWER = """
 import json
+from types import SimpleNamespace
 
 import pricer
 from pricer.oneoption import price_one
@@ -172,7 +174,8 @@ assert Path(pricer.__file__).is_relative_to(sys.argv[2]), pricer.__file__
 http = {"method": "GET", "path": "/api/health", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"}
 context = {"http": http, "domainName": "abc.lambda-url.eu-west-1.on.aws"}
 event = {"version": "2.0", "rawPath": "/api/health", "rawQueryString": "", "headers": {}}
-answer = handler(event | {"requestContext": context, "isBase64Encoded": False}, None)
+event |= {"requestContext": context, "isBase64Encoded": False}
+answer = handler(event, SimpleNamespace(aws_request_id="1"))
 assert json.loads(answer["body"])["store"].startswith("dynamodb://runs"), answer
 print("answered")
 """
@@ -230,7 +233,9 @@ def test_the_web_function_loads_with_what_is_in_the_image(image: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == "answered\n", done.stderr
+    line, _, answered = done.stdout.partition("\n")
+    assert answered == "answered\n", done.stderr
+    assert json.loads(line)["route"] == "/api/health"
     assert not done.stderr
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pricer.blocks import encode_block
+from pricer.errors import KernelError
 from pricer.plan import BookPlan, OptionPlan, PanelPlan
+from pricer.stores import SHORT_ID
 from pricer.summary import merge, summarise_estimates, summarise_parts
 
 if TYPE_CHECKING:
@@ -47,6 +49,15 @@ class Executor(Protocol):
         What `wake` raises ends the work, promptly; so does an interrupt of the main thread. What
         is done by then is kept.
         """
+
+
+def check_kernels(plan: Plan, version: str, where: str, fix: str) -> None:
+    """Refuse kernels of another version than `plan` is of, those of `where`."""
+    if plan.kernel_version != version:
+        raise KernelError(
+            f"run {plan.run_id[:SHORT_ID]}: needs kernels {plan.kernel_version[:SHORT_ID]}, {where}"
+            f" has {version[:SHORT_ID]}; {fix}"
+        )
 
 
 def price_blocks(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pricer
 from pricer import aws
 from pricer.errors import AwsError, SpecError, StoreError
+from pricer.stacks import STACK, flag
 from pricer.stores import SHORT_ID
 from pricer.stores.dynamodb import DynamoStore
 from pricer.stores.owners import EXECUTION
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pricer.plan import Plan
     from pricer.stores import Store, StoredRun
 
-STACK = "Pricer"
 # Of a stack that is there to be used; a failed update leaves the one before it.
 READY = ("CREATE_COMPLETE", "IMPORT_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 POLL_S = 0.5
@@ -42,6 +42,7 @@ class Deployment:
     plan_function: str
     price_function: str
     finish_function: str
+    web_function: str
     start_function: str
     schedule_group: str
     schedule_role: str
@@ -93,6 +94,7 @@ class Deployment:
             plan_function=outputs["PlanFunctionName"],
             price_function=outputs["PriceFunctionName"],
             finish_function=outputs["FinishFunctionName"],
+            web_function=outputs["WebFunctionName"],
             start_function=outputs["StartFunctionArn"],
             schedule_group=outputs["ScheduleGroupName"],
             schedule_role=outputs["ScheduleRoleArn"],
@@ -216,9 +218,7 @@ class StepFunctionsExecutor:
 
 def how_to_go_on(run_id: str, stack: str) -> str:
     """Say what can be done about a run that is going."""
-    where = f"{run_id[:SHORT_ID]} --on aws"
-    if stack != STACK:
-        where += f" --stack {stack}"
+    where = f"{run_id[:SHORT_ID]} --on aws{flag(stack)}"
     return f"the run goes on in AWS; see `pricer watch {where}`, stop it by `pricer cancel {where}`"
 
 

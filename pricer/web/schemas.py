@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pricer.contracts import CURVES, INPUTS, NUMBERS, TABLES, TYPES, WORDS
 from pricer.settings import EVERY_MEASURE, LEAST_PATHS, MEASURES, METHODS, SAMPLINGS
+from pricer.timeline import ChunkTimes
 
 from .request import LEAST_TOLERANCE, MOST_PATHS
 
@@ -161,24 +162,6 @@ class Step(Document):
 
     at: float
     workers: int
-
-
-class ChunkTimes(Document):
-    """When one chunk was priced, in seconds since the run began, and by whom."""
-
-    chunk: int
-    cells: int
-    worker: str
-    attempt: int
-    cold: bool
-    queued: float
-    started: float
-    init_s: float
-    kernel_s: float
-    write_s: float
-    freed: float
-    done: float
-    straggler: bool
 
 
 class Timeline(Document):

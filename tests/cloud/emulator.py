@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 START_S = 30.0
 REGION = "us-east-1"
 MOST_PAYLOAD_BYTES = 262_144
+LAST_MINUTE = 59
 
 
 @contextmanager
@@ -178,10 +180,21 @@ def complete_state_machines() -> None:
 
 
 def complete_schedules() -> None:
-    """Add what MiniStack's schedules lack: the time that they fire for, and haste."""
+    """Add what MiniStack's schedules lack: what they refuse, the time that they fire for, haste."""
     from ministack.services import eventbridge, scheduler
 
     invoke = eventbridge._invoke_target
+    create, update = scheduler._create_schedule, scheduler._update_schedule
+
+    def refused(body: Any) -> Any:
+        minute = re.match(r"cron\((\d+) ", body["ScheduleExpression"])
+        if minute and int(minute[1]) > LAST_MINUTE:
+            said = f"Invalid Schedule Expression {body['ScheduleExpression']}."
+            return scheduler._error(400, "ValidationException", said)
+        return None
+
+    scheduler._create_schedule = lambda name, body: refused(body) or create(name, body)
+    scheduler._update_schedule = lambda name, body: refused(body) or update(name, body)
 
     def invoke_as_of(target: Any, event: Any, *rest: Any) -> Any:
         if event.get("Source") == "aws.scheduler":
