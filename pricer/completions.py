@@ -89,7 +89,7 @@ def selections(ctx: click.Context, incomplete: str) -> Iterator[CompletionItem]:
         case "grid":
             found = _axes(plan)
         case "panel":
-            found = _panel(plan, store.files(run_id), name, begun)
+            found = _panel(store.files(run_id), name, begun)
         case _:
             found = ((column, []) for column in _columns(plan))
     for axis, values in found:
@@ -156,16 +156,15 @@ def _measures(plan: Document) -> list[str]:
     return sorted(names, key=lambda name: (*EVERY_MEASURE, *names).index(name))
 
 
-def _panel(
-    plan: Document, files: dict[str, bytes], name: str, begun: str
-) -> Iterator[tuple[str, list[str]]]:
+def _panel(files: dict[str, bytes], name: str, begun: str) -> Iterator[tuple[str, list[str]]]:
     """Yield what tells the cells of a panel apart; of firms and dates only if that is begun."""
     import numpy as np
 
     from .panel import iso_dates
     from .plan import Plan
+    from .stores import PLAN
 
-    panel: Any = Plan.from_json(files.pop("plan").decode(), files).spec
+    panel: Any = Plan.from_json(files.pop(PLAN).decode(), files).spec
     yield "firm", _few(panel.firms.tolist(), begun) if name == "firm" else []
     yield "date", _few(iso_dates(np.unique(panel.dates)).tolist(), begun) if name == "date" else []
     yield "horizon", [f"{years:.15g}" for years in panel.horizons.tolist()]
