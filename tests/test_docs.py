@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from playwright.sync_api import sync_playwright
 
 import pricer
 from pricer.cli import cli
@@ -238,10 +239,13 @@ def test_what_a_page_says_to_click_is_there() -> None:
     assert [name for name in names if f'"{name}"' not in page] == []
 
 
-def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site, without a warning; return its folder."""
+    folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         # Not --quiet, which would let warnings pass.
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -249,14 +253,42 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_has_every_page_and_fetches_nothing(site: Path) -> None:
     loads = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(https?:)?//")
-    for built in tmp_path.rglob("*.html"):
+    for built in site.rglob("*.html"):
         assert not loads.search(built.read_text(encoding="utf-8")), built.name
-    for built in tmp_path.rglob("*.css"):
+    for built in site.rglob("*.css"):
         text = built.read_text(encoding="utf-8")
         assert not re.search(r"@import|url\([\"']?(https?:)?//", text), built.name
     for page in pages():
-        assert (tmp_path / page.relative_to(DOCS)).with_suffix(".html").exists()
+        assert (site / page.relative_to(DOCS)).with_suffix(".html").exists()
+
+
+# The page itself, and code at the start of a row in pieces.
+ON_A_PHONE = """
+() => [
+  document.documentElement.scrollWidth,
+  [...document.querySelectorAll("td:first-child code")]
+    .filter((code) => code.getClientRects()[0].height > 30)
+    .map((code) => code.textContent),
+]
+"""
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")
+def test_on_a_phone_nothing_is_cut_off_and_no_name_in_a_table_is_broken(site: Path) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        tab = browser.new_page(viewport={"width": 360, "height": 740})
+        for page in pages():
+            tab.goto((site / page.relative_to(DOCS)).with_suffix(".html").as_uri())
+            assert tab.evaluate(ON_A_PHONE) == [360, []], page.name
+        browser.close()
 
 
 def test_the_reference_has_every_public_name() -> None:
