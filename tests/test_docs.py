@@ -272,7 +272,7 @@ ON_A_PHONE = """
 () => [
   document.documentElement.scrollWidth,
   [...document.querySelectorAll("td:first-child code")]
-    .filter((code) => code.getClientRects()[0].height > 30)
+    .filter((code) => code.getBoundingClientRect().height > 30)
     .map((code) => code.textContent),
 ]
 """
