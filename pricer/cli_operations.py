@@ -211,7 +211,7 @@ def destroy(*, stack: str, yes: bool, purge: bool, as_json: bool) -> None:
 @click.argument("run", required=False)
 @click.option(
     "--since",
-    metavar="AGO|TIME",
+    metavar="WHEN",
     help="30s, 10m, 2h or 1d ago, or a time. Default: 10m, or since RUN was submitted.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until interrupted.")

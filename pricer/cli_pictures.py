@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
+from . import completions, options
 from .documents import show
 
 if TYPE_CHECKING:
@@ -51,11 +51,41 @@ def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bo
     )
 )
 @options.run
-@click.argument("selection", metavar="[AXIS=VALUE|LOW:HIGH]...", nargs=-1, callback=options.pairs)
-@click.option("--x", required=True, metavar="NAME", help="The axis to draw along.")
-@click.option("--y", required=True, metavar="MEASURE", help="What to draw: a measure, or error.")
-@click.option("--hue", default="", metavar="NAME", help="The axis whose values are lines.")
-@click.option("--facet", default="", metavar="NAME", help="The axis whose values are frames.")
+@click.argument(
+    "selection",
+    metavar="[AXIS=VALUE|LOW:HIGH]...",
+    nargs=-1,
+    callback=options.pairs,
+    shell_complete=completions.selections,
+)
+@click.option(
+    "--x",
+    required=True,
+    metavar="NAME",
+    shell_complete=completions.drawable,
+    help="The axis to draw along.",
+)
+@click.option(
+    "--y",
+    required=True,
+    metavar="MEASURE",
+    shell_complete=completions.drawn,
+    help="What to draw: a measure, or error.",
+)
+@click.option(
+    "--hue",
+    default="",
+    metavar="NAME",
+    shell_complete=completions.drawable,
+    help="The axis whose values are lines.",
+)
+@click.option(
+    "--facet",
+    default="",
+    metavar="NAME",
+    shell_complete=completions.drawable,
+    help="The axis whose values are frames.",
+)
 @click.option("--output", type=options.PATH, required=True, metavar=PICTURE, help="Where to.")
 @options.where
 @options.json

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Table = Mapping[str, Sequence[Any] | NDArray[Any]]
 
-MISSING_MARKS = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--"})
+MISSING_MARKS = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none", "-", "--", "."})
 DAYS_A_YEAR = 365.0  # ACT/365F
 
 # So many rows stay in the processor's cache while they turn into columns: twice as fast as 20,000.

@@ -14,7 +14,7 @@ from .cells import NO_TABLE
 from .compiled import kernels
 from .contracts import WORDS
 from .dated import Correlation, Curve, Dates, Dividends, Vector
-from .schedules import SAME
+from .lifetimes import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

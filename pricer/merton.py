@@ -38,11 +38,15 @@ MEASURES = (
 )
 WINDOW = 252
 LEAST_WINDOW = 3
-# Why an estimate is what it is: the kernels' codes, and what they mean.
-ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL, SLOW = range(5)
+# Why an estimate is what it is: the kernels' codes, those for one column of days, what they mean.
+ESTIMATED, NOT_CONVERGED, FEW_DAYS, STILL, SLOW, NO_EQUITY, NO_DEBT, NO_RATE = range(8)
+_FEW = "has fewer changes between usable days than half of a window"
 REASONS = {
     NOT_CONVERGED: "asset vol still moves by more than 0.001 after 10 passes",
-    FEW_DAYS: "has fewer changes between usable days than half of a window",
+    FEW_DAYS: _FEW,
+    NO_EQUITY: f"{_FEW}: on the others equity is missing or not positive",
+    NO_DEBT: f"{_FEW}: on the others debt is missing or negative",
+    NO_RATE: f"{_FEW}: on the others rate is missing",
     STILL: "has assets whose changes do not differ, so no asset vol",
     SLOW: "asset vol moves by less than 0.001 a pass, but may be off by more than 0.01",
 }
@@ -253,7 +257,27 @@ def estimate_windows(
 
     _on_threads(estimate, len(first), ESTIMATED_TOGETHER, workers)
     values: dict[str, Any] = dict(zip(kernel.ROWS, out, strict=True))
-    return Estimates(**values, status=_STATUS[code], why=code)
+    status = _STATUS[code]
+    # Those long enough, but for the days that are of no use.
+    few = np.flatnonzero((code == FEW_DAYS) & (2 * (end - first - 1) >= window))
+    if len(few):
+        code[few] = _useless(days, first[few], end[few])
+    return Estimates(**values, status=status, why=code)
+
+
+def _useless(days: list[Floats], first: Indices, end: Indices) -> NDArray[np.int8]:
+    """Say which column alone makes days of windows useless; `FEW_DAYS` where none is alone."""
+    equity, debt, rate = days
+    with np.errstate(invalid="ignore"):
+        useless = [
+            ~(np.isfinite(equity) & (equity > 0)),
+            ~(np.isfinite(debt) & (debt >= 0)),
+            ~np.isfinite(rate),
+        ]
+    counts = [np.concatenate(([0], np.cumsum(column))) for column in useless]
+    lacks = np.array([count[end] > count[first] for count in counts])
+    which = np.array([NO_EQUITY, NO_DEBT, NO_RATE], np.int8)[lacks.argmax(axis=0)]
+    return np.where(lacks.sum(axis=0) == 1, which, np.int8(FEW_DAYS))
 
 
 def check_horizons(horizon: ArrayLike) -> Floats:

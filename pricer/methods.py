@@ -11,7 +11,7 @@ from .cells import NO_TABLE
 from .claims import Claims, bermudan, beyond, claims_of, curved, dated
 from .contracts import CURVES, TABLES, TYPES
 from .families import taken
-from .schedules import Events, Segments, events_of, segments_of
+from .lifetimes import Events, Segments, events_of, segments_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,14 +7,16 @@ or the program ends. Memory holds some rows, and a little of each firm and windo
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import json
 import os
 import re
 import tempfile
 import weakref
+import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from .columns import MISSING_MARKS, parse_date, parse_number
 from .contracts import suggest
 from .errors import SpecError, StoreError
 from .panel import COLUMNS, NUMBERS, Panel, PanelFile, Windows
-from .tables import require_pyarrow
+from .tables import parquet_parts, require_pyarrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +41,14 @@ if TYPE_CHECKING:
 # Rows that are read together; of text, bytes.
 BATCH_ROWS, BATCH_BYTES, BUFFER_BYTES = 2**18, 2**23, 2**20
 EPOCH = date(1970, 1, 1)
-MISSING = sorted({way(mark) for mark in MISSING_MARKS for way in (str, str.upper, str.title)})
+# A blank before a mark or after it is a column's padding.
+MISSING = sorted(
+    f"{before}{way(mark)}{after}"
+    for mark in MISSING_MARKS
+    for way in (str, str.upper, str.title)
+    for before in ("", " ")
+    for after in ("", " ")
+)
 NO_ROWS = "must have at least one row below its header, got none"
 SORTED = "sort the file by firm and date"
 # What pyarrow says of a value that it cannot read.
@@ -217,13 +226,13 @@ def _batches(
     """Yield the firms, days and numbers of some rows at a time."""
     import pyarrow as pa
 
-    match file.suffix.lower():
-        case ".parquet":
-            batches = _read_parquet(file, mapped)
-        case ".csv":
-            batches = _read_csv(file, mapped)
-        case _:
-            raise SpecError("must end in .parquet or .csv")
+    name = file.name.lower()
+    if name.endswith(".parquet") or file.is_dir():
+        batches = _read_parquet(file, mapped)
+    elif name.endswith((".csv", ".csv.gz")):
+        batches = _read_csv(file, mapped)
+    else:
+        raise SpecError("must end in .parquet, .csv or .csv.gz, or be a folder of .parquet files")
     rows = 0
     for batch in batches:
         columns = dict(zip(COLUMNS, batch.columns, strict=True))
@@ -253,7 +262,10 @@ def _days(dates: Any, rows: int) -> Days:
         if getattr(dates.type, "tz", None):
             # Arrow keeps the instant; the day that the file means is that of its zone.
             dates = pc.local_timestamp(dates)
-        days: Days = dates.to_numpy(zero_copy_only=False).astype("M8[D]").astype(np.int32)
+        numbers = dates.to_numpy(zero_copy_only=False)
+        if numbers.dtype.kind in "iu":
+            return _written_days(numbers, rows)
+        days: Days = numbers.astype("M8[D]").astype(np.int32)
         return days
     texts: list[str] = dates.to_pylist()
     known = dict.fromkeys(texts, 0)
@@ -267,8 +279,36 @@ def _days(dates: Any, rows: int) -> Days:
     return np.array([known[text] for text in texts], dtype=np.int32)
 
 
+def _written_days(numbers: Indices, rows: int) -> Days:
+    """Return dates as whole numbers, 20140621, as days since 1970-01-01."""
+    years, rest = np.divmod(numbers.astype(np.int64), 10_000)
+    months, days = np.divmod(rest, 100)
+    first = ((years - 1970) * 12 + months - 1).astype("M8[M]")
+    found = first.astype("M8[D]") + (days - 1)
+    right = (years >= 1000) & (years <= 9999) & (months >= 1) & (months <= 12) & (days >= 1)
+    for at in np.flatnonzero(~right | (found.astype("M8[M]") != first))[:1].tolist():
+        raise SpecError(
+            f"row {rows + at + 1}, column 'date': must be a date as 20140621, got {numbers[at]}"
+        )
+    since: Days = found.astype(np.int32)
+    return since
+
+
 def _read_parquet(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     """Yield record batches that have `COLUMNS` in this order."""
+    import pyarrow as pa
+
+    for part in parquet_parts(file):
+        try:
+            yield from _read_part(part, mapped)
+        except (SpecError, pa.ArrowException) as error:
+            if part == file:
+                raise
+            what = "" if isinstance(error, SpecError) else "is not Parquet: "
+            raise SpecError(f"{part.name}: {what}{' '.join(str(error).split())}") from None
+
+
+def _read_part(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as opened:
@@ -293,39 +333,77 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     import pyarrow.csv as arrow_csv
 
     reading = arrow_csv.ReadOptions(block_size=BATCH_BYTES)
-    header = _header(file)
+    header, first = _first_rows(file)
     names = _names([name.strip() for name in header], mapped)
     given = [header[[name.strip() for name in header].index(name)] for name in names]
-    types = dict(zip(given, (pa.string(), pa.timestamp("us"), *[pa.float64()] * 3), strict=True))
+    # As the first row has it: a number is no date of the other kind.
+    day = dict(zip(header, first, strict=False)).get(given[1], "")
+    date = pa.int32() if re.fullmatch(r"\s*\d{8}\s*", day, re.ASCII) else pa.timestamp("us")
+    types = dict(zip(given, (pa.string(), date, *[pa.float64()] * 3), strict=True))
     converting = arrow_csv.ConvertOptions(
         column_types=types, include_columns=given, null_values=MISSING
     )
+    uneven: list[Any] = []
+    parsing = _noting(uneven)
     try:
-        with arrow_csv.open_csv(file, reading, convert_options=converting) as batches:
+        with arrow_csv.open_csv(file, reading, parsing, converting) as batches:
             for batch in batches:
                 if batch.num_rows:
                     yield batch
     except pa.ArrowInvalid as error:
+        if uneven:
+            raise _uneven(file) from None
         if found := _INVALID.search(str(error)):
             name = header[int(found[1])]
-            raise _unreadable(file, name, COLUMNS[given.index(name)], found[2]) from None
+            column = COLUMNS[given.index(name)]
+            raise _unreadable(file, name, column, found[2], day.strip()) from None
         raise
 
 
-def _header(file: Path) -> list[str]:
-    """Return the names of a CSV file's columns as they stand in it."""
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+def _first_rows(file: Path) -> tuple[list[str], list[str]]:
+    """Return the names of a CSV file's columns as they stand in it, and its first row."""
+    opened = gzip.open if file.suffix.lower() == ".gz" else open
+    with opened(file, "rt", encoding="utf-8-sig", newline="") as lines:
         rows = (row for row in csv.reader(lines) if "".join(row).strip())
         header = next(rows, None)
         if header is None:
             raise SpecError("is empty; must have a header and at least one row")
-        if next(rows, None) is None:
+        first = next(rows, None)
+        if first is None:
             raise SpecError(NO_ROWS)
-    return header
+    return header, first
 
 
-def _unreadable(file: Path, name: str, column: str, value: str) -> SpecError:
-    """Say where in a CSV file a value stands that is no number or date."""
+def _noting(uneven: list[Any]) -> Any:
+    """Return how CSV is parsed: rows of another length are noted, and end it."""
+    import pyarrow.csv as arrow_csv
+
+    def note(row: Any) -> str:
+        uneven.append(row)
+        return "error"
+
+    return arrow_csv.ParseOptions(invalid_row_handler=note)
+
+
+def _uneven(file: Path) -> SpecError:
+    """Say which row of a CSV file is the first of another length than its header."""
+    import pyarrow as pa
+    import pyarrow.csv as arrow_csv
+
+    found: list[Any] = []
+    # Rows are counted only where one thread reads them; the header is one of them.
+    alone = arrow_csv.ReadOptions(use_threads=False)
+    with suppress(pa.ArrowInvalid), arrow_csv.open_csv(file, alone, _noting(found)) as batches:
+        for _ in batches:
+            pass
+    row = found[0]
+    return SpecError(
+        f"row {row.number - 1}: must have {row.expected_columns} fields, got {row.actual_columns}"
+    )
+
+
+def _unreadable(file: Path, name: str, column: str, value: str, day: str) -> SpecError:
+    """Say where in a CSV file a value stands that is no number or date; the first date is `day`."""
     import pyarrow as pa
     import pyarrow.compute as compute
     import pyarrow.csv as arrow_csv
@@ -336,7 +414,8 @@ def _unreadable(file: Path, name: str, column: str, value: str) -> SpecError:
     row = 1
     with arrow_csv.open_csv(file, convert_options=texts) as batches:
         for batch in batches:
-            at = compute.index(batch.column(0), value).as_py()
+            there = compute.utf8_trim_whitespace(batch.column(0))
+            at = compute.index(there, value.strip()).as_py()
             if at >= 0:
                 row += at
                 break
@@ -344,6 +423,8 @@ def _unreadable(file: Path, name: str, column: str, value: str) -> SpecError:
     try:
         parse_date(value) if column == "date" else parse_number(value)
         rule = f"cannot be read, got {value!r}"
+        if column == "date" and day.isdigit():
+            rule = f"must be a date as {day} in the first row, got {value!r}"
     except SpecError as error:
         rule = str(error)
     return SpecError(f"row {row}, column {name.strip()!r}: {rule}")
@@ -377,6 +458,7 @@ def _check_type(column: str, name: str, kind: Any) -> None:
         case "date":
             rule = "dates"
             right = _is_text(kind) or types.is_date(kind) or types.is_timestamp(kind)
+            right = right or types.is_integer(kind)
         case _:
             rule = "numbers"
             right = types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
@@ -405,12 +487,13 @@ def _explained(file: Path) -> Iterator[None]:
     except SpecError as error:
         raise SpecError(f"{file}: {error}") from None
     except (pa.ArrowException, csv.Error) as error:
-        what = "CSV" if file.suffix.lower() == ".csv" else "Parquet"
+        what = "CSV" if file.suffix.lower() in (".csv", ".gz") else "Parquet"
         raise SpecError(f"{file}: is not {what}: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:
         raise SpecError(f"{file}: must be UTF-8 text: {error.reason}") from None
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+    except (OSError, EOFError, zlib.error) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error)
         raise SpecError(f"{file}: cannot be read: {reason}") from None
 
 

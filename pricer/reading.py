@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import SpecError
-from .tables import require_pyarrow
+from .tables import parquet_parts, require_pyarrow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 def read_spec(path: Path | str, **book: Any) -> Grid | Book | Panel:
     """Read a grid or a panel from a .toml file, or a book from a .csv or .parquet file.
+
+    A book may also be packed, .csv.gz, or lie in a folder, in parts that are .parquet files.
 
     Parameters
     ----------
@@ -88,24 +92,30 @@ def read_book(
     quotes: bool = False,
     **settings: Any,
 ) -> Book:
-    """Read a book from a .csv or .parquet file; what is None takes its default."""
+    """Read a book from a file or a folder of parts; what is None takes its default."""
     from .book import Book
 
     given = {name: value for name, value in settings.items() if value is not None}
     given |= {"columns": columns, "valuation_date": valuation_date, "quotes": quotes}
-    match path.suffix.lower():
-        case ".csv":
-            return Book.parse(_text(path), str(path), **given)
-        case ".parquet":
-            return Book.from_columns(_columns(path), str(path), **given)
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        return Book.parse(_text(path), str(path), **given)
+    if name.endswith(".parquet") or path.is_dir():
+        return Book.from_columns(_columns(path), str(path), **given)
     raise SpecError(
-        f"{path}: must end in .toml (a grid or a panel), or in .csv or .parquet (a book)"
+        f"{path}: must end in .toml (a grid or a panel), or in .csv, .csv.gz or .parquet (a book),"
+        " or be a folder of .parquet files"
     )
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SpecError(f"{path}: is not gzip, or not whole: {error}") from None
     except UnicodeDecodeError as error:
         raise SpecError(
             f"{path}: must be UTF-8 text, got byte 0x{error.object[error.start]:02x}"
@@ -117,6 +127,28 @@ def _text(path: Path) -> str:
 
 def _columns(path: Path) -> dict[str, list[Any]]:
     pa = require_pyarrow()
+    try:
+        parts = parquet_parts(path)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    tables = [_table(part) for part in parts]
+    names = tables[0].column_names
+    for part, table in zip(parts, tables, strict=True):
+        if set(table.column_names) != set(names):
+            raise SpecError(
+                f"{part}: columns must be those of {parts[0].name}, {', '.join(names)};"
+                f" got {', '.join(table.column_names)}"
+            )
+    try:
+        whole = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise SpecError(f"{path}: columns must be of one kind in all parts: {error}") from None
+    return {name: _values(whole.column(name)) for name in names}
+
+
+def _table(path: Path) -> Any:
+    """Read a Parquet file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -129,7 +161,7 @@ def _columns(path: Path) -> dict[str, list[Any]]:
     for i, name in enumerate(names):
         if name in names[:i]:
             raise SpecError(f"{path}: header: names must differ, got {name!r} twice")
-    return {name: _values(table.column(name)) for name in names}
+    return table
 
 
 def _values(column: Any) -> Any:

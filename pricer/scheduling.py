@@ -32,7 +32,7 @@ NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,63}")
 CRON = re.compile(r"cron\((.*)\)")
 CRON_FIELDS = ("minutes", "hours", "day of month", "month", "day of week", "year")
 # What a worker can read: the image has no Parquet.
-SUFFIXES = (".toml", ".csv")
+SUFFIXES = (".toml", ".csv", ".csv.gz")
 # The valuation date that is the day for which a run is scheduled.
 AS_OF = "as_of"
 # EventBridge Scheduler fills it in when it fires.
@@ -63,8 +63,8 @@ class Schedule:
             )
         if not self.file.lower().endswith(SUFFIXES):
             raise SpecError(
-                f"{self.file}: a schedule needs a grid (.toml) or a book as .csv, which is what"
-                " workers read"
+                f"{self.file}: a schedule needs a grid (.toml) or a book as .csv or .csv.gz, which"
+                " is what workers read"
             )
         fields = self.cron.split()
         if len(fields) != len(CRON_FIELDS):

@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import os
+import re
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -175,6 +176,24 @@ def _arrow_column(pa: Any, name: str, column: NDArray[Any]) -> Any:
     if column.dtype.kind in "iuf":
         return pa.array(column)
     return pa.array(column.tolist(), type=pa.string())
+
+
+def parquet_parts(path: Path) -> list[Path]:
+    """Return the Parquet files that `path` means: itself, or those of a folder, part 2 before 10.
+
+    Of a folder what begins with a dot or an underscore is left out, and so are folders in it.
+    """
+    if not path.is_dir():
+        return [path]
+    parts = [part for part in path.glob("*.parquet") if part.name[0] not in "._"]
+    if not parts:
+        raise SpecError("is a folder without .parquet files; name one that has them")
+    return sorted(parts, key=lambda part: [*map(_ranked, re.split(r"(\d+)", part.name))])
+
+
+def _ranked(piece: str) -> tuple[int, str]:
+    """Rank digits, which every other piece of a name is, by what they count."""
+    return (int(piece), "") if piece.isdigit() else (0, piece)
 
 
 def require_pyarrow() -> Any:

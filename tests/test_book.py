@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +17,11 @@ from pricer.book import RESULT_COLUMNS, Book, pack_texts, unpack_texts
 from pricer.columns import parse_number
 from pricer.contracts import INPUTS
 from pricer.errors import PricerError, SpecError
+from pricer.reading import read_book
 from pricer.settings import MEASURES, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER = "right,exercise,spot,strike,expiry,vol,rate,dividend_yield"
 ROW = "call,american,100,90,0.5,0.2,0.03,0.01"
@@ -82,7 +89,9 @@ def test_what_programs_do_to_csv_files_is_read(text: str) -> None:
     assert Book.parse(text).identity() == Book.parse(book_of(HEADER, ROW)).identity()
 
 
-@pytest.mark.parametrize("mark", ["", " ", "nan", "NaN", "N/A", "NA", "#N/A", "null", "None", "-"])
+@pytest.mark.parametrize(
+    "mark", ["", " ", "nan", "NaN", "N/A", "NA", "#N/A", "null", "None", "-", "."]
+)
 def test_a_missing_number_makes_its_own_row_invalid(mark: str) -> None:
     book = Book.parse(changed("vol", mark))
     assert book.cells.valid().tolist() == [True, False]
@@ -444,3 +453,62 @@ def test_any_text_passes_through(rows: list[list[str]]) -> None:
 
 def test_inputs_are_all_known_columns() -> None:
     assert not set(INPUTS) & set(RESULT_COLUMNS)
+
+
+# --- packed files and folders ---
+
+
+def test_a_packed_book_is_the_same_book(tmp_path: Path) -> None:
+    text = book_of(HEADER, ROW, ROW.replace("90", "95"))
+    (tmp_path / "b.csv").write_text(text)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(text.encode()))
+    plain, packed = (read_book(tmp_path / name) for name in ("b.csv", "b.csv.gz"))
+    assert packed.identity() == plain.identity()
+    assert packed.name == "b.csv.gz"
+
+
+@pytest.mark.parametrize("data", [b"right,spot", gzip.compress(b"right,spot" * 1_000)[:-20]])
+def test_a_packed_book_that_is_none_is_one_line(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "b.csv.gz"
+    path.write_bytes(data)
+    with pytest.raises(SpecError, match=r"b\.csv\.gz: is not gzip, or not whole: "):
+        read_book(path)
+
+
+def write_parts(folder: Path, parts: int) -> pa.Table:
+    """Write a book of two rows a part, and return it whole."""
+    folder.mkdir()
+    rows = 2 * parts
+    columns: dict[str, Any] = dict(zip(HEADER.split(","), ROW.split(","), strict=True))
+    table = {n: [v if n in ("right", "exercise") else float(v)] * rows for n, v in columns.items()}
+    whole = pa.table(
+        table | {"strike": 90.0 + np.arange(rows), "id": [f"T{i}" for i in range(rows)]}
+    )
+    for part in range(parts):
+        pq.write_table(whole.slice(2 * part, 2), folder / f"part.{part}.parquet")
+    return whole
+
+
+def test_a_folder_of_parts_is_one_book_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    whole = write_parts(tmp_path / "book", 11)
+    pq.write_table(whole, tmp_path / "book.parquet")
+    assert (
+        read_book(tmp_path / "book").identity() == read_book(tmp_path / "book.parquet").identity()
+    )
+
+
+def test_a_folder_that_is_no_book_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "book"
+    whole = write_parts(folder, 2)
+    pq.write_table(whole.drop_columns("id"), folder / "part.1.parquet")
+    with pytest.raises(
+        SpecError, match=r"part\.1\.parquet: columns must be those of part\.0\.parq"
+    ):
+        read_book(folder)
+    text = whole.set_column(3, "strike", pa.array(["90"] * 4))
+    pq.write_table(text, folder / "part.1.parquet")
+    with pytest.raises(SpecError, match="book: columns must be of one kind in all parts: "):
+        read_book(folder)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SpecError, match=r"none: is a folder without \.parquet files"):
+        read_book(tmp_path / "none")

@@ -530,7 +530,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert "nothing.csv: cannot be read: No such file" in error(
         "price", "--book", tmp_path / "nothing.csv"
     )
-    message = "must end in .toml (a grid or a panel), or in .csv or .parquet"
+    message = "must end in .toml (a grid or a panel), or in .csv, .csv.gz or .parquet"
     assert message in error("plan", tmp_path / "g.txt")
     latin = tmp_path / "latin.csv"
     latin.write_bytes("id\nké\n".encode("latin-1"))

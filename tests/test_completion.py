@@ -13,16 +13,22 @@ import pytest
 from click.shell_completion import ShellComplete, get_completion_class
 from click.testing import CliRunner
 
+from panels import panel_of
+from pricer import completions
 from pricer.cli import cli
 from pricer.cli_completion import SHELLS
 from pricer.grid import Grid
+from pricer.panel import iso_dates
 from pricer.plan import Plan
 from pricer.run import as_store
 from pricer.settings import EVERY_MEASURE
 from pricer.stores import PLAN, StoredRun
+from pricer.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pricer.panel import Panel
 
 GRID = """
 [contract]
@@ -103,6 +109,18 @@ def test_axes_are_offered_with_their_values(run_id: str) -> None:
     assert offered("query", "latest", "spot=90", "cash_dividends=") == ["cash_dividends=none"]
 
 
+def test_the_measures_of_a_run_are_offered_where_one_is_named(run_id: str) -> None:
+    assert offered("query", run_id, "--measures", "") == ["price", "delta"]
+    assert offered("query", run_id, "--measures", "price,") == ["price,delta"]
+    assert offered("plot", run_id, "--y", "") == ["price", "delta", "error"]
+
+
+def test_axes_of_several_values_are_offered_to_draw_along(run_id: str) -> None:
+    for option in ("--x", "--hue", "--facet"):
+        assert offered("plot", run_id, option, "") == ["right", "spot", "cash_dividends"]
+    assert offered("plot", run_id, "strike=") == ["strike=100"]
+
+
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [("spot =", ["90", "100"]), ("spot = 1", ["100"]), ("right = p", ["put"]), ("= ", [])],
@@ -122,6 +140,53 @@ def test_a_book_offers_its_columns(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, ["submit", str(book)]).exit_code == 0
     assert offered("query", "latest", "de") == ["desk="]
     assert offered("query", "latest", "desk=a") == []
+    assert offered("plot", "latest", "--x", "s") == ["spot", "strike"]
+    assert {"price", "error", "vol", "desk"} <= set(offered("plot", "latest", "--y", ""))
+
+
+@pytest.fixture
+def panel() -> Panel:
+    """Keep the plan of a panel in the default store, of which nothing is estimated."""
+    spec = panel_of((41, 65), measures=("asset_vol", "days"))
+    plan = Plan.of(spec, "none")
+    head = StoredRun(plan.run_id, "firms", plan.cells, plan.blocks, 1, "2026-01-01")
+    as_store(create=True).create(head, {PLAN: plan.to_json().encode()} | plan.columns())
+    return spec
+
+
+def test_a_panel_offers_firms_dates_and_horizons(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dates = sorted(set(iso_dates(panel.dates).tolist()))
+    assert len(dates) == 5
+    assert offered("query", "latest", "") == ["firm=", "date=", "horizon=1", "horizon=2.5"]
+    assert offered("query", "latest", "firm=") == ["firm=F00", "firm=F01"]
+    assert offered("query", "latest", "firm=F01") == ["firm=F01"]
+    assert offered("query", "latest", "date=") == [f"date={date}" for date in dates]
+    assert offered("query", "latest", "--measures", "") == ["asset_vol", "days"]
+    assert offered("plot", "latest", "--x", "") == []
+    monkeypatch.setattr(completions, "MOST_VALUES", 1)
+    assert offered("query", "latest", "firm=") == []
+    assert offered("query", "latest", "firm=F01") == ["firm=F01"]
+
+
+def test_the_columns_of_a_book_are_offered_without_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = tmp_path / "book.csv"
+    book.write_text("desk,right,spot,strike,expiry,vol,rate\na,call,100,100,1,0.2,0\n")
+    assert CliRunner().invoke(cli, ["submit", str(book)]).exit_code == 0
+    files = SqliteStore.files
+    read: list[str] = []
+
+    def noted(store: SqliteStore, run_id: str, *names: str) -> dict[str, bytes]:
+        found = files(store, run_id, *names)
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(SqliteStore, "files", noted)
+    assert offered("query", "latest", "de") == ["desk="]
+    assert read == [PLAN]
 
 
 @pytest.mark.parametrize(

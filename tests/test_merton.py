@@ -15,6 +15,9 @@ from pricer import Market, SpecError, Status, Vanilla, price
 from pricer.merton import (
     FEW_DAYS,
     MEASURES,
+    NO_DEBT,
+    NO_EQUITY,
+    NO_RATE,
     NOT_CONVERGED,
     REASONS,
     SLOW,
@@ -416,7 +419,7 @@ def test_half_of_a_windows_changes_are_enough(left: int, *, enough: bool) -> Non
     equity[left:] = np.nan
     found = distance_to_default(equity, made["debt"], 0.03, 1.0)
     assert (one_status(found) == (Status.ok, 0)) is enough
-    assert (one_status(found) == (Status.invalid, FEW_DAYS)) is not enough
+    assert (one_status(found) == (Status.invalid, NO_EQUITY)) is not enough
     assert found.days[0] == left
 
 
@@ -424,7 +427,33 @@ def test_every_other_day_missing_leaves_no_change() -> None:
     made = firm(252, 0.3, 0.5, seed=14)
     equity = made["equity"].copy()
     equity[::2] = np.nan
-    assert one_status(distance_to_default(equity, made["debt"], 0.03, 1.0)) == (1, FEW_DAYS)
+    assert one_status(distance_to_default(equity, made["debt"], 0.03, 1.0)) == (1, NO_EQUITY)
+
+
+@pytest.mark.parametrize(
+    ("useless", "why"),
+    [
+        ({"equity": 0.0}, NO_EQUITY),
+        ({"debt": np.nan}, NO_DEBT),
+        ({"debt": -1.0}, NO_DEBT),
+        ({"rate": np.inf}, NO_RATE),
+        ({"equity": np.nan, "rate": np.nan}, FEW_DAYS),
+    ],
+)
+def test_a_window_without_usable_days_names_the_column_at_fault(
+    useless: dict[str, float], why: int
+) -> None:
+    made = firm(504, 0.3, 0.5, seed=16)
+    days = {"equity": made["equity"].copy(), "debt": np.full(504, 3.0), "rate": np.full(504, 0.03)}
+    for name, value in useless.items():
+        days[name][300:] = value
+    found = distance_to_default(days["equity"], days["debt"], days["rate"], 1.0)
+    assert found.why.tolist() == [0, why]
+
+
+def test_a_firm_of_few_days_is_not_blamed_on_a_column() -> None:
+    equity = np.array([5.0, np.nan, 5.1, 5.2])
+    assert one_status(distance_to_default(equity, 3.0, 0.03, 1.0)) == (1, FEW_DAYS)
 
 
 def test_a_series_shorter_than_a_window_is_one_window() -> None:
@@ -443,7 +472,7 @@ def test_a_window_that_no_machine_holds_is_one_of_too_few_days() -> None:
 
 
 def test_reasons_are_said_of_all_that_is_not_ok() -> None:
-    assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL, SLOW}
+    assert set(REASONS) == {NOT_CONVERGED, FEW_DAYS, STILL, SLOW, NO_EQUITY, NO_DEBT, NO_RATE}
 
 
 def test_estimates_do_not_depend_on_what_is_estimated_with_them() -> None:

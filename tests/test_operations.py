@@ -5,6 +5,7 @@ The CDK CLI is a process that notes its arguments; all else is the AWS on this m
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -450,6 +451,19 @@ def test_a_schedule_that_cannot_be_meant_is_refused_before_anything_is_written(
     before = files_of(deployed, "nightly")
     assert re.search(message, error("schedule", grid, *arguments))
     assert files_of(deployed, "nightly") == before
+
+
+def test_a_packed_book_is_read_as_the_plain_one(book: Path) -> None:
+    packed = book.with_name("book.csv.gz")
+    packed.write_bytes(gzip.compress(book.read_bytes()))
+    night = datetime(2026, 11, 24, 22, 0, tzinfo=UTC)
+    plain, same = (
+        scheduling.Schedule("b", path.name, CRON, "UTC", {"valuation_date": "as_of"}).read(
+            path, night
+        )
+        for path in (book, packed)
+    )
+    assert same.identity() == plain.identity()
 
 
 def test_a_file_that_workers_cannot_read_is_not_scheduled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import re
 import tempfile
@@ -122,6 +123,55 @@ def test_firms_may_be_numbers_and_dates_timestamps_or_texts(tmp_path: Path) -> N
         assert read(write_panel(tmp_path, columns)).identity() == plain.identity()
 
 
+def test_dates_may_be_written_as_whole_numbers(tmp_path: Path) -> None:
+    columns: dict[str, Any] = dict(columns_of([30, 20]))
+    plain = read(write_panel(tmp_path, columns)).identity()
+    texts = np.datetime_as_string(columns["date"], "D")
+    columns["date"] = np.array([int(text.replace("-", "")) for text in texts])
+    for form in ("parquet", "csv"):
+        assert read(write_panel(tmp_path, columns, form)).identity() == plain
+
+
+def test_all_dates_of_a_file_are_written_in_one_way(tmp_path: Path) -> None:
+    mixed = CSV.replace("2001-01-01,5", "20010101,5")
+    with pytest.raises(SpecError, match="row 2, column 'date': must be a date as 20010101 in the"):
+        from_csv(tmp_path, mixed)
+    with pytest.raises(SpecError, match="row 2, column 'date': must be a date as 2014-06-21, got"):
+        from_csv(tmp_path, CSV.replace("2001-01-02", "20010102"))
+
+
+def test_a_packed_file_and_a_folder_of_parts_are_the_same_panel(tmp_path: Path) -> None:
+    columns = columns_of(LENGTHS)
+    path = write_panel(tmp_path, columns, "csv")
+    plain = read(path).identity()
+    (tmp_path / "firms.csv.gz").write_bytes(gzip.compress((tmp_path / "firms.csv").read_bytes()))
+    assert read(write_toml(tmp_path, "firms.csv.gz")).identity() == plain
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "_SUCCESS").touch()
+    (folder / "_metadata.parquet").touch()
+    table = pa.table(columns)
+    for part in range(12):  # of which 10 comes after 9, and a firm may go on in the next
+        pq.write_table(table.slice(12 * part, 12), folder / f"part-{part}.parquet")
+    assert read(write_toml(tmp_path, "parts")).identity() == plain
+
+
+def test_what_is_wrong_with_a_part_is_said_with_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    table = pa.table(columns_of([30]))
+    pq.write_table(table.slice(0, 10), folder / "1.parquet")
+    pq.write_table(table.slice(10).drop_columns("rate"), folder / "2.parquet")
+    with pytest.raises(SpecError, match=r"parts: 2\.parquet: there is no column 'rate'"):
+        read(write_toml(tmp_path, "parts"))
+    (folder / "2.parquet").write_text("none")
+    with pytest.raises(SpecError, match=r"parts: 2\.parquet: is not Parquet: "):
+        read(write_toml(tmp_path, "parts"))
+    pq.write_table(table.slice(0, 1), folder / "2.parquet")
+    with pytest.raises(SpecError, match="parts: row 11: a firm's dates must strictly increase"):
+        read(write_toml(tmp_path, "parts"))
+
+
 def test_a_day_is_that_of_the_zone_of_its_timestamp(tmp_path: Path) -> None:
     columns: dict[str, Any] = dict(columns_of([30]))
     plain = read(write_panel(tmp_path, columns))
@@ -147,10 +197,10 @@ def test_columns_may_be_called_otherwise_and_others_are_not_read(tmp_path: Path)
 
 def test_days_without_numbers_are_read_as_such(tmp_path: Path) -> None:
     text = "firm,date,equity,debt,rate\nA,2001-01-01,,NA,inf\nA,2001-01-02,-1, 2 ,nan\n"
-    equity, debt, rate = from_csv(tmp_path, text).days(0, 2)
-    np.testing.assert_array_equal(equity, [np.nan, -1.0])
-    np.testing.assert_array_equal(debt, [np.nan, 2.0])
-    np.testing.assert_array_equal(rate, [np.inf, np.nan])
+    equity, debt, rate = from_csv(tmp_path, text + "A,2001-01-03,., . ,\n").days(0, 3)
+    np.testing.assert_array_equal(equity, [np.nan, -1.0, np.nan])
+    np.testing.assert_array_equal(debt, [np.nan, 2.0, np.nan])
+    np.testing.assert_array_equal(rate, [np.inf, np.nan, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -166,8 +216,10 @@ def test_days_without_numbers_are_read_as_such(tmp_path: Path) -> None:
         ("A,2001-01-02", "A,01/02/2001", "row 2, column 'date': must be a date as 2014-06-21, got"),
         ("A,2001-01-02", "A,2001-01-02T00:00:00+09:00", "row 2, column 'date': must be a date as"),
         ("2,6,1", "2,$6,1", "row 2, column 'equity': must be a number, got '$6'"),
+        ("7,1,0", "7, x ,0", "row 3, column 'debt': must be a number, got 'x'"),
         ("7,1,0", "7,1,5%", "row 3, column 'rate': must be a number, got '5%'; write 0.05"),
-        ("7,1,0", "7,1", "is not CSV: CSV parse error: Expected 5 columns, got 4"),
+        ("7,1,0", "7,1", "row 3: must have 5 fields, got 4"),
+        ("A,2001-01-02,6,1,.02", "\n\nA,2001-01-02,6,1,.02,9", "row 2: must have 5 fields, got 6"),
         ("equity", "equty", "there is no column 'equity'; did you mean 'equty'?; the file has fir"),
         ("rate", "rf", 'debt, rf; write columns = { rate = "..." } below [panel]'),
         ("rate", "debt", "header: names must differ, got 'debt' twice"),
@@ -190,7 +242,18 @@ def test_what_is_wrong_with_a_csv_file_is_one_line(
     [
         ("equity", ["1", "2"], "column 'equity': must hold numbers, got string"),
         ("debt", [True, False], "column 'debt': must hold numbers, got bool"),
-        ("date", [1, 2], "column 'date': must hold dates, got int64"),
+        ("date", [1, 2], "row 1, column 'date': must be a date as 20140621, got 1"),
+        (
+            "date",
+            [20010228, 20010229],
+            "row 2, column 'date': must be a date as 20140621, got 2001",
+        ),
+        (
+            "date",
+            [20011301, 20020101],
+            "row 1, column 'date': must be a date as 20140621, got 2001",
+        ),
+        ("date", [1.0, 2.0], "column 'date': must hold dates, got double"),
         ("date", ["2001-01-02", "tomorrow"], "row 2, column 'date': must be a date as 2014-06-21"),
         ("date", ["2001-01-02", None], "row 2, column 'date': must be a date, got nothing"),
         ("firm", [1.0, 2.0], "column 'firm': must hold text or whole numbers, got double"),
@@ -220,7 +283,15 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     assert said("text.parquet").startswith("is not Parquet: ")
     (tmp_path / "latin.csv").write_bytes("firm,é\n".encode("latin-1"))
     assert said("latin.csv").startswith("must be UTF-8 text: ")
-    assert said("firms.txt") == "must end in .parquet or .csv"
+    (tmp_path / "plain.csv.gz").write_text(CSV)
+    assert said("plain.csv.gz") == "cannot be read: Not a gzipped file (b'fi')"
+    packed = gzip.compress(1000 * CSV.encode())
+    (tmp_path / "cut.csv.gz").write_bytes(packed[: len(packed) // 2])
+    assert said("cut.csv.gz").startswith("cannot be read: ")
+    (tmp_path / "empty").mkdir()
+    assert said("empty") == "is a folder without .parquet files; name one that has them"
+    rule = "must end in .parquet, .csv or .csv.gz, or be a folder of .parquet files"
+    assert said("firms.txt") == rule
 
 
 def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_a_run_comes_back_as_it_was_created(store: Store) -> None:
     assert store.create(RUN, FILES) == RUN
     assert store.run(RUN.run_id) == RUN
     assert store.files(RUN.run_id) == FILES
+    name = next(iter(FILES))
+    assert store.files(RUN.run_id, name, "none") == {name: FILES[name]}
 
 
 def test_a_run_of_nine_blocks_in_chunks_of_four_has_three_chunks() -> None:

@@ -68,8 +68,8 @@ class Store(Protocol):
     def runs(self) -> list[StoredRun]:
         """Return the head of every run, the one submitted last first."""
 
-    def files(self, run_id: str) -> dict[str, bytes]:
-        """Return the files that rebuild a run's plan, by name."""
+    def files(self, run_id: str, *names: str) -> dict[str, bytes]:
+        """Return the files that rebuild a run's plan, by name; of `names` alone where given."""
 
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
         """Keep blocks, each with its number; what a failure kept of them does no harm."""

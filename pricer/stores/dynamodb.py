@@ -112,10 +112,11 @@ class DynamoStore:
         items.sort(key=lambda item: (item["submitted_at"], item["generation"]), reverse=True)
         return [_stored_run(item["sk"], item) for item in items]
 
-    def files(self, run_id: str) -> dict[str, bytes]:
-        """Return the files that rebuild a run's plan, by name."""
+    def files(self, run_id: str, *names: str) -> dict[str, bytes]:
+        """Return the files that rebuild a run's plan, by name; of `names` alone where given."""
         head = self._head(run_id)
-        return {name: self._files.read(run_id, head, name) for name in head["files"]}
+        there = [name for name in names or head["files"] if name in head["files"]]
+        return {name: self._files.read(run_id, head, name) for name in there}
 
     def read(self, run_id: str, name: str, first: int = 0, end: int | None = None) -> bytes:
         """Return the bytes from `first` to before `end` of a file."""

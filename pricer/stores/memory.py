@@ -52,9 +52,10 @@ class MemoryStore:
             heads = [kept.head for kept in self._runs.values()]
         return sorted(heads, key=lambda head: head.submitted_at, reverse=True)
 
-    def files(self, run_id: str) -> dict[str, bytes]:
-        """Return the files that rebuild a run's plan, by name."""
-        return dict(self._kept(run_id).files)
+    def files(self, run_id: str, *names: str) -> dict[str, bytes]:
+        """Return the files that rebuild a run's plan, by name; of `names` alone where given."""
+        files = self._kept(run_id).files
+        return {name: files[name] for name in names or files if name in files}
 
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
         """Keep blocks, each with its number; all of them or none."""

@@ -122,12 +122,14 @@ class SqliteStore:
             ).fetchall()
         return [StoredRun(*row) for row in rows]
 
-    def files(self, run_id: str) -> dict[str, bytes]:
-        """Return the files that rebuild a run's plan, by name."""
+    def files(self, run_id: str, *names: str) -> dict[str, bytes]:
+        """Return the files that rebuild a run's plan, by name; of `names` alone where given."""
+        query = "SELECT name, data FROM files WHERE run = ?"
+        if names:
+            query += f" AND name IN ({', '.join('?' * len(names))})"
         with self._reading() as connection:
             number = self._number(connection, run_id)
-            rows = connection.execute("SELECT name, data FROM files WHERE run = ?", (number,))
-            return dict(rows.fetchall())
+            return dict(connection.execute(query, (number, *names)).fetchall())
 
     def put_blocks(self, run_id: str, blocks: Sequence[tuple[int, bytes]]) -> None:
         """Keep blocks, each with its number; all of them or none."""
