@@ -92,6 +92,23 @@ def _models(path: str | None) -> Loader:
     return create_loader(path)
 
 
+def stack(name: str) -> dict[str, Any] | None:
+    """Return what CloudFormation says of a stack, in whatever state it is; None without it.
+
+    Its Outputs are a mapping here.
+    """
+    asked = client("cloudformation")
+    try:
+        with explained(f"stack {name!r} in {asked.meta.region_name}"):
+            (found,) = asked.describe_stacks(StackName=name)["Stacks"]
+    except AwsError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    return {**found, "Outputs": outputs}
+
+
 def error_code(error: BaseException | None) -> str:
     """Return the code of what a service refused, ``""`` where it is something else.
 

@@ -134,15 +134,8 @@ def bootstrap_version() -> str | None:
 
 def outputs(stack: str) -> dict[str, str] | None:
     """Return what a stack says of itself, in whatever state it is; None where there is none."""
-    client = aws.client("cloudformation")
-    try:
-        with aws.explained(f"stack {stack!r}"):
-            (found,) = client.describe_stacks(StackName=stack)["Stacks"]
-    except AwsError as error:
-        if "does not exist" in str(error):
-            return None
-        raise
-    return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    found = aws.stack(stack)
+    return None if found is None else found["Outputs"]
 
 
 def bootstrap(target: Target) -> None:

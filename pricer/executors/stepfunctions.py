@@ -56,26 +56,20 @@ class Deployment:
     @classmethod
     def find(cls, stack: str = STACK) -> Deployment:
         """Ask CloudFormation what the stack has deployed, in the region of the AWS settings."""
-        client = aws.client("cloudformation")
-        region = client.meta.region_name
+        region = aws.client("cloudformation").meta.region_name
         where = f"stack {stack!r} in {region}"
-        try:
-            with aws.explained(where):
-                (found,) = client.describe_stacks(StackName=stack)["Stacks"]
-        except AwsError as error:
-            if "does not exist" not in str(error):
-                raise
+        found = aws.stack(stack)
+        if found is None:
             raise AwsError(
                 f"{where}: is not there; `pricer deploy` makes it, or name another with"
                 " --stack, or its region with AWS_REGION"
-            ) from None
+            )
         status = found["StackStatus"]
         if status.removesuffix("_CLEANUP_IN_PROGRESS") not in READY:
             fix = "wait for it" if status.endswith("_IN_PROGRESS") else "deploy it again"
             raise AwsError(f"{where}: is {status}; {fix}")
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
         try:
-            return cls.of(stack, region, outputs)
+            return cls.of(stack, region, found["Outputs"])
         except KeyError as error:
             raise AwsError(
                 f"{where}: has no output {error.args[0]}, so it is not one of pricer's, or of an"
