@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Answer = dict[str, Any]
 
 # Of a function's answer, with its headers, once it is JSON itself.
-MOST_BYTES = 6_000_000
+MOST_ANSWER_BYTES = 6_000_000
 # Below this, packing costs more than it saves.
 LEAST_PACKED = 10_000
 
@@ -32,8 +32,9 @@ def handler(event: Event, context: Any) -> Answer:
     """Answer a request; who may ask has been decided by AWS."""
     invocation.Invocation.context = context
     answer: Answer = _translated()(event, context)
-    if _size(answer) > MOST_BYTES:
-        line = f"answer: must be at most {MOST_BYTES:,} bytes here; ask for fewer rows, by limit"
+    if _size(answer) > MOST_ANSWER_BYTES:
+        rule = f"must be at most {MOST_ANSWER_BYTES:,} bytes here"
+        line = f"answer: {rule}; ask for fewer rows, by limit"
         headers = {"content-type": "application/json", "cache-control": "no-store"}
         body = compact({"error": line}).decode()
         return {"statusCode": 413, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ID_CHARACTERS = 64
 # A book of a million rows takes some 100 MB.
 MOST_RUNS = 8
-MOST_BYTES = 256 * 2**20
+MOST_CACHED_BYTES = 256 * 2**20
 
 
 class CachedBlocks:
@@ -32,7 +32,7 @@ class CachedBlocks:
     A block never changes: what it holds follows from the id of its run.
     """
 
-    def __init__(self, store: Store, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, store: Store, most_bytes: int = MOST_CACHED_BYTES) -> None:
         self._store = store
         self._left = most_bytes
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
@@ -118,13 +118,14 @@ class Runs:
                 self._finished[run.head] = status
         return status
 
-    def statuses(self) -> list[dict[str, Any]]:
-        """Return the status of every run, the one submitted last first."""
+    def statuses(self, limit: int, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Return the status of some runs, the one submitted last first, and how many there are."""
         heads = self.store.runs()
         there = set(heads)
         with self._mutex:
             self._finished = {head: s for head, s in self._finished.items() if head in there}
-        return [self.status(Run(self.store, head)) for head in heads]
+        here = heads[offset : offset + limit]
+        return [self.status(Run(self.store, head)) for head in here], len(heads)
 
     def _find(self, name: str) -> StoredRun:
         if len(name) == ID_CHARACTERS:
