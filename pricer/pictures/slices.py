@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pricer.panel import iso_dates
+
 from . import FAINT, SCALE, between, colours, figure, is_page, write_page
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ MOST_ABREAST = 4
 LETTERS_AN_INCH = 13
 UNITS = {
     "expiry": "years",
+    "horizon": "years",
+    "asset_vol": "per √year",
+    "drift": "per year",
     "vol": "per √year",
     "rate": "per year",
     "dividend_yield": "per year",
@@ -64,6 +69,8 @@ def draw_slice(found: Slice, path: Path) -> None:
         frames = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
         for facet, axes in zip(found.facets, frames, strict=False):
             _draw_facet(axes, found, facet, look)
+        if found.dated:
+            _date(frames[0])
         for empty in range(len(found.facets), len(frames)):
             frames[empty].set_visible(False)
             # The frame above has the labels then.
@@ -98,6 +105,16 @@ def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
         axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4, linewidth=wide)
     if look.band and facet.error is not None:
         _draw_errors(axes, found, facet, look)
+
+
+def _date(axes: Any) -> None:
+    """Write days since 1970-01-01 as dates; frames share their axes."""
+    from matplotlib import dates
+
+    drawing: Any = dates
+    locator = drawing.AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(drawing.ConciseDateFormatter(locator))
 
 
 def _draw_errors(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
@@ -141,6 +158,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
                 "gridcolor": FAINT,
                 "zerolinecolor": FAINT,
                 "matches": None if number == 1 else name[0],
+                "type": "date" if found.dated and name == "xaxis" else "-",
             }
         if facet.value is not None:
             title = f"{_words(found.facet)} {_shown(facet.value)}"
@@ -159,7 +177,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
 
 
 def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> dict[str, Any]:
-    x, y = facet.x[here].tolist(), facet.y[here].tolist()
+    x, y = _along(found, facet.x[here]), facet.y[here].tolist()
     errors = [None] * len(x) if facet.error is None else facet.error[here].tolist()
     many = found.joined and not (look.named and len(x) <= FEW_POINTS)
     trace: dict[str, Any] = {
@@ -179,9 +197,17 @@ def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> di
     return trace
 
 
-def _point(found: Slice, facet: Facet, hue: Any, x: float, y: float, error: float | None) -> str:
+def _along(found: Slice, x: Any) -> list[Any]:
+    """Return the values along x: numbers, or dates as texts."""
+    values: list[Any] = (iso_dates(x) if found.dated else x).tolist()
+    return values
+
+
+def _point(
+    found: Slice, facet: Facet, hue: Any, x: str | float, y: float, error: float | None
+) -> str:
     """Return what is known of a point, with all digits, as a query prints them."""
-    lines = [f"{_words(found.x)} {x!r}", f"{_words(found.y)} {y!r}"]
+    lines = [f"{_words(found.x)} {x}", f"{_words(found.y)} {y!r}"]
     if error is not None:
         lines[1] += f" ± {error!r}"
     for name, value in ((found.hue, hue), (found.facet, facet.value)):
