@@ -21,6 +21,7 @@ from pricer.compiled import MODULES, kernels
 from pricer.run import UNPRICED, as_store, list_runs, open_run
 from pricer.settings import MEASURES
 from pricer.stores import open_store
+from pricer.web import opened
 from pricer.web.app import app
 from pricer.web.cells import form_of
 from pricer.web.local import OnlyLocal
@@ -141,7 +142,7 @@ def test_pages_of_the_list_have_every_run_once(client: httpx.Client, url: str) -
         ("limit=0", 422, "limit: must be a whole number of at least 1, got '0'"),
         ("offset=x", 422, "offset: must be a whole number of at least 0, got 'x'"),
         ("limit=1&limit=2", 422, "limit is given twice"),
-        ("limt=1", 422, "limt: is not a parameter here; there are limit and offset"),
+        ("lim=1", 422, "lim: is not a parameter here; there are limit and offset"),
         ("limit=1001", 413, "limit: must be at most 1,000, got 1,001; ask for a page after the"),
     ],
 )
@@ -374,6 +375,22 @@ def test_blocks_in_memory_are_bounded_and_those_read_last_stay(url: str, grid: p
     assert sum(map(len, cached._kept.values())) < sum(size.values())
     assert (grid.id, max(size)) in cached._kept
     assert dict(cached.blocks(grid.id, size)) == found
+
+
+def test_books_in_memory_are_bounded_and_the_one_asked_for_last_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch, grid: pricer.Run, book: pricer.Run
+) -> None:
+    runs = Runs(open_store(url))
+    assert runs.open(book.id).run.plan.cells == 3
+    runs.open(grid.id)
+    assert list(runs._opened) == [book.id, grid.id]
+    monkeypatch.setattr(opened, "MOST_OTHER_ROWS", 2)
+    runs = Runs(open_store(url))
+    first = runs.open(book.id)
+    assert first.run.plan.cells == 3
+    assert runs.open(book.id) is first
+    runs.open(grid.id)
+    assert list(runs._opened) == [grid.id]
 
 
 # --- what cannot be meant ---
