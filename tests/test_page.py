@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -526,15 +526,14 @@ def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
     expect(note).to_contain_text(f"{len(found.chunks)} chunks in ")
     expect(note).to_contain_text(f"({STRAGGLER_RULE})")
     bars = {trace["name"]: trace for trace in drawn(page, "#chunks")}
-    for what, start, end in (
-        ("queued", lambda c: c.queued, lambda c: c.started - c.init_s),
-        ("init", lambda c: c.started - c.init_s, lambda c: c.started),
-        ("kernel", lambda c: c.started, lambda c: c.started + c.kernel_s),
-        ("write", lambda c: c.started + c.kernel_s, lambda c: c.done),
-    ):
-        assert bars[what]["base"] == [start(chunk) for chunk in found.chunks]
-        lengths = [max(0, end(chunk) - start(chunk)) for chunk in found.chunks]
-        assert bars[what]["x"] == pytest.approx(lengths, abs=1e-12)
+    for i, chunk in enumerate(found.chunks):
+        awake, priced = chunk.started - chunk.init_s, chunk.started + chunk.kernel_s
+        times = (chunk.queued, awake, chunk.started, priced, chunk.done)
+        for what, (start, end) in zip(
+            ("queued", "init", "kernel", "write"), pairwise(times), strict=True
+        ):
+            assert bars[what]["base"][i] == start
+            assert bars[what]["x"][i] == pytest.approx(max(0.0, end - start), abs=1e-12)
     places = list(enumerate(found.chunks, 1))
     assert bars["cold start"]["y"] == [place for place, chunk in places if chunk.cold]
     assert bars["straggler"]["y"] == [place for place, chunk in places if chunk.straggler]

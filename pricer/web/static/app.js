@@ -235,8 +235,8 @@ function pace({ run, state: how, cells, done }) {
   const share = `${Math.floor((100 * done) / cells)} %`;
   if (how !== "running") return `${share}; submit it again to finish it`;
   if (!done) {
-    return "Nothing is priced yet: its kernels are being loaded (on first use compiled, which takes"
-      + " a minute or two), or it waits for a worker.";
+    return "Nothing is priced yet: it waits for the kernels, which are compiled on first use, or for"
+      + " a worker.";
   }
   const now = performance.now();
   if (!paces.has(run)) paces.set(run, { done, now });
@@ -253,7 +253,7 @@ function empty() {
     h("p", {}, "Nothing has been submitted to ", h("code", {}, store), "."),
     h("p", {}, "Say what to price in a file and submit it. It appears here once it is planned, and"
       + " fills in while it is being priced:"),
-    h("pre", { tabindex: 0 }, `pricer submit examples/one_surface.toml ${where}`));
+    h("pre", {}, `pricer submit examples/one_surface.toml ${where}`));
 }
 
 function fail(error) {
