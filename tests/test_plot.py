@@ -411,6 +411,21 @@ def test_the_series_of_a_firm_are_the_rows_of_a_query(
     assert layout["xaxis"]["type"] == "date"
 
 
+def test_probabilities_of_many_orders_are_on_a_logarithmic_axis(
+    firms: str, figures: list[Any], pages: list[Any], tmp_path: Path
+) -> None:
+    run = open_run("latest", firms)
+    probability = "default_probability"
+    for y, scale in ((probability, "log"), ("distance_to_default", "linear")):
+        found = slice_of(run, "date", y, hue="horizon", selection={"firm": "F01"})
+        values = found.facets[0].y
+        assert (0 < 100 * values.min() < values.max()) == (y == probability)
+        draw_slice(found, tmp_path / "a.svg")
+        assert figures[-1].axes[0].get_yscale() == scale
+        draw_slice(found, tmp_path / "a.html")
+        assert pages[-1][3]["yaxis"]["type"] == scale
+
+
 def test_only_the_blocks_of_a_firm_are_read(firms: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = open_run("latest", firms)
     read: list[int] = []

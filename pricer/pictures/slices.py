@@ -25,6 +25,8 @@ MOST_NAMED = 10
 FEW_POINTS = 41
 # A band is drawn where it is as wide as a thin line: so much of the height of the picture.
 VISIBLE = 0.004
+# What is on a logarithmic axis where the largest is more than so many times the smallest.
+ORDERS, WIDE = ("default_probability", "error"), 100.0
 WIDTH, HEIGHT, SMALL_WIDTH, SMALL_HEIGHT = 7.2, 4.6, 3.4, 2.7
 MOST_ABREAST = 4
 LETTERS_AN_INCH = 13
@@ -51,6 +53,7 @@ class _Look:
     colour_of: dict[Any, str]
     named: bool
     band: bool
+    scale: str
 
 
 def draw_slice(found: Slice, path: Path) -> None:
@@ -69,6 +72,7 @@ def draw_slice(found: Slice, path: Path) -> None:
         frames = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
         for facet, axes in zip(found.facets, frames, strict=False):
             _draw_facet(axes, found, facet, look)
+        frames[0].set_yscale(look.scale)
         if found.dated:
             _date(frames[0])
         for empty in range(len(found.facets), len(frames)):
@@ -158,7 +162,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
                 "gridcolor": FAINT,
                 "zerolinecolor": FAINT,
                 "matches": None if number == 1 else name[0],
-                "type": "date" if found.dated and name == "xaxis" else "-",
+                "type": look.scale if name == "yaxis" else "date" if found.dated else "-",
             }
         if facet.value is not None:
             title = f"{_words(found.facet)} {_shown(facet.value)}"
@@ -242,7 +246,13 @@ def _look(found: Slice) -> _Look:
     values = np.concatenate([facet.y for facet in found.facets])
     values = values[np.isfinite(values)]
     height = float(np.ptp(values)) if len(values) else 0.0
-    return _Look(shades, named, band=(found.largest_error or 0.0) >= VISIBLE * height > 0.0)
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
+    return _Look(
+        shades,
+        named,
+        band=(found.largest_error or 0.0) >= VISIBLE * height > 0.0,
+        scale="log" if found.y in ORDERS and 0.0 < low < high / WIDE else "linear",
+    )
 
 
 def _frames(count: int) -> tuple[int, int]:
