@@ -484,14 +484,10 @@ def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
     until(page, "document.querySelector('#points')?.data?.length > 2")
     rows = site.query("quotes")
     everything = drawn(page, "#points")
-    # The legend says what a colour means, and what a symbol does, each by itself.
+    # The legend says what a colour means, the note what a symbol does.
     legend = [(t["name"], t["marker"]["symbol"]) for t in everything if t.get("showlegend", True)]
-    assert legend == [
-        ("0.5", "square"),
-        ("1", "square"),
-        ("call", "circle"),
-        ("put", "diamond-open"),
-    ]
+    assert legend == [("0.5", "square"), ("1", "square")]
+    expect(page.locator(".note")).to_contain_text("Calls are dots ●, puts open diamonds ◇.")
     traces = [trace for trace in everything if not trace.get("showlegend", True)]
     points = {
         (strike, vol, trace["name"])

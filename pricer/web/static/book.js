@@ -149,7 +149,7 @@ export function book(root, run, go) {
     const hasWhiskers = m === "vol" && isQuoted && table.price && table.vega;
     note.textContent = remarks(groups, isColoured, hasWhiskers);
     await points(plot, {
-      x: { name: x }, y: { name: m }, by: isColoured ? by : "", symbols: ["call", "put"],
+      x: { name: x }, y: { name: m }, by: isColoured ? by : "",
       groups: groups.map(({ places, isOk, ...group }) => ({
         // A vol that no option can have is part of no smile.
         ...group, joined: isOk && x === "strike" && m === "vol" && places.length > 1,
@@ -189,6 +189,9 @@ export function book(root, run, go) {
     }
     if (missing) parts.push(`Without such a value: ${count(missing)}.`);
     if (by && !isColoured) parts.push(`${spoken(by)} has too many values for colours.`);
+    if (new Set(groups.map(({ symbol }) => symbol)).size > 1) {
+      parts.push("Calls are dots \u25cf, puts open diamonds \u25c7.");
+    }
     if (hasWhiskers) {
       parts.push("Whiskers reach to bid and ask: their distance from the price, divided by vega.");
     }

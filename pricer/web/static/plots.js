@@ -217,7 +217,7 @@ export async function curves(element, { x, y, by, lines }) {
 const legendOf = (by) => ({
   showlegend: true, margin: { l: 56, r: 16, t: 34, b: 48 },
   legend: {
-    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: by ? `${spoken(by)} ` : "" },
+    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", tracegroupgap: 0, title: { text: by ? `${spoken(by)} ` : "" },
   },
 });
 
@@ -225,11 +225,10 @@ const legendOf = (by) => ({
  * Draw points.
  *
  * `groups` are `{name, x, y, texts, rows, colour, symbol, joined, above, below}`: those of a name
- * have a colour, and an entry of the legend for it; `symbol` is 1 for open diamonds, which `symbols`
- * names beside what dots are where there are both; `joined` draws a line through them, `above` and
- * `below` are the lengths of whiskers.
+ * have a colour, and an entry of the legend for it; `symbol` is 1 for open diamonds, `joined` draws
+ * a line through them, `above` and `below` are the lengths of whiskers.
  */
-export async function points(element, { x, y, by, groups, symbols }) {
+export async function points(element, { x, y, by, groups }) {
   const colour = colours();
   const strokeOf = (group) => colour.series[group.colour % colour.series.length];
   const traces = groups.map((group) => {
@@ -246,36 +245,22 @@ export async function points(element, { x, y, by, groups, symbols }) {
       },
     };
   });
-  // Entries say a colour or a symbol each, never both.
-  const entry = (name, marker, rest) => ({
-    type: "scatter", mode: "markers", name, x: [null], y: [null], marker: { size: 8, ...marker },
-    hoverinfo: "skip", customdata: [], ...rest,
-  });
-  const named = new Map(groups.map((group) => [group.name, strokeOf(group)]));
-  const hasBoth = new Set(groups.map(({ symbol }) => symbol)).size > 1;
-  const key = [];
   if (by) {
-    key.push(...[...named].map(([name, stroke]) =>
-      entry(name, { color: stroke, symbol: "square" }, { legendgroup: name })));
+    // An entry says a colour, whatever the symbols that have it.
+    const named = new Map(groups.map((group) => [group.name, strokeOf(group)]));
+    traces.push(...[...named].map(([name, stroke]) => ({
+      type: "scatter", mode: "markers", name, legendgroup: name, x: [null], y: [null],
+      marker: { color: stroke, size: 9, symbol: "square" }, customdata: [],
+    })));
   }
-  if (hasBoth) {
-    key.push(...["circle", "diamond-open"].map((symbol, i) =>
-      entry(symbols[i], { color: colour.text, symbol }, { legend: by ? "legend2" : "legend" })));
-  }
-  traces.push(...key);
   const layout = layoutOf(colour, x, y, {
-    uirevision: `${x.name} ${y.name}`, ...(key.length ? legendOf(by) : {}),
+    uirevision: `${x.name} ${y.name}`, ...(by ? legendOf(by) : {}),
   });
-  if (by && hasBoth) {
-    layout.legend2 = {
-      orientation: "h", x: 1, xanchor: "right", y: 0.98, yanchor: "top", itemclick: false,
-      itemdoubleclick: false, bgcolor: "transparent",
-    };
-  }
   const [low, high] = rangeOf(groups.map((group) => group.x));
   // As the strikes of a book of several underlyings.
   if (low > 0 && high > WIDE * low) {
-    Object.assign(layout.xaxis, { type: "log", dtick: "D2" });
+    const isNarrow = element.clientWidth < 500;
+    Object.assign(layout.xaxis, { type: "log", dtick: isNarrow ? 1 : "D2" });
   }
   await draw(element, traces, layout);
 }

@@ -15,7 +15,7 @@ export function table(root, run) {
   const more = h("button", { type: "button", hidden: true, onclick: () => next() }, `${ROWS} more`);
   const csv = h("a", { class: "button", download: `${brief(run.id)}.csv` }, "CSV of these rows");
   root.replaceChildren(note,
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" },
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of rows" },
       h("table", {}, head, rows)),
     h("div", { class: "downloads" }, more, csv));
   let shown = 0, missing = 0, going = false, left = false;
