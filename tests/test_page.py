@@ -411,6 +411,17 @@ def test_the_exercise_boundary_parts_what_is_intrinsic_value_from_what_is_more(s
     assert 100 / (1 + 0.25**2 / 0.1) < line["x"][-1] < line["x"][0] < 100
 
 
+def test_where_a_price_is_not_there_yet_no_boundary_is_drawn(site: Site) -> None:
+    page = site.visit("puts")
+    found = page.evaluate(
+        "async () => { const { edge } = await import('./boundary.js');"
+        " const at = (prices) => edge([80, 90, 100, 110], prices, [0, 0, 0, 0], 100, 'put');"
+        " return [at([20, 10, 6, 3]), at([20, 10, null, 3]), at([20, null, 6, 3])]; }"
+    )
+    assert (found[0]["exercised"], found[0]["held"]) == (90, 100)
+    assert found[1:] == [None, None]
+
+
 def test_the_error_beside_a_greek_is_said_to_be_of_the_price_and_its_own_is_told(
     site: Site,
 ) -> None:
