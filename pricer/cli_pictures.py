@@ -48,6 +48,7 @@ def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bo
     epilog=options.examples(
         "pricer plot latest --x spot --y price --hue vol --output prices.svg",
         "pricer plot latest --x spot --y gamma --facet expiry right=put --output gamma.html",
+        "pricer plot latest --x date --y asset_vol --hue horizon firm=F00001 --output firm.png",
     )
 )
 @options.run
@@ -105,7 +106,7 @@ def plot(
     """Draw a measure of RUN along an axis.
 
     Axes that are not named are at their middle value. Of a book any columns of numbers are drawn,
-    a point for each row; a hue or facet may be any column.
+    a point for each row; a hue or facet may be any column. Of a panel a firm is selected.
     """
     from . import pictures, views
     from .run import open_run

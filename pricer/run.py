@@ -67,6 +67,8 @@ if TYPE_CHECKING:
 
 STORE = "PRICER_STORE"
 RESULTS = ("error", "status")
+# Of a cell that is not priced yet: no status has this number, and none has a name.
+UNPRICED = 255
 # Rows of a batch: large enough for Parquet's row groups, 10 MB with every measure.
 BATCH_CELLS = 131_072
 PROGRESS_S = 0.25
@@ -217,6 +219,7 @@ class Run:
         nearest: bool = False,
         limit: int | None = None,
         offset: int = 0,
+        partial: bool = False,
     ) -> Table:
         """Read cells by the values of their inputs; only the blocks that hold them are read.
 
@@ -235,6 +238,9 @@ class Run:
             The most rows to return.
         offset
             How many rows to leave out before the first.
+        partial
+            Return cells that are not priced yet too, instead of raising: their numbers are NaN,
+            their status is 255.
 
         Returns
         -------
@@ -267,7 +273,7 @@ class Run:
                 table, cells = select_cells(
                     self._grid, selected, nearest=nearest, limit=limit, offset=offset
                 )
-        return table | self._read(cells, columns)
+        return table | self._read(cells, columns, partial=partial)
 
     def count(self, selection: Mapping[str, Selected], *, nearest: bool = False) -> int:
         """Return how many rows `query` would without a limit; reads no block."""
@@ -378,7 +384,7 @@ class Run:
                 raise SpecError(f"measures: {measure!r} is not in this run, which has {there}")
         return (*asked, *RESULTS)
 
-    def _read(self, cells: Indices, columns: Sequence[str]) -> Table:
+    def _read(self, cells: Indices, columns: Sequence[str], *, partial: bool = False) -> Table:
         """Read these columns of these cells, each block once."""
         plan = self.plan
         out: Table = {
@@ -395,18 +401,22 @@ class Run:
             start, decoded = self._decode(block, data)
             for name, column in out.items():
                 column[order[here]] = decoded[name][cells[here] - start]
-        if position:
+        if position and not partial:
             raise NotPricedError(
                 f"run {self.id[:SHORT_ID]}: {len(position)} of the {len(needed)} blocks that this"
                 f" needs are not priced yet, the first of them with"
                 f" {cell_named(plan, int(cells[cuts[min(position.values())]]))};"
                 f" {self._how_to_finish()}"
             )
+        for place in position.values():
+            for name, column in out.items():
+                lost = order[cuts[place] : cuts[place + 1]]
+                column[lost] = UNPRICED if name == "status" else np.nan
         return out
 
     def _how_to_finish(self) -> str:
         running = self.store.running(self.id)
-        return "wait for it" if running else "submit it again to finish it"
+        return "wait for it" if running else "`pricer resume` finishes it"
 
     def _decode(self, block: int, data: bytes) -> tuple[int, Mapping[str, NDArray[Any]]]:
         """Return the first cell of a block and its columns."""

@@ -13,8 +13,9 @@ from .columns import MISSING_MARKS, parse_number
 from .contracts import Status, suggest
 from .errors import SpecError
 from .grid import shown
-from .plan import BookPlan, GridPlan
-from .selection import ROW, axis_values, select_positions
+from .panel import iso_dates
+from .plan import BookPlan, GridPlan, PanelPlan
+from .selection import PANEL_NAMES, ROW, axis_values, select_positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,14 +32,16 @@ if TYPE_CHECKING:
 # Beyond these nobody can tell what a picture shows, or a browser cannot hold it.
 MOST_LINES, MOST_WORDS, MOST_FACETS, MOST_POINTS = 60, 12, 24, 200_000
 ERROR, STATUS = "error", "status"
+FIRM, DATE, HORIZON = PANEL_NAMES
 
 
 @dataclass(frozen=True, eq=False)
 class Facet:
     """The points of one of the small multiples, by hue and then by x; arrays of shape (n,).
 
-    `value` is that of the facet, None where there are no facets, as `hue` is. `error` is how far
-    the truth may be from `y`, None where nothing is known of it.
+    `value` is that of the facet, None where there are no facets, as `hue` is. Dates along x are
+    days since 1970-01-01. `error` is how far the truth may be from `y`, None where nothing is
+    known of it.
     """
 
     value: str | float | None
@@ -64,12 +67,14 @@ class Slice:
     Attributes
     ----------
     at
-        The other inputs that have one value here, and it; of a grid those in `middle` are at the
-        middle of their axis, since nothing was said of them.
+        The other inputs that have one value here, and it; those in `middle` are at the middle of
+        their axis, since nothing was said of them.
     hues
         The values of the hue over all facets, in order; `numeric` where they are numbers.
     joined
         Whether points along x belong together, as those of a grid do and a book's rows do not.
+    dated
+        Whether x is dates.
     band
         What the `error` of the facets is: ``"error"``, ``"two standard errors"``, or empty.
     not_ok
@@ -87,6 +92,7 @@ class Slice:
     hues: tuple[str | float, ...]
     facets: tuple[Facet, ...]
     joined: bool
+    dated: bool
     band: str
     not_ok: int
 
@@ -122,14 +128,15 @@ def slice_of(
     Parameters
     ----------
     x
-        An axis of numbers; of a book any column of numbers.
+        An axis of numbers; of a book any column of numbers, of a panel ``date`` or ``horizon``.
     y
         A measure of the run or ``error``; of a book any column of numbers too.
     hue, facet
         An axis or a column that tells lines, or small multiples, apart.
     selection
-        As `Run.query` takes it. An axis of a grid that is none of the above must have one value
-        left; it is at its middle value, the lower of two, where nothing is selected on it.
+        As `Run.query` takes it. An axis of a grid, or the horizon of a panel, that is none of the
+        above must have one value left; it is at its middle value, the lower of two, where nothing
+        is selected on it. The firm or date of a panel must be selected.
 
     Raises
     ------
@@ -153,19 +160,22 @@ def slice_of(
             _check_measure(run, y, columns)
             chosen, at, middle, joined = dict(selection or {}), {}, (), False
         case _:
-            raise SpecError(
-                f"plot: draws grids and books, got a {run.plan.kind}; export it, and draw that"
-            )
+            assert isinstance(run.plan, PanelPlan)
+            _check_measure(run, y, ())
+            chosen, middle = _of_panel(run.plan, asked, selection or {})
+            _check_points(run.count(chosen))
+            at, joined = {}, True
     band, spread, factor = _band(run, y)
     measures = tuple(dict.fromkeys(n for n in (y, spread) if n in run.plan.measures))
     table: Table = dict(run.query(chosen, measures=measures or run.plan.measures[:1]))
-    if len(table[x]) > MOST_POINTS:
-        raise SpecError(
-            f"selection: a picture holds at most {MOST_POINTS:,} points, got {len(table[x]):,};"
-            " narrow it"
-        )
+    _check_points(len(table[x]))
+    if isinstance(run.plan, PanelPlan):
+        at = _at_one(table, asked)
+        # A firm without debt is infinitely far from default.
+        table[y] = np.where(np.isfinite(table[y]), table[y], np.nan)
+    dated = joined and x == DATE
     points = {
-        "x": _numbers("x", x, table[x]),
+        "x": _days(table[x]) if dated else _numbers("x", x, table[x]),
         "y": _numbers("y", y, table[y]),
         "error": factor * table[spread] if spread else np.full(len(table[x]), np.nan),
         "hue": _plain(table[hue]) if hue else np.zeros(len(table[x])),
@@ -180,6 +190,8 @@ def slice_of(
         at = {name: values[0] for name, values in told.items() if len(values) == 1}
     if not len(points["x"]):
         raise SpecError(f"selection: no row has both {x} and {y}")
+    if joined and np.ptp(points["x"]) == 0.0:
+        raise SpecError(f"x: {x} has one value here; a line needs two")
     hues, facets = _distinct(points["hue"]), _distinct(points["facet"])
     _check_few("hue", hue, hues, joined=joined)
     if len(facets) > MOST_FACETS:
@@ -205,6 +217,7 @@ def slice_of(
             for value, here in _by_facet(points, hues, facets)
         ),
         joined=joined,
+        dated=dated,
         band=band,
         not_ok=int(np.count_nonzero(table[STATUS] != Status.ok)),
     )
@@ -222,8 +235,6 @@ def _at(
     x = asked["x"]
     if values[x].dtype.kind != "f":
         raise SpecError(f"x: {x} has words or tables, not numbers; take it for hue or facet")
-    if len(chosen[x]) < 2:
-        raise SpecError(f"x: {x} has one value here; a line needs two")
     at: dict[str, str | float] = {n: shown(v) for n, v in plan.spec.fixed.items()}
     kept, middle = dict(selection), []
     for name, positions in chosen.items():
@@ -238,12 +249,58 @@ def _at(
             middle.append(name)
         place = positions[(len(positions) - 1) // 2]
         at[name] = kept[name] = values[name][place : place + 1].tolist()[0]
-    drawn = prod(len(chosen[name]) for name in asked.values() if name)
-    if drawn > MOST_POINTS:
-        raise SpecError(
-            f"selection: a picture holds at most {MOST_POINTS:,} points, got {drawn:,}; narrow it"
-        )
+    _check_points(prod(len(chosen[name]) for name in asked.values() if name))
     return kept, at, tuple(middle)
+
+
+def _of_panel(
+    plan: PanelPlan, asked: Mapping[str, str], selection: Mapping[str, Selected]
+) -> tuple[dict[str, Selected], tuple[str, ...]]:
+    """Return the selection that is left to read, and what of it is at the middle."""
+    for role, name in asked.items():
+        if name and name not in PANEL_NAMES:
+            _refuse(role, name, "a column", PANEL_NAMES)
+    if asked["x"] == FIRM:
+        raise SpecError(f"x: {FIRM} has names, not numbers; take it for hue or facet")
+    drawn = {*asked.values(), *selection}
+    panel = plan.spec
+    for name, there in ((FIRM, panel.firms), (DATE, iso_dates(np.unique(panel.dates)))):
+        if name not in drawn and len(there) > 1:
+            raise SpecError(
+                f"{name}: must have one value here, got {len(there):,}; select one, as"
+                f" {name}={there[0]}, or take it for hue or facet"
+            )
+    if HORIZON in drawn:
+        return dict(selection), ()
+    horizons = panel.windows.horizons
+    middle = horizons[(len(horizons) - 1) // 2]
+    return {**selection, HORIZON: middle}, (HORIZON,) * (len(horizons) > 1)
+
+
+def _at_one(table: Table, asked: Mapping[str, str]) -> dict[str, str | float]:
+    """Return what is not drawn of a panel, of which one value is there."""
+    at: dict[str, str | float] = {}
+    for name in PANEL_NAMES:
+        if name not in asked.values():
+            there = _distinct(table[name])
+            if len(there) > 1:
+                raise SpecError(
+                    f"{name}: must have one value here, got {len(there):,}; or take it for hue or"
+                    " facet"
+                )
+            at[name] = there[0]
+    return at
+
+
+def _days(dates: Column) -> Floats:
+    return dates.astype("datetime64[D]").astype(np.float64)
+
+
+def _check_points(count: int) -> None:
+    if count > MOST_POINTS:
+        raise SpecError(
+            f"selection: a picture holds at most {MOST_POINTS:,} points, got {count:,}; narrow it"
+        )
 
 
 def _check_measure(run: Run, name: str, columns: Sequence[str]) -> None:
@@ -254,7 +311,7 @@ def _check_measure(run: Run, name: str, columns: Sequence[str]) -> None:
 
 def _band(run: Run, y: str) -> tuple[str, str, float]:
     """Return what is known of the error of a measure, in which column, and how often it counts."""
-    if y == "price":
+    if y == ("asset_vol" if isinstance(run.plan, PanelPlan) else "price"):
         return "error", ERROR, 1.0
     if f"{y}_standard_error" in run.plan.measures:
         return "two standard errors", f"{y}_standard_error", 2.0

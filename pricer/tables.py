@@ -105,7 +105,9 @@ def words(name: str, column: NDArray[Any]) -> NDArray[Any]:
     if column.dtype.kind not in "iu":
         return column
     if name == "status":
-        names = np.array([status.name for status in Status], dtype=object)
+        # What is not priced yet has no name.
+        names = np.full(256, None, dtype=object)
+        names[: len(Status)] = [status.name for status in Status]
         return np.take(names, column)
     if name in WORDS:
         return words_of(name, column).astype(object)

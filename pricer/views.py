@@ -330,7 +330,7 @@ def timeline(document: Document) -> View:
                 duration(document["median_s"]),
                 f"the longest {duration(_kept_worker(longest))}, chunk {longest['chunk']}",
             ),
-            ("kernels", duration(kernels), f"{100 * kernels / kept:.3g} % of the workers' time"),
+            ("kernel", duration(kernels), f"{100 * kernels / kept:.3g} % of the workers' time"),
             (
                 "cold starts",
                 count(len(starts)),

@@ -168,7 +168,7 @@ def test_what_is_not_priced_is_named_when_it_is_read() -> None:
     strike = STRIKES[int(first["strike"][0])]
     message = (
         rf"2 of the \d+ blocks that this needs are not priced yet, the first of them with"
-        rf" strike {strike:.15g}, vol 0.1, right put, spot .*; submit it again to finish it"
+        rf" strike {strike:.15g}, vol 0.1, right put, spot .*; `pricer resume` finishes it"
     )
     with pytest.raises(StoreError, match=message):
         data.price.values  # noqa: B018

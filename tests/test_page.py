@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ from pricer.timeline import STRAGGLER_RULE, timeline
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Route
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on this machine")
@@ -192,9 +192,7 @@ class Site:
         return page
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        # What is not priced yet is answered by 409, which the browser reports.
-        if message.type in ("error", "warning") and "409" not in message.text:
-            self.complaints.append(message.text)
+        self.complaints.append(message.text)
 
     def _on_request(self, request: Request) -> None:
         if urlsplit(request.url).scheme == "http" and not request.url.startswith(self.url):
@@ -413,6 +411,17 @@ def test_the_exercise_boundary_parts_what_is_intrinsic_value_from_what_is_more(s
     assert 100 / (1 + 0.25**2 / 0.1) < line["x"][-1] < line["x"][0] < 100
 
 
+def test_where_a_price_is_not_there_yet_no_boundary_is_drawn(site: Site) -> None:
+    page = site.visit("puts")
+    found = page.evaluate(
+        "async () => { const { edge } = await import('./boundary.js');"
+        " const at = (prices) => edge([80, 90, 100, 110], prices, [0, 0, 0, 0], 100, 'put');"
+        " return [at([20, 10, 6, 3]), at([20, 10, null, 3]), at([20, null, 6, 3])]; }"
+    )
+    assert (found[0]["exercised"], found[0]["held"]) == (90, 100)
+    assert found[1:] == [None, None]
+
+
 def test_the_error_beside_a_greek_is_said_to_be_of_the_price_and_its_own_is_told(
     site: Site,
 ) -> None:
@@ -485,7 +494,12 @@ def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
     page = site.visit("quotes")
     until(page, "document.querySelector('#points')?.data?.length > 2")
     rows = site.query("quotes")
-    traces = drawn(page, "#points")
+    everything = drawn(page, "#points")
+    # The legend says what a colour means, the note what a symbol does.
+    legend = [(t["name"], t["marker"]["symbol"]) for t in everything if t.get("showlegend", True)]
+    assert legend == [("0.5", "square"), ("1", "square")]
+    expect(page.locator(".note")).to_contain_text("Calls are dots ●, puts open diamonds ◇.")
+    traces = [trace for trace in everything if not trace.get("showlegend", True)]
     points = {
         (strike, vol, trace["name"])
         for trace in traces
@@ -519,9 +533,14 @@ def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
     expect(note).to_contain_text(f"{len(found.chunks)} chunks in ")
     expect(note).to_contain_text(f"({STRAGGLER_RULE})")
     bars = {trace["name"]: trace for trace in drawn(page, "#chunks")}
-    assert bars["at work"]["base"] == [chunk.started for chunk in found.chunks]
-    assert bars["at work"]["x"] == [chunk.freed - chunk.started for chunk in found.chunks]
-    assert bars["waiting"]["x"] == [chunk.started - chunk.queued for chunk in found.chunks]
+    for i, chunk in enumerate(found.chunks):
+        awake, priced = chunk.started - chunk.init_s, chunk.started + chunk.kernel_s
+        times = (chunk.queued, awake, chunk.started, priced, chunk.done)
+        for what, (start, end) in zip(
+            ("queued", "init", "kernel", "write"), pairwise(times), strict=True
+        ):
+            assert bars[what]["base"][i] == start
+            assert bars[what]["x"][i] == pytest.approx(max(0.0, end - start), abs=1e-12)
     places = list(enumerate(found.chunks, 1))
     assert bars["cold start"]["y"] == [place for place, chunk in places if chunk.cold]
     assert bars["straggler"]["y"] == [place for place, chunk in places if chunk.straggler]
@@ -532,24 +551,72 @@ def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
 def test_rows_have_every_digit(site: Site) -> None:
     page = site.visit("quotes", "view=rows")
     expect(page.locator("tbody tr")).to_have_count(5)
-    cells = page.locator("tbody tr").first.locator("td").all_inner_texts()
+    cells = page.locator("tbody tr").first.locator("th, td").all_inner_texts()
     assert [number(text) for text in cells] == [
         number(str(value)) for value in site.query("quotes")[0].values()
     ]
 
 
 def test_a_panel_has_its_rows_and_its_timeline(site: Site) -> None:
-    page = site.visit("firms")
-    expect(page.locator(".tabs a")).to_have_text(["Timeline", "Rows"])
+    page = site.visit("firms", "view=rows")
+    expect(page.locator(".tabs a")).to_have_text(["Firm", "Timeline", "Rows"])
     rows = site.query("firms")
     expect(page.locator("tbody tr")).to_have_count(len(rows))
     for i in (0, len(rows) - 1):
-        cells = page.locator("tbody tr").nth(i).locator("td").all_inner_texts()
+        cells = page.locator("tbody tr").nth(i).locator("th, td").all_inner_texts()
         expected = ["" if value is None else number(str(value)) for value in rows[i].values()]
         assert [number(text) for text in cells] == expected
     page.locator(".tabs a", has_text="Timeline").click()
     until(page, "document.querySelector('#concurrency')?.data?.length > 0")
     expect(page.locator(".note")).to_contain_text("1 chunk in ")
+
+
+def test_a_firm_of_a_panel_has_a_curve_for_each_horizon(site: Site) -> None:
+    page = site.visit("firms", "m=asset_vol")
+    expect(page.locator(".note")).to_contain_text("2 windows of 20 days.")
+    firm = page.get_by_role("combobox", name="Firm", exact=True)
+    expect(firm).to_have_value("F00")
+    firm.fill("01")
+    firm.press("Enter")
+    expect(firm).to_have_value("F01")
+    expect(page.locator(".note")).to_contain_text("3 windows of 20 days.")
+    expect(cell(page, "firm")).to_have_text("F01")
+    rows = site.query("firms", firm="F01")
+    curves = {t["name"]: t for t in drawn(page, "#curves") if t["mode"] != "none"}
+    assert sorted(curves) == ["1", "2.5"]
+    for name, curve in curves.items():
+        here = [row for row in rows if row["horizon"] == float(name)]
+        assert curve["x"] == [row["date"] for row in here]
+        assert curve["y"] == [row["asset_vol"] for row in here]
+        for row, text in zip(here, curve["text"], strict=True):
+            assert f"asset vol  {row['asset_vol']!r}<br>error  {row['error']!r}" in text
+    assert page.eval_on_selector("#curves", "one => one.layout.xaxis.type") == "date"
+    box = page.locator("#curves .point").last.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(cell(page, "date")).to_have_text(rows[-1]["date"])
+    values = told(page, of="inversions")
+    assert [values] == site.query("firms", **{n: values[n] for n in ("firm", "date", "horizon")})
+    page.locator("#figure").press("ArrowLeft")
+    expect(cell(page, "date")).to_have_text(rows[2]["date"])
+    page.get_by_label("Show", exact=True).select_option("distance_to_default")
+    until(page, "document.querySelector('#curves').layout.yaxis.title.text.startsWith('distance')")
+    text = drawn(page, "#curves")[0]["text"][0]
+    assert f"error of asset vol  {rows[0]['error']!r}" in text
+    expect(page.locator(".title")).to_contain_text("largest error of asset vol")
+    firm.fill("F1")
+    firm.press("Enter")
+    expect(page.locator(".note")).to_have_text("There is no firm F1 in this panel.")
+
+
+def test_the_csv_of_a_firm_is_the_command_lines(site: Site) -> None:
+    page = site.visit("firms", "at.firm=F01")
+    drawn(page, "#curves")
+    with page.expect_download() as waiting:
+        page.locator("#csv").click()
+    assert waiting.value.suggested_filename == "F01.csv"
+    selection = ("firm=F01", "--format", "csv", "--store", site.store)
+    assert waiting.value.path().read_text() == pricer("query", site.runs["firms"], *selection)
 
 
 def test_a_slice_too_fine_to_be_seen_is_thinned_and_says_so(site: Site) -> None:
@@ -599,6 +666,8 @@ def test_a_phone_scrolls_down_only(site: Site) -> None:
         ("puts", compared),
         ("quotes", ""),
         ("quotes", "view=rows"),
+        ("firms", ""),
+        ("firms", "view=rows"),
     ):
         site.visit(run, state, page)
         page.wait_for_selector(".plot .main-svg, tbody tr", state="attached")
@@ -609,6 +678,15 @@ def test_a_phone_scrolls_down_only(site: Site) -> None:
     page.locator(".runs a", has_text="puts").click()
     expect(page.locator("h2")).to_contain_text("puts")
     expect(page.locator(".runs")).to_be_hidden()
+
+
+def test_what_the_pointer_is_over_is_told_without_scrolling(site: Site) -> None:
+    for run, plot in (("puts", "#map"), ("quotes", "#points"), ("firms", "#curves")):
+        page = site.visit(run)
+        until(page, f"document.querySelector('{plot}')?.data?.length > 0")
+        box = page.locator("#cell").bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= DESK[1], run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -675,9 +753,19 @@ def test_a_run_that_is_being_priced_shows_how_far_it_is(site: Site) -> None:
         live.click()
         progress = page.locator("#progress")
         expect(progress).to_have_attribute("value", "0")
-        expect(page.locator(".note")).to_contain_text("Not all of this slice is priced yet")
+        expect(page.locator(".progress")).to_contain_text("Nothing is priced yet")
+        expect(page.locator(".note")).to_contain_text("Nothing of this slice is priced yet")
+        page.locator(".tabs a", has_text="Timeline").click()
+        expect(page.locator(".note")).to_contain_text("No chunk is done yet")
+        page.locator(".tabs a", has_text="Surface").click()
         gate.release()
         expect(progress).not_to_have_attribute("value", "0")
+        page.get_by_label("Up", exact=True).select_option("vol")
+        expect(page.locator(".note")).to_contain_text(" of 104 cells are not priced yet.")
+        there = [z is not None for row in drawn(page, "#map")[0]["z"] for z in row]
+        assert 0 < sum(there) < 104
+        said = (page.locator(".note").text_content() or "").split(" of 104")[0].split()[-1]
+        assert there.count(False) == int(said)
         seen = float(progress.get_attribute("value") or 0)
         assert 0 < seen < grid.cells
         assert float(live.locator("progress").get_attribute("value") or 0) == seen
@@ -687,23 +775,70 @@ def test_a_run_that_is_being_priced_shows_how_far_it_is(site: Site) -> None:
         work.join()
     expect(page.locator("h2 .state")).to_have_text("complete")
     expect(progress).to_have_count(0)
-    drawn(page, "#map")
+    until(page, "document.querySelector('#map').data[0].z.flat().every((z) => z !== null)")
     expect(page.locator("#map")).to_be_visible()
 
 
-def test_an_empty_store_says_the_next_step(site: Site) -> None:
+LISTS = "**/api/runs?*"
+
+
+@pytest.mark.parametrize(
+    ("store", "option"),
+    [("sqlite:////tmp/a.db", "--store 'sqlite:////tmp/a.db'"), ("dynamodb://t", "--on aws")],
+)
+def test_an_empty_store_says_the_next_step(site: Site, store: str, option: str) -> None:
     page = site.visit("puts")
-    page.route("**/api/runs", lambda route: route.fulfill(json={"store": "memory:", "runs": []}))
+    empty = {"store": store, "runs": [], "total": 0, "next": None}
+    page.route(LISTS, lambda route: route.fulfill(json=empty))
     page.reload()
-    expect(page.locator("main")).to_contain_text("pricer submit examples/one_surface.toml")
-    page.unroute("**/api/runs")
+    expect(page.locator("main")).to_contain_text(f"Nothing has been submitted to {store}.")
+    command = f"pricer submit examples/one_surface.toml {option}"
+    expect(page.locator("main pre")).to_have_text(command)
+    page.unroute(LISTS)
+
+
+def test_of_many_runs_the_last_are_listed_and_the_one_that_is_looked_at(site: Site) -> None:
+    page = site.page()
+    page.route(
+        "**/api/runs?limit=50",
+        lambda route: route.continue_(url=route.request.url.replace("50", "2")),
+    )
+    site.visit("puts", page=page)
+    page.reload()
+    names = page.locator(".runs .name")
+    listed = [
+        run["name"] for run in json.loads(pricer("runs", "--store", site.store, "--json"))["runs"]
+    ]
+    expect(names).to_have_text([*listed[:2], "puts"])
+    expect(page.locator("h2")).to_contain_text("puts")
+    page.get_by_role("button", name=f"{len(listed) - 2} older").click()
+    expect(names).to_have_text(listed)
+    page.unroute("**/api/runs?limit=50")
+
+
+def test_a_scheduled_run_says_what_time_it_is_of(site: Site) -> None:
+    page = site.page()
+
+    def scheduled(route: Route) -> None:
+        document = route.fetch().json()
+        for run in document["runs"]:
+            run["as_of"] = "2026-11-20T22:00:00+00:00"
+        route.fulfill(json=document)
+
+    page.route(LISTS, scheduled)
+    site.visit("puts", page=page)
+    page.reload()
+    said = "as of 2026-11-20 22:00 UTC"
+    expect(page.locator(".runs a", has_text="puts")).to_contain_text(said)
+    expect(page.locator(".title")).to_contain_text(said)
+    page.unroute(LISTS)
 
 
 def test_a_server_that_is_gone_is_said_and_waited_for(site: Site) -> None:
     page = site.visit("puts")
-    page.route("**/api/runs", lambda route: route.abort())
+    page.route(LISTS, lambda route: route.abort())
     expect(page.get_by_role("alert")).to_contain_text("the server does not answer")
-    page.unroute("**/api/runs")
+    page.unroute(LISTS)
     expect(page.get_by_role("alert")).to_be_hidden(timeout=WAIT_MS)
     assert all("net::ERR_FAILED" in line for line in site.complaints)
     site.complaints.clear()

@@ -376,14 +376,100 @@ def test_what_is_not_there_is_one_line(
     assert not (tmp_path / "a.svg").exists()
 
 
-def test_a_panel_is_refused_in_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    url = f"sqlite:///{tmp_path / 'runs.db'}"
-    submit(panel_of([40, 60]), url)
-    asked = ("--x", "horizon", "--y", "asset_vol", "--output", tmp_path / "a.svg")
-    assert (
-        error(url, *asked) == "plot: draws grids and books, got a panel; export it, and draw that"
+# --- a panel ---
+
+
+@pytest.fixture(scope="module")
+def firms(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"sqlite:///{tmp_path_factory.mktemp('firms') / 'runs.db'}"
+    submit(panel_of([100, 160, 20], step=10), url)
+    return url
+
+
+def test_the_series_of_a_firm_are_the_rows_of_a_query(
+    firms: str, figures: list[Any], pages: list[Any], tmp_path: Path
+) -> None:
+    run = open_run("latest", firms)
+    found = slice_of(run, "date", "asset_vol", hue="horizon", selection={"firm": "F01"})
+    (facet,) = found.facets
+    for horizon, here in facet.lines():
+        rows = run.query({"firm": "F01", "horizon": str(horizon)})
+        days = rows["date"].astype("datetime64[D]").astype(float)
+        np.testing.assert_array_equal(facet.x[here], days)
+        np.testing.assert_array_equal(facet.y[here], rows["asset_vol"])
+        assert facet.error is not None
+        np.testing.assert_array_equal(facet.error[here], rows["error"])
+    assert (found.hues, found.at, found.band) == ((1.0, 2.5), {"firm": "F01"}, "error")
+    draw_slice(found, tmp_path / "a.svg")
+    assert "firm F01" in figures[0].get_suptitle()
+    labels = [text.get_text() for text in figures[0].axes[0].get_xticklabels()]
+    assert any("Apr" in label or "Mar" in label for label in labels), labels
+    draw_slice(found, tmp_path / "a.html")
+    ((_, _, traces, layout),) = pages
+    assert traces[0]["x"] == run.query({"firm": "F01", "horizon": "1"})["date"].tolist()
+    assert traces[0]["text"][0].startswith(f"date {traces[0]['x'][0]}<br>asset vol ")
+    assert layout["xaxis"]["type"] == "date"
+
+
+def test_probabilities_of_many_orders_are_on_a_logarithmic_axis(
+    firms: str, figures: list[Any], pages: list[Any], tmp_path: Path
+) -> None:
+    run = open_run("latest", firms)
+    probability = "default_probability"
+    for y, scale in ((probability, "log"), ("distance_to_default", "linear")):
+        found = slice_of(run, "date", y, hue="horizon", selection={"firm": "F01"})
+        values = found.facets[0].y
+        assert (0 < 100 * values.min() < values.max()) == (y == probability)
+        draw_slice(found, tmp_path / "a.svg")
+        assert figures[-1].axes[0].get_yscale() == scale
+        draw_slice(found, tmp_path / "a.html")
+        assert pages[-1][3]["yaxis"]["type"] == scale
+
+
+def test_only_the_blocks_of_a_firm_are_read(firms: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run("latest", firms)
+    read: list[int] = []
+    blocks = run.store.blocks
+
+    def counted(run_id: str, numbers: Any) -> Any:
+        asked = list(numbers)
+        read.extend(asked)
+        return blocks(run_id, asked)
+
+    monkeypatch.setattr(run.store, "blocks", counted)
+    plan: Any = run.plan
+    first, end = plan.spec.cell_offsets[1:3].tolist()
+    slice_of(run, "date", "drift", hue="horizon", selection={"firm": "F01"})
+    assert read == np.unique(plan.block_of(np.arange(first, end))).tolist()
+
+
+def test_a_horizon_that_is_not_said_is_in_the_middle(firms: str) -> None:
+    found = slice_of(
+        open_run("latest", firms), "date", "drift", hue="firm", selection={"firm": "F00,F01"}
     )
+    assert (found.at, found.middle, found.band) == ({"horizon": 1.0}, ("horizon",), "")
+    assert found.hues == ("F00", "F01")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--x date", "firm: must have one value here, got 3; select one, as firm=F00, or take it"),
+        ("--x date firm=F00,F01", "firm: must have one value here, got 2; or take it for hue or"),
+        ("--x horizon firm=F01", "date: must have one value here, got "),
+        ("--x firm", "x: firm has names, not numbers; take it for hue or facet"),
+        ("--x spot firm=F01", "x: 'spot' is not a column of this run; there are firm, date, hor"),
+        ("--x date firm=F02", "x: date has one value here; a line needs two"),
+        ("--x date firm=F9", "firm: no row has F9"),
+        ("--x date --y price firm=F01", "y: 'price' is not a measure of this run"),
+    ],
+)
+def test_what_cannot_be_drawn_of_a_panel_is_one_line(
+    firms: str, tmp_path: Path, arguments: str, message: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    asked = ("--y", "asset_vol", *arguments.split(), "--output", tmp_path / "a.svg")
+    assert message in error(firms, *asked)
     assert not (tmp_path / "a.svg").exists()
 
 

@@ -227,10 +227,10 @@ def test_every_chunk_is_a_row_of_bars_for_what_became_of_it(
     assert drawn["queued"] == [
         (0, 0.5, 0.75), (1, 0.5, 0.75), (2, 0.5, 2), (3, 0.5, 2), (4, 0.5, 3), (5, 0.5, 3),
     ]  # fmt: skip
-    assert drawn["worker starts"] == [(0, 0.75, 1), (1, 0.75, 1)]
-    assert [row for row, *_ in drawn["kernels"]] == [0, 1, 2, 3, 4]
-    assert drawn["kernels, straggler"] == [pytest.approx((5, 3.0, 6.6))]
-    assert [end for *_, end in drawn["writing and all else"]] == [2, 2, 3, 3, 4, 7]
+    assert drawn["init"] == [(0, 0.75, 1), (1, 0.75, 1)]
+    assert [row for row, *_ in drawn["kernel"]] == [0, 1, 2, 3, 4]
+    assert drawn["kernel, straggler"] == [pytest.approx((5, 3.0, 6.6))]
+    assert [end for *_, end in drawn["write"]] == [2, 2, 3, 3, 4, 7]
     ((filled,),) = (collection.get_paths() for collection in above.collections)
     assert filled.vertices[:, 1].max() == 2
     assert "made up: 6 chunks in 7.0 s" in figures[0].get_suptitle()
@@ -244,7 +244,7 @@ def test_a_page_shows_what_is_known_of_a_chunk(
     draw_timeline(busy, tmp_path / "a.html")
     ((_, title, traces, _),) = pages
     assert title == "made up: 6 chunks in 7.0 s"
-    (late,) = (trace for trace in traces if trace["name"] == "kernels, straggler")
+    (late,) = (trace for trace in traces if trace["name"] == "kernel, straggler")
     assert (late["base"], late["y"]) == ([3.0], [5.5])
     assert late["x"] == pytest.approx([3.6])
     for words in ("chunk 5, 10 cells", "worker w-1, attempt 1", "started 3.000 s", "straggler"):
@@ -295,7 +295,7 @@ def test_the_command_shows_what_chunks_took_and_draws_it(tmp_path: Path) -> None
     target = tmp_path / "timeline.svg"
     shown = run_command("timeline", "latest", "--output", target)
     assert shown.exit_code == 0, shown.output
-    for words in ("seven vols", "chunks", "at once by", "a chunk", "kernels", "cold starts"):
+    for words in ("seven vols", "chunks", "at once by", "a chunk", "kernel", "cold starts"):
         assert words in shown.stdout
     assert f"drawn in {target}" in shown.stdout
     assert target.read_bytes().startswith(b"<?xml")

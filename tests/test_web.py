@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -17,9 +18,10 @@ from click.testing import CliRunner
 import pricer
 from pricer.cli import cli
 from pricer.compiled import MODULES, kernels
-from pricer.run import as_store, list_runs, open_run
+from pricer.run import UNPRICED, as_store, list_runs, open_run
 from pricer.settings import MEASURES
 from pricer.stores import open_store
+from pricer.web import opened
 from pricer.web.app import app
 from pricer.web.cells import form_of
 from pricer.web.local import OnlyLocal
@@ -118,10 +120,52 @@ def test_server_says_its_version_and_store(client: httpx.Client, url: str) -> No
 
 
 def test_runs_and_status_are_those_of_the_command_line(client: httpx.Client, url: str) -> None:
-    assert client.get("/api/runs").json() == json.loads(said("runs", "--store", url, "--json"))
+    listed = json.loads(said("runs", "--store", url, "--json"))
+    assert client.get("/api/runs").json() == listed | {"total": 2, "next": None}
     for name in ("latest", open_run("latest", url).id[:9]):
         document = json.loads(said("status", name, "--store", url, "--json"))
         assert client.get(f"/api/runs/{name}").json() == document
+
+
+def test_pages_of_the_list_have_every_run_once(client: httpx.Client, url: str) -> None:
+    every = json.loads(said("runs", "--store", url, "--json"))["runs"]
+    first = client.get("/api/runs?limit=1").json()
+    assert (first["runs"], first["total"]) == (every[:1], 2)
+    second = client.get(first["next"]).json()
+    assert (second["runs"], second["total"], second["next"]) == (every[1:], 2, None)
+    assert client.get("/api/runs?offset=2").json()["runs"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "line"),
+    [
+        ("limit=0", 422, "limit: must be a whole number of at least 1, got '0'"),
+        ("offset=x", 422, "offset: must be a whole number of at least 0, got 'x'"),
+        ("limit=1&limit=2", 422, "limit is given twice"),
+        ("lim=1", 422, "lim: is not a parameter here; there are limit and offset"),
+        ("limit=1001", 413, "limit: must be at most 1,000, got 1,001; ask for a page after the"),
+    ],
+)
+def test_a_list_that_cannot_be_had_is_a_line(
+    client: httpx.Client, query: str, status: int, line: str
+) -> None:
+    answer = client.get(f"/api/runs?{query}")
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(line)
+
+
+def test_only_the_runs_that_are_listed_are_looked_at(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, read = open_store(url), []
+
+    def markers(run_id: str) -> dict[int, dict[str, Any]]:
+        read.append(run_id)
+        return type(store).markers(store, run_id)
+
+    monkeypatch.setattr(store, "markers", markers)
+    (last,), total = Runs(store).statuses(1)
+    assert (read, total) == ([last["run"]], 2)
 
 
 def test_axes_of_a_grid_are_named_with_their_kinds_and_values(
@@ -169,7 +213,7 @@ def test_timeline_is_that_of_the_command_line(
         answer = client.get(f"/api/runs/{name}/timeline")
         assert answer.json() | {"output": None} == document
         Timeline.model_validate(answer.json())
-        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["cache-control"] == "private, no-cache"
         tagged = {"If-None-Match": answer.headers["etag"]}
         again = client.get(f"/api/runs/{name}/timeline", headers=tagged)
         assert (again.status_code, again.content) == (304, b"")
@@ -316,10 +360,10 @@ def test_the_status_of_complete_runs_is_read_once_and_kept_as_long_as_they_are_t
 
     monkeypatch.setattr(store, "markers", markers)
     runs = Runs(store)
-    assert runs.statuses() == runs.statuses()
+    assert runs.statuses(10) == runs.statuses(10)
     assert sorted(read) == sorted(head.run_id for head in store.runs())
     monkeypatch.setattr(store, "runs", list)
-    assert (runs.statuses(), runs._finished) == ([], {})
+    assert (runs.statuses(10), runs._finished) == (([], 0), {})
 
 
 def test_blocks_in_memory_are_bounded_and_those_read_last_stay(url: str, grid: pricer.Run) -> None:
@@ -331,6 +375,22 @@ def test_blocks_in_memory_are_bounded_and_those_read_last_stay(url: str, grid: p
     assert sum(map(len, cached._kept.values())) < sum(size.values())
     assert (grid.id, max(size)) in cached._kept
     assert dict(cached.blocks(grid.id, size)) == found
+
+
+def test_books_in_memory_are_bounded_and_the_one_asked_for_last_stays(
+    url: str, monkeypatch: pytest.MonkeyPatch, grid: pricer.Run, book: pricer.Run
+) -> None:
+    runs = Runs(open_store(url))
+    assert runs.open(book.id).run.plan.cells == 3
+    runs.open(grid.id)
+    assert list(runs._opened) == [book.id, grid.id]
+    monkeypatch.setattr(opened, "MOST_OTHER_ROWS", 2)
+    runs = Runs(open_store(url))
+    first = runs.open(book.id)
+    assert first.run.plan.cells == 3
+    assert runs.open(book.id) is first
+    runs.open(grid.id)
+    assert list(runs._opened) == [grid.id]
 
 
 # --- what cannot be meant ---
@@ -429,8 +489,12 @@ def test_complete_runs_are_tagged_by_run_query_and_form(
 ) -> None:
     where = f"/api/runs/{grid.id}/cells?spot=100"
     first = client.get(where)
-    assert first.headers["cache-control"] == "private, max-age=3600, immutable"
-    again = client.get(where, headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    # Deleted and made anew, a run has the same id and maybe another name: each time it is asked.
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert first.headers["etag"].startswith('W/"')
+    strong = first.headers["etag"].removeprefix("W/")
+    assert client.get(where, headers={"If-None-Match": strong}).status_code == 304
+    again = client.get(where, headers={"If-None-Match": f'"other", {first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
     assert again.headers["vary"] == first.headers["vary"] == "Accept"
@@ -438,12 +502,10 @@ def test_complete_runs_are_tagged_by_run_query_and_form(
     assert len({client.get(each).headers["etag"] for each in urls}) == len(urls)
 
 
-def test_a_name_that_may_mean_another_run_is_asked_again(
-    client: httpx.Client, grid: pricer.Run
-) -> None:
+def test_every_name_of_a_run_has_the_same_tag(client: httpx.Client, grid: pricer.Run) -> None:
     for part in ("", "/axes", "/cells"):
         latest, named = (client.get(f"/api/runs/{name}{part}") for name in ("latest", grid.id))
-        assert latest.headers["cache-control"] == "no-cache"
+        assert latest.headers["cache-control"] == "private, no-cache"
         assert latest.headers["etag"] == named.headers["etag"]
         tag = {"If-None-Match": latest.headers["etag"]}
         assert client.get(f"/api/runs/latest{part}", headers=tag).status_code == 304
@@ -463,6 +525,49 @@ def test_incomplete_runs_are_never_kept_and_say_what_is_not_priced(begun: str) -
         409,
         {"error": said("query", "latest", "--store", begun, "--format", "csv")},
     )
+
+
+def test_of_an_incomplete_run_what_is_there_can_be_asked_for(begun: str, grid: pricer.Run) -> None:
+    whole = grid.query()
+    part = open_run("latest", begun).query(partial=True)
+    lost = part["status"] == UNPRICED
+    assert 0 < lost.sum() < len(lost)
+    for name in ("price", "vega", "error"):
+        assert np.isnan(part[name][lost]).all()
+        np.testing.assert_array_equal(part[name][~lost], whole[name][~lost])
+    where = "/api/runs/latest/cells?partial=true&measures=price&limit=2000"
+    with served(app(as_store(begun))) as client:
+        pages = list(every_page(client, where))
+        csv = client.get(f"{where}&format=csv").text.splitlines()
+        stream = client.get(f"{where}&format=arrow").content
+        there = client.get("/api/runs/latest/cells?partial=true&limit=1").json()
+        refused = client.get("/api/runs/latest/cells?partial=yes")
+    assert sum(page["missing"] for page in pages) == lost.sum()
+    for name in ("price", "error", "status"):
+        found = [value for page in pages for value in page["columns"][name]]
+        assert [value is None for value in found] == lost.tolist()
+    first = int(lost.argmax())
+    assert csv[1 + first].endswith(",,,")
+    table = pa.ipc.open_stream(io.BytesIO(stream)).read_all()
+    assert table["status"].null_count == lost[:2000].sum()
+    assert there["missing"] == 0
+    assert refused.json() == {"error": "partial: must be true or false, got 'yes'"}
+
+
+def test_a_store_that_is_deleted_and_made_anew_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    pricer.submit(pricer.Book.parse(BOOK), f"sqlite:///{file}")
+    other = BOOK.replace("0.25", "0.3")
+    with served(app(as_store(f"sqlite:///{file}"))) as client:
+        before = client.get("/api/runs").json()
+        for path in tmp_path.glob("runs.db*"):
+            path.unlink()
+        assert client.get("/api/runs").json()["total"] == 0
+        run = pricer.submit(pricer.Book.parse(other), f"sqlite:///{file}")
+        after = client.get("/api/runs").json()
+        found = client.get("/api/runs/latest/cells").json()
+    assert [one["run"] for one in after["runs"]] == [run.id] != [before["runs"][0]["run"]]
+    assert found["columns"]["vol"] == [0.3, None, 0.2]
 
 
 def test_run_that_is_made_anew_under_other_names_has_other_tags(begun: str) -> None:

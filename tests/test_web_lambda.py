@@ -144,11 +144,25 @@ def test_arrow_is_sent_as_bytes_and_large_answers_are_packed(run: pricer.Run) ->
     assert json.loads(gzip.decompress(packed))["rows"] == 1000
 
 
+def test_a_tag_is_weak_and_names_the_packed_answer_and_the_plain_one(run: pricer.Run) -> None:
+    packed, plain = {"accept-encoding": "gzip"}, {"accept-encoding": "identity"}
+    for where in (f"/api/runs/{run.id}/cells?limit=1000", "/assets/plotly.min.js"):
+        # RFC 9110, 8.8.3: a strong one may name one sequence of bytes only.
+        for got, asked in ((packed, plain), (plain, packed)):
+            _, headers, _ = get(where, got)
+            assert ("content-encoding" in headers) == (got is packed)
+            assert headers["etag"].startswith('W/"')
+            tagged = asked | {"if-none-match": headers["etag"]}
+            status, again, nothing = get(where, tagged)
+            assert (status, nothing) == (304, b"")
+            assert again["etag"] == headers["etag"]
+
+
 def test_what_lambda_cannot_return_is_refused_with_a_line(
     run: pricer.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del run
-    monkeypatch.setattr(lambda_handler, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(lambda_handler, "MOST_ANSWER_BYTES", 50_000)
     for form in ("json", "arrow"):
         status, headers, body = get(f"/api/runs/latest/cells?format={form}&limit=2000")
         assert (status, headers["content-type"]) == (413, "application/json")
@@ -184,7 +198,7 @@ def test_failures_are_lines_and_the_page_is_served_too(run: pricer.Run) -> None:
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     status, headers, body = get("/assets/plotly.min.js", {"accept-encoding": "gzip"})
     assert (status, headers["content-encoding"]) == (200, "gzip")
-    assert len(base64.b64encode(body)) < lambda_handler.MOST_BYTES
+    assert len(base64.b64encode(body)) < lambda_handler.MOST_ANSWER_BYTES
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

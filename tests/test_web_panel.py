@@ -83,6 +83,7 @@ def test_of_many_firms_the_first_are_named_and_all_are_counted(
     run: pricer.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(described, "MOST_TEXTS", 2)
+    monkeypatch.setattr(described, "MOST_FIRMS", 2)
     firm, date, _ = axes_of(run)["columns"]
     assert (firm["distinct"], firm["values"]) == (4, ["F00", "F01"])
     assert (len(date["values"]), date["max"]) == (2, max(run.query()["date"]))

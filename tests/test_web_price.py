@@ -18,7 +18,7 @@ from pricer.web import apart as web_apart
 from pricer.web.apart import Apart
 from pricer.web.app import app
 from pricer.web.errors import BusyError, TooLargeError
-from pricer.web.request import MOST_BYTES, parse
+from pricer.web.request import MOST_BODY_BYTES, parse
 from served import served
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def test_one_answer_takes_so_much_and_no_more(client: httpx.Client) -> None:
     for asked, line in (
         ({"paths": 2**20 + 1}, "paths: must be at most 1,048,576 here, got 1,048,577"),
         ({"tolerance": 9e-9}, "tolerance: must be at least 1e-08 here, got 9e-09"),
-        ({"label": "x" * MOST_BYTES}, "body: must be at most 65,536 bytes"),
+        ({"label": "x" * MOST_BODY_BYTES}, "body: must be at most 65,536 bytes"),
     ):
         answer = client.post("/api/price", json=OPTION | asked)
         assert (answer.status_code, answer.json()) == (413, {"error": line})

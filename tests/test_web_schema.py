@@ -101,7 +101,7 @@ def test_every_route_says_what_it_takes_and_how_it_fails(schema: dict[str, Any])
     cells = routes["get", "/api/runs/{run}/cells"]
     assert set(map(int, cells["responses"])) == {200, 304, 404, 406, 409, 413, 422, 503}
     assert [parameter["name"] for parameter in cells["parameters"]] == [
-        *("run", "selection", "measures", "nearest", "limit", "offset", "format")
+        *("run", "selection", "measures", "nearest", "partial", "limit", "offset", "format")
     ]
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pricer.panel import iso_dates
+
 from . import FAINT, SCALE, between, colours, figure, is_page, write_page
 
 if TYPE_CHECKING:
@@ -23,11 +25,16 @@ MOST_NAMED = 10
 FEW_POINTS = 41
 # A band is drawn where it is as wide as a thin line: so much of the height of the picture.
 VISIBLE = 0.004
+# What is on a logarithmic axis where the largest is more than so many times the smallest.
+ORDERS, WIDE = ("default_probability", "error"), 100.0
 WIDTH, HEIGHT, SMALL_WIDTH, SMALL_HEIGHT = 7.2, 4.6, 3.4, 2.7
 MOST_ABREAST = 4
 LETTERS_AN_INCH = 13
 UNITS = {
     "expiry": "years",
+    "horizon": "years",
+    "asset_vol": "per √year",
+    "drift": "per year",
     "vol": "per √year",
     "rate": "per year",
     "dividend_yield": "per year",
@@ -46,6 +53,7 @@ class _Look:
     colour_of: dict[Any, str]
     named: bool
     band: bool
+    scale: str
 
 
 def draw_slice(found: Slice, path: Path) -> None:
@@ -64,6 +72,9 @@ def draw_slice(found: Slice, path: Path) -> None:
         frames = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
         for facet, axes in zip(found.facets, frames, strict=False):
             _draw_facet(axes, found, facet, look)
+        frames[0].set_yscale(look.scale)
+        if found.dated:
+            _date(frames[0])
         for empty in range(len(found.facets), len(frames)):
             frames[empty].set_visible(False)
             # The frame above has the labels then.
@@ -98,6 +109,16 @@ def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
         axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4, linewidth=wide)
     if look.band and facet.error is not None:
         _draw_errors(axes, found, facet, look)
+
+
+def _date(axes: Any) -> None:
+    """Write days since 1970-01-01 as dates; frames share their axes."""
+    from matplotlib import dates
+
+    drawing: Any = dates
+    locator = drawing.AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(drawing.ConciseDateFormatter(locator))
 
 
 def _draw_errors(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
@@ -141,6 +162,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
                 "gridcolor": FAINT,
                 "zerolinecolor": FAINT,
                 "matches": None if number == 1 else name[0],
+                "type": look.scale if name == "yaxis" else "date" if found.dated else "-",
             }
         if facet.value is not None:
             title = f"{_words(found.facet)} {_shown(facet.value)}"
@@ -159,7 +181,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
 
 
 def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> dict[str, Any]:
-    x, y = facet.x[here].tolist(), facet.y[here].tolist()
+    x, y = _along(found, facet.x[here]), facet.y[here].tolist()
     errors = [None] * len(x) if facet.error is None else facet.error[here].tolist()
     many = found.joined and not (look.named and len(x) <= FEW_POINTS)
     trace: dict[str, Any] = {
@@ -179,9 +201,17 @@ def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> di
     return trace
 
 
-def _point(found: Slice, facet: Facet, hue: Any, x: float, y: float, error: float | None) -> str:
+def _along(found: Slice, x: Any) -> list[Any]:
+    """Return the values along x: numbers, or dates as texts."""
+    values: list[Any] = (iso_dates(x) if found.dated else x).tolist()
+    return values
+
+
+def _point(
+    found: Slice, facet: Facet, hue: Any, x: str | float, y: float, error: float | None
+) -> str:
     """Return what is known of a point, with all digits, as a query prints them."""
-    lines = [f"{_words(found.x)} {x!r}", f"{_words(found.y)} {y!r}"]
+    lines = [f"{_words(found.x)} {x}", f"{_words(found.y)} {y!r}"]
     if error is not None:
         lines[1] += f" ± {error!r}"
     for name, value in ((found.hue, hue), (found.facet, facet.value)):
@@ -216,7 +246,13 @@ def _look(found: Slice) -> _Look:
     values = np.concatenate([facet.y for facet in found.facets])
     values = values[np.isfinite(values)]
     height = float(np.ptp(values)) if len(values) else 0.0
-    return _Look(shades, named, band=(found.largest_error or 0.0) >= VISIBLE * height > 0.0)
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 0.0)
+    return _Look(
+        shades,
+        named,
+        band=(found.largest_error or 0.0) >= VISIBLE * height > 0.0,
+        scale="log" if found.y in ORDERS and 0.0 < low < high / WIDE else "linear",
+    )
 
 
 def _frames(count: int) -> tuple[int, int]:

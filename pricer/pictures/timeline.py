@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "queued": FAINT,
-    "worker starts": "#e69f00",
-    "kernels": "#0072b2",
-    "kernels, straggler": "#d55e00",
-    "writing and all else": "#9fcbe8",
+    "init": "#e69f00",
+    "kernel": "#0072b2",
+    "kernel, straggler": "#d55e00",
+    "write": "#9fcbe8",
 }
-FIRST = "first chunk of a worker"
+COLD = "cold start"
 # As many chunks as a drawing has as shapes; of more an .svg or .pdf holds an image.
 MOST_SHAPES = 2_000
 # A larger unit of time is taken from so many of the smaller on.
@@ -64,7 +64,7 @@ def draw_timeline(found: Timeline, path: Path) -> None:
         drawn.suptitle(scene.title, x=0.01, ha="left")
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(1, 3))
         # Without a line: the moments between two chunks would be all that one sees.
-        colour = COLOURS["kernels"]
+        colour = COLOURS["kernel"]
         image = len(scene.rows) > MOST_SHAPES
         above.fill_between(
             scene.times, scene.at_once, step="post", color=colour, linewidth=0, rasterized=image
@@ -74,7 +74,7 @@ def draw_timeline(found: Timeline, path: Path) -> None:
             _draw_bars(below, what, bars, image=image)
         if scene.cold:
             below.scatter(
-                *zip(*scene.cold, strict=True), 12, marker=">", color=INK, label=FIRST, zorder=3
+                *zip(*scene.cold, strict=True), 12, marker=">", color=INK, label=COLD, zorder=3
             )
         for at, what in scene.again:
             for axes in (above, below):
@@ -130,7 +130,7 @@ def _write_page(scene: _Scene, path: Path) -> None:
             "yaxis": "y2",
             "line": {"shape": "hv", "width": 0},
             "fill": "tozeroy",
-            "fillcolor": COLOURS["kernels"],
+            "fillcolor": COLOURS["kernel"],
             "showlegend": False,
         }
     )
@@ -140,7 +140,7 @@ def _write_page(scene: _Scene, path: Path) -> None:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": FIRST,
+                "name": COLD,
                 "x": times,
                 "y": rows,
                 "marker": {"symbol": "triangle-right", "color": INK, "size": 7},
@@ -180,13 +180,13 @@ def _said(chunk: ChunkTimes) -> str:
         f"worker {chunk.worker}, attempt {chunk.attempt}",
         f"queued {chunk.queued:.3f} s",
         f"started {chunk.started:.3f} s",
-        f"kernels {chunk.kernel_s:.3f} s",
-        f"writing {chunk.write_s:.3f} s",
+        f"kernel {chunk.kernel_s:.3f} s",
+        f"write {chunk.write_s:.3f} s",
         f"freed {chunk.freed:.3f} s",
         f"done {chunk.done:.3f} s",
     ]
     if chunk.cold:
-        words.append(f"first of its worker, which took {chunk.init_s:.3f} s to start")
+        words.append(f"cold start, init {chunk.init_s:.3f} s")
     if chunk.straggler:
         words.append("straggler")
     return "<br>".join(words)
@@ -201,13 +201,13 @@ def _scene(found: Timeline) -> _Scene:
     )
     bars: dict[str, list[_Bar]] = {what: [] for what in COLOURS}
     for row, chunk in enumerate(whole.chunks):
-        kernels = "kernels, straggler" if chunk.straggler else "kernels"
+        kernel = "kernel, straggler" if chunk.straggler else "kernel"
         priced = chunk.started + chunk.kernel_s
         for what, start, end in (
             ("queued", chunk.queued, chunk.started - chunk.init_s),
-            ("worker starts", chunk.started - chunk.init_s, chunk.started),
-            (kernels, chunk.started, priced),
-            ("writing and all else", priced, chunk.done),
+            ("init", chunk.started - chunk.init_s, chunk.started),
+            (kernel, chunk.started, priced),
+            ("write", priced, chunk.done),
         ):
             if end > start:
                 bars[what].append(_Bar(row, start / unit_s, end / unit_s))

@@ -82,6 +82,7 @@ class SqliteStore:
         self._folder_hint = f"; {hint}"
         self._mutex = RLock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     @property
     def url(self) -> str:
@@ -289,10 +290,23 @@ class SqliteStore:
             raise StoreError(f"{self.path}: {reason}") from error
 
     def _existing(self) -> sqlite3.Connection | None:
-        """Return the connection to the store; None where there is none yet."""
-        if self._connection is None and self.path.exists():
+        """Return the connection to the store; None where there is none yet, or no longer."""
+        file = self._identity()
+        if self._connection and file != self._file:
+            # Deleted, and maybe made anew: what is open is no longer what the path means.
+            self._connection.close()
+            self._connection = None
+        if self._connection is None and file:
             self._connect(self._check)
         return self._connection
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file at the path from any other; None where there is none."""
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_dev, found.st_ino
 
     def _created(self) -> sqlite3.Connection:
         """Make the store and return the connection to it."""
@@ -330,7 +344,7 @@ class SqliteStore:
             if not ready:
                 connection.close()
         if ready:
-            self._connection = connection
+            self._connection, self._file = connection, self._identity()
             weakref.finalize(self, connection.close)
         return connection
 

@@ -94,6 +94,8 @@ class _Page(StaticFiles):
         response = super().file_response(*args, **named)
         response.headers.update(AS_SAID)
         response.headers["Cache-Control"] = "no-cache"
+        # Weak, since what is sent may be packed.
+        response.headers["ETag"] = f"W/{response.headers['etag'].removeprefix('W/')}"
         response.headers["Content-Security-Policy"] = POLICY
         return response
 
@@ -103,7 +105,7 @@ async def _plotly(request: Request) -> Response:
     found = find_spec("plotly")
     if not found or not found.origin:
         raise MissingDependencyError("the page needs plotly: pip install 'pricer[web]'")
-    files = StaticFiles(directory=Path(found.origin).parent / "package_data")
+    files = _Page(directory=Path(found.origin).parent / "package_data")
     response = await files.get_response("plotly.min.js", request.scope)
     response.headers["Cache-Control"] = "private, max-age=86400"
     return response

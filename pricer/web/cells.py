@@ -1,4 +1,4 @@
-"""Cells of a run as HTTP answers with them: a page of rows in JSON, CSV or Arrow."""
+"""What HTTP answers with, a page at a time: cells in JSON, CSV or Arrow, and lists of runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import numpy as np
+
 from pricer.errors import MissingDependencyError, SpecError
+from pricer.run import UNPRICED
 from pricer.tables import arrow, columns_of, require_pyarrow, write_text
 
 from .errors import NotAcceptableError, TooLargeError
@@ -28,6 +31,7 @@ MEDIA = {
 # What is said to be data is not looked through for a page.
 AS_SAID = {"X-Content-Type-Options": "nosniff"}
 DEFAULT_ROWS = 1_000
+DEFAULT_RUNS, MOST_RUNS = 100, 1_000
 MOST_INTEGER = 2**63 - 1
 # Text is made a value at a time; Arrow is copied as it is.
 MOST_ROWS = {JSON: 100_000, CSV: 100_000, ARROW: 1_000_000}
@@ -43,6 +47,7 @@ class Asked:
     selection: Mapping[str, str]
     measures: tuple[str, ...] | None
     nearest: bool
+    partial: bool
     limit: int
     offset: int
     form: str
@@ -67,6 +72,8 @@ class Asked:
             asked["measures"] = ",".join(self.measures)
         if self.nearest:
             asked["nearest"] = "true"
+        if self.partial:
+            asked["partial"] = "true"
         return asked | {"format": self.form, "limit": self.limit, "offset": offset}
 
 
@@ -75,26 +82,50 @@ def asked_of(query: Iterable[tuple[str, str]], accept: str) -> Asked:
 
     Read here rather than by the framework, whose way takes longer than the reading of cells.
     """
-    given: dict[str, str] = {}
-    for name, value in query:
-        if name in given:
-            raise SpecError(f"{name} is given twice")
-        given[name] = value
+    given = _once(query)
     form = given.pop("format", "") or form_of(accept)
     if form not in MEDIA:
         raise SpecError(f"format: must be one of {', '.join(MEDIA)}; got {form[:60]!r}")
     measures = given.pop("measures", None)
-    nearest = given.pop("nearest", "false")
-    if nearest not in ("true", "false"):
-        raise SpecError(f"nearest: must be true or false, got {nearest[:60]!r}")
     return Asked(
         measures=None if measures is None else tuple(m.strip() for m in measures.split(",")),
-        nearest=nearest == "true",
+        nearest=_whether("nearest", given.pop("nearest", "false")),
+        partial=_whether("partial", given.pop("partial", "false")),
         limit=_whole("limit", given.pop("limit", DEFAULT_ROWS), least=1),
         offset=_whole("offset", given.pop("offset", 0), least=0),
         form=form,
         selection=given,
     )
+
+
+def part_of(query: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """Return which part of the runs the query of an URL asks for: how many, and from where on."""
+    given = _once(query)
+    limit = _whole("limit", given.pop("limit", DEFAULT_RUNS), least=1)
+    offset = _whole("offset", given.pop("offset", 0), least=0)
+    for name in given:
+        raise SpecError(f"{name[:60]}: is not a parameter here; there are limit and offset")
+    if limit > MOST_RUNS:
+        raise TooLargeError(
+            f"limit: must be at most {MOST_RUNS:,}, got {limit:,}; ask for a page after the other"
+            " by offset"
+        )
+    return limit, offset
+
+
+def _once(query: Iterable[tuple[str, str]]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in query:
+        if name in given:
+            raise SpecError(f"{name} is given twice")
+        given[name] = value
+    return given
+
+
+def _whether(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise SpecError(f"{name}: must be true or false, got {text[:60]!r}")
+    return text == "true"
 
 
 def _whole(name: str, text: str | int, least: int) -> int:
@@ -111,12 +142,16 @@ def _whole(name: str, text: str | int, least: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of a run, `total` in all, and where the rest of them is (None where it is the end)."""
+    """Rows of a run, `total` in all, and where the rest of them is (None where it is the end).
+
+    `missing` of the rows are not priced yet.
+    """
 
     run_id: str
     table: Table
     rows: int
     total: int
+    missing: int
     next: str | None
 
     def render(self, form: str) -> bytes:
@@ -131,6 +166,7 @@ class Page:
             "run": self.run_id,
             "rows": self.rows,
             "total": self.total,
+            "missing": self.missing,
             "next": self.next,
             "columns": columns_of(self.table),
         }
@@ -145,6 +181,7 @@ def page_of(run: Run, asked: Asked) -> Page:
         nearest=asked.nearest,
         limit=asked.limit,
         offset=asked.offset,
+        partial=asked.partial,
     )
     rows = len(table["status"])
     total = asked.offset + rows
@@ -154,7 +191,8 @@ def page_of(run: Run, asked: Asked) -> Page:
     after, following = asked.offset + rows, None
     if rows and after < total:
         following = f"/api/runs/{run.id}/cells?{urlencode(asked.parameters(after))}"
-    return Page(run.id, table, rows, total, following)
+    missing = int(np.count_nonzero(table["status"] == UNPRICED))
+    return Page(run.id, table, rows, total, missing, following)
 
 
 def form_of(accept: str) -> str:

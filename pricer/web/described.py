@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NUMBER, WORD, TABLE, TEXT = "number", "word", "table", "text"
 # Of a column of texts, as many different ones as a list to choose from can show.
 MOST_TEXTS = 200
+# Of the firms of a panel, as many as can be looked up while a name is typed.
+MOST_FIRMS = 100_000
 
 
 def axes_of(run: Run) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def _panel(plan: PanelPlan) -> dict[str, Any]:
     panel = plan.spec
     dates = iso_dates(np.unique(panel.dates))
     columns = [
-        _column("firm", panel.firms),
+        _column("firm", panel.firms, MOST_FIRMS),
         _column("date", dates) | {"min": str(dates[0]), "max": str(dates[-1])},
         _column("horizon", panel.horizons) | {"values": panel.horizons.tolist()},
     ]
@@ -81,7 +83,7 @@ def _panel(plan: PanelPlan) -> dict[str, Any]:
     return {"kind": "panel", "columns": columns, "window": windows.window, "step": windows.step}
 
 
-def _column(name: str, values: NDArray[Any]) -> dict[str, Any]:
+def _column(name: str, values: NDArray[Any], most: int | None = None) -> dict[str, Any]:
     if values.dtype.kind in "if":
         finite = values[np.isfinite(values)]
         ends = (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
@@ -92,5 +94,5 @@ def _column(name: str, values: NDArray[Any]) -> dict[str, Any]:
         "name": name,
         "kind": kind,
         "distinct": len(distinct),
-        "values": distinct[:MOST_TEXTS],
+        "values": distinct[: most or MOST_TEXTS],
     }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Answer = dict[str, Any]
 
 # Of a function's answer, with its headers, once it is JSON itself.
-MOST_BYTES = 6_000_000
+MOST_ANSWER_BYTES = 6_000_000
 # Below this, packing costs more than it saves.
 LEAST_PACKED = 10_000
 # What a run may be called in the log: an id, the start of one, or the last of all.
@@ -75,9 +75,10 @@ class _Asked:
 
 def _small(answer: Answer) -> Answer:
     """Return an answer, or what is said in place of one that Lambda would not return."""
-    if _size(answer) <= MOST_BYTES:
+    if _size(answer) <= MOST_ANSWER_BYTES:
         return answer
-    line = f"answer: must be at most {MOST_BYTES:,} bytes here; ask for fewer rows, by limit"
+    rule = f"must be at most {MOST_ANSWER_BYTES:,} bytes here"
+    line = f"answer: {rule}; ask for fewer rows, by limit"
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     body = compact({"error": line}).decode()
     return {"statusCode": 413, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pricer.documents import finite
 from pricer.errors import RunNotFoundError
+from pricer.plan import BookPlan
 from pricer.run import Run
 from pricer.stores import COMPLETE, find_run
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from pricer.stores import Store, StoredRun
 
 ID_CHARACTERS = 64
-# A book of a million rows takes some 100 MB.
 MOST_RUNS = 8
-MOST_BYTES = 256 * 2**20
+# Of books, which take some 200 bytes a row; beside the one that is being opened.
+MOST_OTHER_ROWS = 1_000_000
+MOST_CACHED_BYTES = 128 * 2**20
 
 
 class CachedBlocks:
@@ -32,7 +34,7 @@ class CachedBlocks:
     A block never changes: what it holds follows from the id of its run.
     """
 
-    def __init__(self, store: Store, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, store: Store, most_bytes: int = MOST_CACHED_BYTES) -> None:
         self._store = store
         self._left = most_bytes
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
@@ -75,6 +77,12 @@ class Opened:
     run: Run
     finished: bool
 
+    @property
+    def rows(self) -> int:
+        """How many rows of a book are in memory."""
+        plan = vars(self.run).get("plan")
+        return plan.cells if isinstance(plan, BookPlan) else 0
+
     @cached_property
     def axes(self) -> dict[str, Any]:
         """What can be asked of the run."""
@@ -96,10 +104,10 @@ class Runs:
         with self._mutex:
             opened = self._opened.get(head.run_id)
             if opened is None or opened.run.head != head:
+                self._opened.pop(head.run_id, None)
+                self._make_room()
                 opened = Opened(Run(self.store, head), finished=False)
                 self._opened[head.run_id] = opened
-                if len(self._opened) > MOST_RUNS:
-                    self._opened.popitem(last=False)
             else:
                 self._opened.move_to_end(head.run_id)
         # Once a run is complete, nothing is read to know it.
@@ -118,13 +126,22 @@ class Runs:
                 self._finished[run.head] = status
         return status
 
-    def statuses(self) -> list[dict[str, Any]]:
-        """Return the status of every run, the one submitted last first."""
+    def statuses(self, limit: int, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """Return the status of some runs, the one submitted last first, and how many there are."""
         heads = self.store.runs()
         there = set(heads)
         with self._mutex:
             self._finished = {head: s for head, s in self._finished.items() if head in there}
-        return [self.status(Run(self.store, head)) for head in heads]
+        here = heads[offset : offset + limit]
+        return [self.status(Run(self.store, head)) for head in here], len(heads)
+
+    def _make_room(self) -> None:
+        """Close the runs that were asked for longest ago, so that another can be opened."""
+        while (
+            len(self._opened) >= MOST_RUNS
+            or sum(opened.rows for opened in self._opened.values()) > MOST_OTHER_ROWS
+        ):
+            self._opened.popitem(last=False)
 
     def _find(self, name: str) -> StoredRun:
         if len(name) == ID_CHARACTERS:

@@ -24,7 +24,7 @@ from .errors import TooLargeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_BYTES = 65_536
+MOST_BODY_BYTES = 65_536
 MOST_PATHS, LEAST_TOLERANCE = 2**20, 1e-8
 SETTINGS = tuple(f.name for f in fields(Settings))
 
@@ -53,8 +53,8 @@ def parse(body: bytes) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    if len(body) > MOST_BYTES:
-        raise TooLargeError(f"body: must be at most {MOST_BYTES:,} bytes, got {len(body):,}")
+    if len(body) > MOST_BODY_BYTES:
+        raise TooLargeError(f"body: must be at most {MOST_BODY_BYTES:,} bytes, got {len(body):,}")
     try:
         asked = json.loads(body, parse_constant=_no_constant)
     except RecursionError:

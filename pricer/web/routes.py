@@ -17,15 +17,18 @@ from .cells import (
     AS_SAID,
     CSV,
     DEFAULT_ROWS,
+    DEFAULT_RUNS,
     JSON,
     MEDIA,
     MOST_INTEGER,
+    MOST_RUNS,
     asked_of,
     compact,
     page_of,
+    part_of,
 )
 from .errors import MediaTypeError, TooLargeError
-from .request import MOST_BYTES
+from .request import MOST_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from .opened import Opened, Runs
 
 WHOLE = {"type": "integer", "maximum": MOST_INTEGER}
-# What follows from a run's id stays as it is; an hour is enough for who moves a slider.
-LASTING, ASK_AGAIN, NEVER_KEPT = "private, max-age=3600, immutable", "no-cache", "no-store"
+# Names and labels are no part of a run's id: deleted and made anew it may have others.
+ASK_AGAIN, NEVER_KEPT = "private, no-cache", "no-store"
 WHY = {
     304: "What `If-None-Match` names is still so.",
     404: "No run, or more than one, answers to the name, or what is asked of it was never kept.",
@@ -73,6 +76,11 @@ PARAMETERS = [
                 {"type": "boolean", "default": False},
             ),
             (
+                "partial",
+                "Answer with the cells that are not priced yet too, as nulls, rather than by 409.",
+                {"type": "boolean", "default": False},
+            ),
+            (
                 "limit",
                 "The most rows, up to 100,000; in Arrow 1,000,000.",
                 WHOLE | {"minimum": 1, "default": DEFAULT_ROWS},
@@ -89,6 +97,21 @@ PARAMETERS = [
             ),
         )
     ),
+]
+LIST_PARAMETERS = [
+    {"name": name, "in": "query", "description": said, "schema": WHOLE | schema}
+    for name, said, schema in (
+        (
+            "limit",
+            f"The most runs, up to {MOST_RUNS:,}.",
+            {"minimum": 1, "default": DEFAULT_RUNS},
+        ),
+        (
+            "offset",
+            "How many runs to leave out before the first.",
+            {"minimum": 0, "default": 0},
+        ),
+    )
 ]
 TAGGED = {
     "ETag": {"description": "Of a complete run.", "schema": {"type": "string"}},
@@ -124,13 +147,24 @@ async def health(request: Request) -> Response:
     return _document({"version": pricer.__version__, "store": _runs(request).store.url})
 
 
-@routes.get("/runs", response_model=schemas.RunList, responses=_failures(503))
+@routes.get(
+    "/runs",
+    response_model=schemas.RunList,
+    responses=_failures(413, 422, 503),
+    openapi_extra={"parameters": LIST_PARAMETERS},
+)
 def list_runs(request: Request) -> Response:
     """List the runs in the store, the last submitted first."""
+    limit, offset = part_of(request.query_params.multi_items())
     runs = _runs(request)
     kept = schemas.RunLine.model_fields
-    found = [{name: run[name] for name in kept} for run in runs.statuses()]
-    return _document({"store": runs.store.url, "runs": found})
+    statuses, total = runs.statuses(limit, offset)
+    found = [{name: run[name] for name in kept} for run in statuses]
+    after, following = offset + len(found), None
+    if found and after < total:
+        following = f"/api/runs?limit={limit}&offset={after}"
+    listed = {"store": runs.store.url, "runs": found, "total": total, "next": following}
+    return _document(listed)
 
 
 @routes.get("/runs/{run}", response_model=schemas.Status, responses=_answers(404, 422, 503))
@@ -139,9 +173,9 @@ def status(request: Request, run: RunName) -> Response:
     opened = _runs(request).open(run)
     tag = _tag(opened, "status")
     if _has(request, tag):
-        return _unchanged(tag, ASK_AGAIN)
+        return _unchanged(tag)
     document = _runs(request).status(opened.run)
-    return Response(compact(document), headers=_kept(tag, ASK_AGAIN), media_type=MEDIA[JSON])
+    return Response(compact(document), headers=_kept(tag), media_type=MEDIA[JSON])
 
 
 @routes.get(
@@ -152,10 +186,10 @@ def status(request: Request, run: RunName) -> Response:
 def axes(request: Request, run: RunName) -> Response:
     """Say what can be asked of a run: its axes or columns, with their values, and its measures."""
     opened = _runs(request).open(run)
-    tag, lasts = _tag(opened, "axes"), _lasts(opened, run)
+    tag = _tag(opened, "axes")
     if _has(request, tag):
-        return _unchanged(tag, lasts)
-    return Response(compact(opened.axes), headers=_kept(tag, lasts), media_type=MEDIA[JSON])
+        return _unchanged(tag)
+    return Response(compact(opened.axes), headers=_kept(tag), media_type=MEDIA[JSON])
 
 
 @routes.get(
@@ -175,8 +209,8 @@ def cells(request: Request, run: RunName) -> Response:
     """Read the prices of some cells; only the blocks that hold them are read."""
     asked = asked_of(request.query_params.multi_items(), request.headers.get("accept", ""))
     opened = _runs(request).open(run)
-    tag, lasts = _tag(opened, "cells", repr(asked)), _lasts(opened, run)
-    headers = _kept(tag, lasts) | {"Vary": "Accept"}
+    tag = _tag(opened, "cells", repr(asked))
+    headers = _kept(tag) | {"Vary": "Accept"}
     if _has(request, tag):
         return Response(status_code=304, headers=headers)
     page = page_of(opened.run, asked)
@@ -195,9 +229,9 @@ def timeline(request: Request, run: RunName) -> Response:
     opened = _runs(request).open(run)
     tag = _tag(opened, "timeline")
     if _has(request, tag):
-        return _unchanged(tag, ASK_AGAIN)
+        return _unchanged(tag)
     document = compact(timeline_of(opened.run).to_json())
-    return Response(document, headers=_kept(tag, ASK_AGAIN), media_type=MEDIA[JSON])
+    return Response(document, headers=_kept(tag), media_type=MEDIA[JSON])
 
 
 @routes.post(
@@ -220,8 +254,8 @@ async def price(request: Request) -> Response:
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > MOST_BYTES:
-            raise TooLargeError(f"body: must be at most {MOST_BYTES:,} bytes")
+        if len(body) > MOST_BODY_BYTES:
+            raise TooLargeError(f"body: must be at most {MOST_BODY_BYTES:,} bytes")
     apart: Apart = request.app.state.apart
     return _document(await run_in_threadpool(apart.price, body))
 
@@ -231,22 +265,20 @@ def _runs(request: Request) -> Runs:
 
 
 def _document(document: object) -> Response:
-    return Response(compact(document), headers=_kept("", ""), media_type=MEDIA[JSON])
+    return Response(compact(document), headers=_kept(""), media_type=MEDIA[JSON])
 
 
 def _tag(opened: Opened, *parts: str) -> str:
-    """Return a strong ETag of what is answered of a complete run; none of one that changes."""
+    """Return an ETag of what is answered of a complete run; none of one that changes.
+
+    It is weak, since an answer may be packed on its way.
+    """
     if not opened.finished:
         return ""
     head = opened.run.head
     # The name, and the labels of tables, are no part of the id: a run made anew may have others.
     named = "\0".join((pricer.__version__, head.run_id, head.submitted_at, *parts))
-    return f'"{hashlib.sha256(named.encode(errors="replace")).hexdigest()[:32]}"'
-
-
-def _lasts(opened: Opened, name: str) -> str:
-    """Say how long an answer lasts: a name may mean another run before long, an id may not."""
-    return LASTING if name == opened.run.id else ASK_AGAIN
+    return f'W/"{hashlib.sha256(named.encode(errors="replace")).hexdigest()[:32]}"'
 
 
 def _has(request: Request, tag: str) -> bool:
@@ -254,13 +286,13 @@ def _has(request: Request, tag: str) -> bool:
     if not tag:
         return False
     named: Iterable[str] = request.headers.get("if-none-match", "").split(",")
-    return tag in (each.strip().removeprefix("W/") for each in named)
+    return tag.removeprefix("W/") in (each.strip().removeprefix("W/") for each in named)
 
 
-def _unchanged(tag: str, lasts: str) -> Response:
-    return Response(status_code=304, headers=_kept(tag, lasts))
+def _unchanged(tag: str) -> Response:
+    return Response(status_code=304, headers=_kept(tag))
 
 
-def _kept(tag: str, lasts: str) -> dict[str, str]:
-    kept = {"ETag": tag, "Cache-Control": lasts} if tag else {"Cache-Control": NEVER_KEPT}
+def _kept(tag: str) -> dict[str, str]:
+    kept = {"ETag": tag, "Cache-Control": ASK_AGAIN} if tag else {"Cache-Control": NEVER_KEPT}
     return kept | AS_SAID

@@ -50,10 +50,12 @@ class RunLine(Document):
 
 
 class RunList(Document):
-    """The runs of a store, the last submitted first."""
+    """Runs of a store, the last submitted first; `next` asks for those that follow."""
 
     store: str
     runs: list[RunLine]
+    total: int
+    next: str | None
 
 
 class Failure(Document):
@@ -148,11 +150,15 @@ class PanelColumns(Asked):
 
 
 class Cells(Document):
-    """A page of rows, a list for each column; `next` asks for those that follow."""
+    """A page of rows, a list for each column; `next` asks for those that follow.
+
+    `missing` of the rows are not priced yet: their values and their status are null.
+    """
 
     run: str
     rows: int
     total: int
+    missing: int
     next: str | None
     columns: dict[str, list[Any]]
 
@@ -203,6 +209,7 @@ CELLS_EXAMPLE = {
     "run": "5a" * 32,
     "rows": 2,
     "total": 8,
+    "missing": 0,
     "next": f"/api/runs/{'5a' * 32}/cells?strike=100&format=json&limit=2&offset=2",
     "columns": {
         "spot": [95.0, 100.0],

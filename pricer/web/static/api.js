@@ -22,16 +22,16 @@ async function get(url) {
 
 const of = (run) => `api/runs/${encodeURIComponent(run)}`;
 
-/** The address of the cells that `selection` means, `{axis: text}`. */
+/** The address of the cells that `selection` means, `{axis: text}`; those not priced are null. */
 export function cellsUrl(run, selection, options = {}) {
-  const query = new URLSearchParams(selection);
+  const query = new URLSearchParams({ ...selection, partial: true });
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined) query.set(name, value);
   }
   return `${of(run)}/cells?${query}`;
 }
 
-export const runs = () => get("api/runs");
+export const runs = (limit) => get(`api/runs?limit=${limit}`);
 export const status = (run) => get(of(run));
 export const axes = (run) => get(`${of(run)}/axes`);
 export const cells = (run, selection, options) => get(cellsUrl(run, selection, options));

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { book } from "./book.js";
 import { compare } from "./compare.js";
 import { brief, count, h, minute, rough, short, spoken } from "./dom.js";
+import { firm } from "./firm.js";
 import { plotly } from "./plots.js";
 import { Slices } from "./slices.js";
 import { address, read, write } from "./state.js";
@@ -13,10 +14,13 @@ import { seconds, timeline } from "./timeline.js";
 
 const POLL_MS = 1000;
 const IDLE_MS = 3000;
+const LISTED = 50;
+const MOST_LISTED = 1000;
 
 const VIEWS = {
   surface: ["Surface", surface, ["grid"]],
   points: ["Points", book, ["book"]],
+  firm: ["Firm", firm, ["panel"]],
   compare: ["Compare", compare, ["grid"]],
   timeline: ["Timeline", timeline, null],
   rows: ["Rows", table, null],
@@ -26,13 +30,18 @@ const list = document.querySelector("#list");
 const nav = document.querySelector("#runs");
 const main = document.querySelector("#main");
 const trouble = document.querySelector("#trouble");
+const older = document.querySelector("#older");
 const toggle = document.querySelector("#toggle");
 
 let state = read();
 let heads = null; // what the list says of each run
+let listed = LISTED; // how many of them are asked for
+let rest = 0; // how many there are beyond those
+let store = "";
 let loaded = new Map(); // by id: its shape and slices
 let current = null; // {run, name, view, parts} that is on the page
 let paces = new Map(); // how far a run was, and when
+const strangers = new Set(); // what the address has asked for and is no run
 
 const runs = { list: () => heads ?? [], load };
 
@@ -149,16 +158,18 @@ function follow(event, patch) {
 function drawList() {
   if (!heads) return;
   const head = chosenHead();
-  const key = JSON.stringify([heads, head?.run]);
+  const key = JSON.stringify([heads, head?.run, rest]);
   if (list.dataset.key === key) return;
   list.dataset.key = key;
   const focused = list.contains(document.activeElement) ? document.activeElement.dataset.run : null;
   list.replaceChildren(...heads.map((one) => h("li", {}, entry(one, one === head))));
+  older.hidden = !rest || listed >= MOST_LISTED;
+  older.textContent = `${count(rest)} older`;
   if (focused) list.querySelector(`[data-run="${focused}"]`)?.focus();
 }
 
 /** What the list says of a run. */
-function entry({ run, name, state: how, cells, done, submitted_at: submitted }, isChosen) {
+function entry({ run, name, state: how, cells, done, submitted_at: submitted, as_of: asOf }, isChosen) {
   const id = brief(run);
   const properties = {
     href: address({ ...state, run: id }), "data-run": run,
@@ -172,7 +183,7 @@ function entry({ run, name, state: how, cells, done, submitted_at: submitted }, 
     h("span", { class: "name" }, name || id),
     h("span", { class: `state ${how}` }, how),
     h("span", { class: "more" }, `${id} · ${count(cells)} cells`),
-    h("span", { class: "more" }, minute(submitted)),
+    h("span", { class: "more" }, asOf ? `as of ${minute(asOf)}` : minute(submitted)),
     how === "complete" ? null
       : h("progress", { max: cells, value: done, "aria-label": `${name || id}: cells priced` }));
 }
@@ -193,18 +204,20 @@ function drawTitle() {
     ...Object.entries(run.shape.fixed ?? {}),
     ...single.map(({ name, values }) => [name, values[0]]),
   ].map(([name, value]) => `${spoken(name)} ${short(value)}`);
+  const of = run.shape.kind === "panel" ? "asset vol" : "price";
   const facts = [
+    head.as_of ? `as of ${minute(head.as_of)}` : "",
     `${count(head.cells)} cells`,
     head.done < head.cells ? `${count(head.done)} priced` : "",
     head.failed ? `${count(head.failed)} not ok` : head.done === head.cells ? "all ok" : "",
-    status.measures.error ? `largest error ${rough(status.measures.error.max)}` : "",
+    status.measures.error ? `largest error of ${of} ${rough(status.measures.error.max)}` : "",
     `submitted ${minute(head.submitted_at)}`,
   ];
   parts.title.replaceChildren(
     h("h2", {}, head.name || brief(head.run), " ",
       h("span", { class: `state ${head.state}` }, head.state)),
-    h("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
-    inputs.length ? h("p", { class: "facts" }, [run.shape.type, ...inputs].join(" · ")) : "",
+    h("p", { class: "facts" }, facts.filter(Boolean).flatMap(unbroken)),
+    inputs.length ? h("p", { class: "facts" }, [run.shape.type, ...inputs].flatMap(unbroken)) : "",
     head.state === "complete" ? "" : h("div", { class: "progress" },
       h("progress", {
         id: "progress", max: head.cells, value: head.done, "aria-label": "Cells priced",
@@ -215,10 +228,16 @@ function drawTitle() {
   );
 }
 
+const unbroken = (text, i, all) => [h("span", {}, i < all.length - 1 ? `${text} ·` : text), " "];
+
 /** How fast a run is, and for how long yet; or what to do where nobody prices it. */
 function pace({ run, state: how, cells, done }) {
   const share = `${Math.floor((100 * done) / cells)} %`;
-  if (how !== "running") return `${share}; submit it again to finish it`;
+  if (how !== "running") return `${share}; pricer resume ${brief(run)} finishes it`;
+  if (!done) {
+    return "Nothing is priced yet: it waits for the kernels, which are compiled on first use, or for"
+      + " a worker.";
+  }
   const now = performance.now();
   if (!paces.has(run)) paces.set(run, { done, now });
   const since = paces.get(run);
@@ -228,11 +247,13 @@ function pace({ run, state: how, cells, done }) {
 }
 
 function empty() {
+  const where = store.startsWith("dynamodb:") ? "--on aws" : `--store '${store}'`;
   return h("div", { class: "empty" },
     h("h2", {}, "No runs yet"),
-    h("p", {}, "Say what to price in a file and submit it; it appears here while it is being priced:"),
-    h("pre", {}, "pricer submit examples/one_surface.toml"),
-    h("p", {}, "Both must mean the same store: ", h("code", {}, "pricer runs"), " prints which."));
+    h("p", {}, "Nothing has been submitted to ", h("code", {}, store), "."),
+    h("p", {}, "Say what to price in a file and submit it. It appears here once it is planned, and"
+      + " fills in while it is being priced:"),
+    h("pre", {}, `pricer submit examples/one_surface.toml ${where}`));
 }
 
 function fail(error) {
@@ -248,9 +269,12 @@ async function poll() {
   next = 0;
   if (!document.hidden) {
     try {
-      const { runs: found, store } = await api.runs();
+      const answer = await api.runs(listed);
+      const found = [...answer.runs, ...await unlisted(answer)];
       trouble.hidden = true;
-      document.querySelector("#store").textContent = store ?? "";
+      ({ store } = answer);
+      rest = answer.total - answer.runs.length;
+      document.querySelector("#store").textContent = store;
       const before = heads && chosenHead();
       const were = heads;
       heads = found;
@@ -269,6 +293,20 @@ async function poll() {
   next = setTimeout(poll, wait);
 }
 
+/** What the list would say of the run that is chosen, where it is further down than is listed. */
+async function unlisted({ runs: found, total: all }) {
+  const isListed = !state.run || found.some(({ run }) => run.startsWith(state.run));
+  if (isListed || found.length === all || strangers.has(state.run)) return [];
+  const { run } = state;
+  try {
+    return [await api.status(run)];
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    strangers.add(run);
+    return [];
+  }
+}
+
 async function further(head) {
   const here = current;
   here.run.status = await api.status(head.run);
@@ -277,11 +315,21 @@ async function further(head) {
   here.view.further();
 }
 
+function askNow() {
+  if (!next) return;
+  clearTimeout(next);
+  poll();
+}
+
 function open(whether) {
   nav.classList.toggle("open", whether);
   toggle.setAttribute("aria-expanded", String(whether));
 }
 
+older.addEventListener("click", () => {
+  listed = Math.min(listed + 4 * LISTED, MOST_LISTED);
+  askNow();
+});
 toggle.addEventListener("click", () => open(!nav.classList.contains("open")));
 document.querySelector("#skip").addEventListener("click", () => main.focus());
 addEventListener("popstate", () => {
@@ -289,10 +337,7 @@ addEventListener("popstate", () => {
   show();
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && next) {
-    clearTimeout(next);
-    poll();
-  }
+  if (!document.hidden) askNow();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => current?.view.redraw());
 

@@ -1,7 +1,9 @@
 // A book as points: the smile of its vols, or any column against another.
 
 import * as api from "./api.js";
-import { brief, choice, count, errorBeside, exact, h, spoken, terms } from "./dom.js";
+import {
+  brief, choice, count, errorBeside, exact, h, spoken, statusOf, terms, unpriced,
+} from "./dom.js";
 import { onPoint, pointAtRow, points, said, save } from "./plots.js";
 
 const MOST_ROWS = 5000;
@@ -57,7 +59,7 @@ function grouped(table, rows, { x, m, by }) {
     const place = { x: numberOf(table[x][i]), y: numberOf(table[m][i]), i };
     if (place.x === null || place.y === null) continue;
     const value = isColoured ? table[by][i] : "";
-    const isOk = table.status[i] === "ok";
+    const isOk = [null, "ok"].includes(table.status[i]);
     const isPut = table.right?.[i] === "put";
     const key = JSON.stringify([value, isPut, table.spot?.[i], table.underlying?.[i], isOk]);
     if (!groups.has(key)) {
@@ -77,9 +79,9 @@ export function book(root, run, go) {
   const offered = offers(run.shape);
   const picks = h("div", { class: "fields" });
   const note = h("p", { class: "note", role: "status" });
-  const plot = h("div", { class: "plot", id: "points" });
+  const plot = h("div", { class: "plot", id: "points", "aria-hidden": "true" });
   const frame = h("div", {
-    class: "frame", id: "figure", tabindex: 0, role: "group", onkeydown: step,
+    class: "frame", id: "figure", tabindex: 0, role: "application", onkeydown: step,
     "aria-label": "Picture. Arrow keys go from row to row; its values are below.",
   }, plot);
   const announced = h("p", { class: "unseen", "aria-live": "polite" });
@@ -135,7 +137,7 @@ export function book(root, run, go) {
       drawn = null;
       frame.hidden = true;
       cell.replaceChildren();
-      note.textContent = error.status === 409 ? "Not all of these rows are priced yet." : error.message;
+      note.textContent = error.message;
     }
   }
 
@@ -177,17 +179,18 @@ export function book(root, run, go) {
   }
 
   function remarks(groups, isColoured, hasWhiskers) {
-    const { answer: { rows, total }, by } = drawn;
+    const { answer: { rows, total, missing: unpricedRows }, by } = drawn;
     const missing = rows - groups.reduce((sum, { places }) => sum + places.length, 0);
     const all = `The first ${count(rows)} of ${count(total)} rows; narrow them above.`;
     const parts = [rows < total ? all : `${count(rows)} rows.`];
+    if (unpricedRows) parts.push(unpriced(unpricedRows, rows));
     if (!offered.hasSmile) {
       parts.push("This book has no smile: that takes a strike and a vol that differ from row to row.");
     }
     if (missing) parts.push(`Without such a value: ${count(missing)}.`);
     if (by && !isColoured) parts.push(`${spoken(by)} has too many values for colours.`);
     if (new Set(groups.map(({ symbol }) => symbol)).size > 1) {
-      parts.push("Calls are dots, puts open diamonds.");
+      parts.push("Calls are dots \u25cf, puts open diamonds \u25c7.");
     }
     if (hasWhiskers) {
       parts.push("Whiskers reach to bid and ask: their distance from the price, divided by vega.");
@@ -208,7 +211,8 @@ export function book(root, run, go) {
   function tell(i) {
     here = i;
     const table = drawn.answer.columns;
-    const of = (names) => names.map((name) => [name, exact(table[name][i])]);
+    const shown = (name) => (name === "status" ? statusOf(table[name][i]) : exact(table[name][i]));
+    const of = (names) => names.map((name) => [name, shown(name)]);
     cell.replaceChildren(
       terms(of(columns.map(({ name }) => name)), "inputs"),
       terms(of([...measures, "error", "status"])),
@@ -217,7 +221,7 @@ export function book(root, run, go) {
 
   return {
     update,
-    further() { if (!drawn && state) update(state); },
+    further() { if (state && (!drawn || drawn.answer.missing)) update(state); },
     redraw: () => drawn && draw(),
     leave() { turn = -1; },
   };

@@ -14,7 +14,8 @@ export function edge(spots, prices, errors, strike, right) {
   const isExercised = (i) =>
     prices[i] !== null && payoff(i) > 0 && prices[i] - payoff(i) <= errors[i];
   const first = order.findIndex(isExercised);
-  if (first < 1) return null;
+  // What is not priced on the way may be exercised too.
+  if (first < 1 || order.slice(0, first).some((i) => prices[i] === null)) return null;
   const [exercised, held, next] = [order[first], order[first - 1], order[first - 2]];
   return { at: between(), exercised: spots[exercised], held: spots[held] };
 

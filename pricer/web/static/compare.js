@@ -29,7 +29,7 @@ export function compare(root, run, go, runs) {
   const body = h("div", {});
   const picker = h("div", { class: "fields" });
   root.replaceChildren(h("div", { class: "controls" }, picker), note, body);
-  let pair = null, turn = 0, offered = "";
+  let pair = null, turn = 0, offered = "", last = null;
 
   function offer(state) {
     const others = runs.list().filter((other) => other.run !== run.id && other.state === "complete");
@@ -46,6 +46,7 @@ export function compare(root, run, go, runs) {
 
   async function update(state) {
     const mine = ++turn;
+    last = state;
     offer(state);
     if (!state.with) {
       pair = null;
@@ -74,7 +75,7 @@ export function compare(root, run, go, runs) {
 
   return {
     update,
-    further() {},
+    further() { if (pair?.refresh()) update(last); },
     redraw: () => pair?.redraw(),
     leave() { turn = -1; },
   };
@@ -88,7 +89,7 @@ function difference(body, run, other, go) {
   if (!swept(shared).length || !measures.length) {
     body.replaceChildren();
     const why = "These two grids have no axis with two values, or no measure, in common.";
-    return { update: () => why, redraw() {} };
+    return { update: () => why, refresh: () => false, redraw() {} };
   }
   const slices = [new Slices(run.id, mine), new Slices(other.id, theirs)];
   const choices = controls(shared, measures, go, { scales: false });
@@ -127,7 +128,10 @@ function difference(body, run, other, go) {
       const less = b.columns[m][j][i];
       return value === null || less === null ? null : value - less;
     }));
-    const errors = a.columns.error.map((row, j) => row.map((e, i) => e + b.columns.error[j][i]));
+    const errors = a.columns.error.map((row, j) => row.map((e, i) => {
+      const more = b.columns.error[j][i];
+      return e === null || more === null ? null : e + more;
+    }));
     shown = { x, y, m, a, b, z, errors, stands };
     await pictures.show({
       x: { name: x.name, values: a.x }, y: y ? { name: y.name, values: a.y } : null,
@@ -138,8 +142,15 @@ function difference(body, run, other, go) {
         return said([...pairs, ["difference", z[j][i]], [together(m), errors[j][i]]]);
       },
     });
+    if (a.missing || b.missing) return `${differing(stands)} Not all of it is priced yet.`;
     for (const [some, ...what] of asked) some.ahead(...what);
     return differing(stands);
+  }
+
+  /** Forget what was not all priced; tell whether anything of that is shown. */
+  function refresh() {
+    for (const some of slices) some.refresh();
+    return shown !== null && shown.a.missing + shown.b.missing > 0;
   }
 
   /** Say in which inputs the two differ where they stand. */
@@ -189,5 +200,5 @@ function difference(body, run, other, go) {
     download(`${name()}.csv`, `${lines.join("\n")}\n`);
   }
 
-  return { update, redraw: pictures.redraw };
+  return { update, refresh, redraw: pictures.redraw };
 }

@@ -48,13 +48,21 @@ export function exact(value) {
     ? value.toExponential().replace(/e-(\d)$/, "e-0$1") : String(value);
 }
 
+/** What the status of a cell is called; one that is not priced yet has none. */
+export const statusOf = (status) => status ?? "not priced yet";
+
 /** The digits that matter on a label. */
 export function short(value) {
   return typeof value === "number" ? exact(Number(value.toPrecision(6))) : exact(value);
 }
 
-/** What the error, which is that of the price, is called beside measure `m`. */
-export const errorBeside = (m) => (m === "price" || m === "error" ? "error" : "error of price");
+/** What the error, which is that of measure `of`, is called beside measure `m`. */
+export const errorBeside = (m, of = "price") =>
+  (m === of || m === "error" ? "error" : `error of ${spoken(of)}`);
+
+/** What of a slice or a page is not priced yet, in a sentence; empty where all of it is. */
+export const unpriced = (missing, all) =>
+  (missing ? `${count(missing)} of ${count(all)} cells are not priced yet.` : "");
 
 /** An error is known to two digits at best. */
 export const rough = (value) =>
@@ -63,10 +71,10 @@ export const rough = (value) =>
 /** The first characters of a run's id, which name it as well. */
 export const brief = (id) => id.slice(0, 12);
 
-/** Names and their texts, a list of terms. */
-export const terms = (pairs, kind = null) =>
-  h("dl", { class: kind }, pairs.map(([name, text]) =>
-    h("div", { "data-name": name }, h("dt", {}, spoken(name)), h("dd", {}, text))));
+/** Names and their texts, a list of terms; a third part says how the name is called. */
+export const terms = (triples, kind = null) =>
+  h("dl", { class: kind }, triples.map(([name, text, called = name]) =>
+    h("div", { "data-name": name }, h("dt", {}, spoken(called)), h("dd", {}, text))));
 
 export const count = (value) => value.toLocaleString("en");
 

@@ -1,7 +1,7 @@
 // A heat map and curves through it, with one cell that the pointer or the arrow keys choose.
 
 import { h, short } from "./dom.js";
-import { curves, heatMap, onPoint, point, save } from "./plots.js";
+import { curves, heatMap, onPoint, point, pointOnLine, save } from "./plots.js";
 
 const LINES = 6;
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -12,31 +12,32 @@ const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDo
  * `show(data)` draws `x` and `y` (`{name, values}`; no y: curves alone), `z` (rows) of what is
  * called `name`, `text(i, j)` for the pointer, and where there are any `line` (points on the
  * map), `range` (of the colours; `signed` where 0 is their middle), `band(j)` (errors along a
- * curve) and `edge(j)` (a point on it).
+ * curve) and `edge(j)` (a point on it). Without a map there are curves alone.
  */
-export function figure(moved) {
-  const map = h("div", { class: "plot", id: "map" });
-  const lines = h("div", { class: "plot", id: "curves" });
+export function figure(moved, { hasMap = true } = {}) {
+  const map = h("div", { class: "plot", id: "map", "aria-hidden": "true" });
+  const lines = h("div", { class: "plot", id: "curves", "aria-hidden": "true" });
   const frame = h("div", { class: "frame" }, map);
   const announced = h("p", { class: "unseen", "aria-live": "polite" });
   const element = h("div", {
-    class: "pictures", id: "figure", tabindex: 0, role: "group", onkeydown: step,
+    class: "pictures", id: "figure", tabindex: 0, role: "application", onkeydown: step,
     "aria-label": "Pictures. Arrow keys go from cell to cell; its values are below.",
   }, frame, h("div", { class: "frame" }, lines), announced);
   let data, here = null, waiting = 0;
+  const mapped = () => hasMap && data.y;
 
   async function show(next) {
     data = next;
     const [nx, ny] = [data.x.values.length, data.z.length];
     if (!here || here.i >= nx || here.j >= ny) here = { i: nx >> 1, j: ny >> 1 };
-    frame.hidden = !data.y;
-    element.classList.toggle("single", !data.y);
+    frame.hidden = !mapped();
+    element.classList.toggle("single", !mapped());
     moved(here.i, here.j);
     await Promise.all([drawMap(), drawCurves()]);
   }
 
   async function drawMap() {
-    if (!data.y) return;
+    if (!mapped()) return;
     const texts = data.z.map((row, j) => row.map((_, i) => data.text(i, j)));
     await heatMap(map, { ...data, texts });
     onPoint(map, ({ points: [found] }) => {
@@ -83,15 +84,16 @@ export function figure(moved) {
     const j = within(here.j + by[1], data.z.length);
     move(i, j);
     announced.textContent = data.text(i, j).replaceAll("<br>", ", ");
-    if (data.y) point(map, data.x.values[i], data.y.values[j]);
-    else point(lines, data.x.values[i], data.z[j][i]);
+    if (mapped()) point(map, data.x.values[i], data.y.values[j]);
+    else pointOnLine(lines, j, i);
   }
 
   /** Buttons that save the pictures under what `name()` gives. */
   function saves(name) {
     const button = (text, picture, what) =>
       h("button", { type: "button", onclick: () => save(picture, `${name()}-${what}`) }, text);
-    return [button("PNG of the map", map, "map"), button("PNG of the curves", lines, "curves")];
+    const ofLines = button("PNG of the curves", lines, "curves");
+    return hasMap ? [button("PNG of the map", map, "map"), ofLines] : [ofLines];
   }
 
   return { element, show, saves, redraw: () => data && Promise.all([drawMap(), drawCurves()]) };

@@ -9,10 +9,11 @@ const SEQUENTIAL = [
 const UNITS = {
   expiry: "years", vol: "per √year", rate: "per year", dividend_yield: "per year",
   vega: "per 1.00 of vol", theta: "per year", rho: "per 1.00 of rate",
-  dividend_rho: "per 1.00 of yield",
+  dividend_rho: "per 1.00 of yield", horizon: "years", asset_vol: "per √year", drift: "per year",
 };
 // Beyond this ratio a linear axis puts what is small in one place.
 const WIDE = 100;
+const FEW_DOTS = 80;
 
 let library;
 
@@ -45,23 +46,30 @@ function colours() {
 export const label = (name) =>
   UNITS[name] ? `${spoken(name)} (${UNITS[name]})` : spoken(name);
 
-const isWidth = (name) => name === "error" || name.endsWith("standard_error");
+/** Whether the order of a measure's size says more than the size: as of errors. */
+const isOrder = (name) =>
+  ["error", "default_probability"].includes(name) || name.endsWith("standard_error");
 
-/** How large or small numbers are written on an axis: widths alone with an exponent. */
-const exponentOf = (name) => (isWidth(name) ? "e" : "none");
+/** How large or small numbers are written on an axis. */
+const exponentOf = (name) => (isOrder(name) || name === "asset_value" ? "e" : "none");
+
+function typeOf(name, values) {
+  if (name === "date") return "date";
+  return values && typeof values[0] === "string" ? "category" : "linear";
+}
 
 /** The layout that every picture starts from. */
 function layoutOf(colour, x, y, rest = {}) {
   const axis = (name, values) => ({
     title: { text: label(name), standoff: 8 },
-    type: values && typeof values[0] === "string" ? "category" : "linear",
+    type: typeOf(name, values),
     gridcolor: colour.line, linecolor: colour.line, tickcolor: colour.line, ticks: "outside",
     zeroline: false, automargin: true, exponentformat: exponentOf(name),
   });
   return {
     paper_bgcolor: colour.panel, plot_bgcolor: colour.panel,
     font: { family: colour.font, size: 12, color: colour.text },
-    margin: { l: 56, r: 16, t: 16, b: 48 },
+    margin: { l: 56, r: 16, t: 14, b: 46 },
     hoverlabel: {
       bgcolor: colour.panel, bordercolor: colour.muted, align: "left",
       font: { family: colour.font, size: 12, color: colour.text },
@@ -104,9 +112,9 @@ export function rangeOf(rows) {
   return low <= high ? [low, high] : [0, 0];
 }
 
-/** Whether a measure is a width, and spans so many orders that only its logarithm shows them. */
+/** Whether a measure spans so many orders that only its logarithm shows them. */
 const isLogarithmic = (name, low, high) =>
-  isWidth(name) && low > 0 && high / low > 100;
+  isOrder(name) && low > 0 && high / low > WIDE;
 
 /**
  * Draw a heat map.
@@ -170,19 +178,22 @@ function shade(colour, among) {
  */
 export async function curves(element, { x, y, by, lines }) {
   const colour = colours();
-  const traces = [];
+  const [bands, traces] = [[], []];
+  // Between two windows of days there is nothing.
+  const hasDots = x.name === "date" && x.values.length <= FEW_DOTS;
   for (const line of lines) {
     const stroke = line.strong ? colour.text : shade(colour, line.place);
     if (line.band) {
       const side = (sign) => line.y.map((v, i) => (v === null ? null : v + sign * line.band[i]));
-      traces.push({
+      bands.push({
         type: "scatter", mode: "none", fill: "toself", fillcolor: colour.line,
         x: [...line.x, ...line.x.toReversed()], y: [...side(1), ...side(-1).toReversed()],
         hoverinfo: "skip", showlegend: false,
       });
     }
     traces.push({
-      type: "scatter", mode: line.x.length > 1 ? "lines" : "markers", name: line.name,
+      type: "scatter", name: line.name, marker: { size: 5 },
+      mode: line.x.length > 1 ? `lines${hasDots ? "+markers" : ""}` : "markers",
       x: line.x, y: line.y, text: line.texts, customdata: line.x.map(() => line.row),
       hovertemplate: "%{text}<extra></extra>",
       line: { color: stroke, width: line.strong ? 2.5 : 1.5 },
@@ -197,14 +208,16 @@ export async function curves(element, { x, y, by, lines }) {
   const layout = layoutOf(colour, x, { name: y }, {
     uirevision: `${x.name} ${y}`, ...(lines.length > 1 ? legendOf(by) : {}),
   });
-  await draw(element, traces, layout);
+  if (isLogarithmic(y, ...rangeOf(lines.map((line) => line.y)))) layout.yaxis.type = "log";
+  // A band covers no curve.
+  await draw(element, [...bands, ...traces], layout);
 }
 
 /** A legend above the picture, and room for it. */
 const legendOf = (by) => ({
-  showlegend: true, margin: { l: 56, r: 16, t: 56, b: 48 },
+  showlegend: true, margin: { l: 56, r: 16, t: 34, b: 48 },
   legend: {
-    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", title: { text: by ? `${spoken(by)} ` : "" },
+    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", tracegroupgap: 0, title: { text: by ? `${spoken(by)} ` : "" },
   },
 });
 
@@ -212,19 +225,17 @@ const legendOf = (by) => ({
  * Draw points.
  *
  * `groups` are `{name, x, y, texts, rows, colour, symbol, joined, above, below}`: those of a name
- * share an entry of the legend; `symbol` is 1 for open diamonds, `joined` draws a line through
- * them, `above` and `below` are the lengths of whiskers.
+ * have a colour, and an entry of the legend for it; `symbol` is 1 for open diamonds, `joined` draws
+ * a line through them, `above` and `below` are the lengths of whiskers.
  */
 export async function points(element, { x, y, by, groups }) {
   const colour = colours();
-  const named = new Set();
+  const strokeOf = (group) => colour.series[group.colour % colour.series.length];
   const traces = groups.map((group) => {
-    const first = !named.has(group.name);
-    named.add(group.name);
-    const stroke = colour.series[group.colour % colour.series.length];
+    const stroke = strokeOf(group);
     return {
       type: "scatter", mode: group.joined ? "lines+markers" : "markers", name: group.name,
-      legendgroup: group.name, showlegend: first, x: group.x, y: group.y, text: group.texts,
+      legendgroup: group.name, showlegend: false, x: group.x, y: group.y, text: group.texts,
       hovertemplate: "%{text}<extra></extra>", customdata: group.rows,
       line: { color: stroke, width: 1.5, dash: group.symbol ? "dot" : "solid" },
       marker: { color: stroke, size: 7, symbol: group.symbol ? "diamond-open" : "circle" },
@@ -234,13 +245,22 @@ export async function points(element, { x, y, by, groups }) {
       },
     };
   });
+  if (by) {
+    // An entry says a colour, whatever the symbols that have it.
+    const named = new Map(groups.map((group) => [group.name, strokeOf(group)]));
+    traces.push(...[...named].map(([name, stroke]) => ({
+      type: "scatter", mode: "markers", name, legendgroup: name, x: [null], y: [null],
+      marker: { color: stroke, size: 9, symbol: "square" }, customdata: [],
+    })));
+  }
   const layout = layoutOf(colour, x, y, {
     uirevision: `${x.name} ${y.name}`, ...(by ? legendOf(by) : {}),
   });
   const [low, high] = rangeOf(groups.map((group) => group.x));
   // As the strikes of a book of several underlyings.
   if (low > 0 && high > WIDE * low) {
-    Object.assign(layout.xaxis, { type: "log", dtick: "D2" });
+    const isNarrow = element.clientWidth < 500;
+    Object.assign(layout.xaxis, { type: "log", dtick: isNarrow ? 1 : "D2" });
   }
   await draw(element, traces, layout);
 }
@@ -252,8 +272,8 @@ export async function bars(element, line) {
   const place = chunks.map((_, i) => i + 1);
   const texts = chunks.map((c) => said([
     ["chunk", c.chunk], ["cells", c.cells], ["worker", c.worker], ["attempt", c.attempt],
-    ["queued s", c.queued], ["started s", c.started], ["start-up s", c.init_s],
-    ["kernel s", c.kernel_s], ["write s", c.write_s], ["done s", c.done],
+    ["queued s", c.queued], ["started s", c.started], ["init s", c.init_s],
+    ["kernel s", c.kernel_s], ["write s", c.write_s], ["freed s", c.freed], ["done s", c.done],
     ...(c.cold ? [["cold start", "yes"]] : []), ...(c.straggler ? [["straggler", "yes"]] : []),
   ]));
   const part = (name, fill, from, to) => ({
@@ -268,9 +288,10 @@ export async function bars(element, line) {
     marker: { symbol, size: 8, color: colour.text, line: { color: colour.panel, width: 1 } },
   });
   const traces = [
-    part("waiting", colour.line, (c) => c.queued, (c) => c.started),
-    part("at work", colour.series[0], (c) => c.started, (c) => c.freed),
-    part("until stored", colour.series[1], (c) => c.freed, (c) => c.done),
+    part("queued", colour.line, (c) => c.queued, (c) => c.started - c.init_s),
+    part("init", colour.series[4], (c) => c.started - c.init_s, (c) => c.started),
+    part("kernel", colour.series[0], (c) => c.started, (c) => c.started + c.kernel_s),
+    part("write", colour.series[1], (c) => c.started + c.kernel_s, (c) => c.done),
     marks("cold start", "triangle-right", (c) => c.cold),
     marks("straggler", "x", (c) => c.straggler),
   ].filter((trace) => trace.y.length);
@@ -289,7 +310,9 @@ export async function steps(element, line) {
   const found = line.concurrency;
   const trace = {
     type: "scatter", mode: "lines", x: found.map((s) => s.at), y: found.map((s) => s.workers),
-    line: { shape: "hv", color: colour.series[0], width: 1.5 }, fill: "tozeroy",
+    // Without a line: the moments between two chunks would be all that one sees.
+    line: { shape: "hv", color: colour.series[0], width: 0 }, fill: "tozeroy",
+    fillcolor: colour.series[0],
     hovertemplate: "%{x:.3f} s: %{y} at work<extra></extra>",
   };
   const axes = [{ name: "seconds" }, { name: "workers at work" }];
@@ -314,6 +337,13 @@ export function onPoint(element, heard) {
 export async function point(element, x, y) {
   const Plotly = await plotly();
   Plotly.Fx.hover(element, { xval: x, yval: y }, "xy");
+}
+
+/** Put the pointer's label on a point of the curve that is called `row`. */
+export async function pointOnLine(element, row, at) {
+  const Plotly = await plotly();
+  const curve = element.data.findIndex((trace) => trace.customdata?.[0] === row);
+  if (curve >= 0) Plotly.Fx.hover(element, [{ curveNumber: curve, pointNumber: at }]);
 }
 
 /** Put the pointer's label on the point of a row, if it has one. */

@@ -59,7 +59,10 @@ export class Slices {
     return selection;
   }
 
-  /** Fetch `{x, y, columns}`; each column is a list of rows, one for a value of y. */
+  /**
+   * Fetch `{x, y, columns, missing}`; each column is a list of rows, one for a value of y, with null
+   * in each of the `missing` cells, which are not priced yet.
+   */
   get(x, y, at, measures) {
     const selection = this.selection(x, y, at);
     const key = JSON.stringify([x.name, y?.name, selection, measures]);
@@ -75,12 +78,18 @@ export class Slices {
     this.#kept.set(key, slice);
     this.#held += size;
     slice.size = size;
+    slice.then(({ missing }) => { slice.isPartial = missing > 0; }, () => {});
     slice.catch(() => this.#drop(key, slice));
     for (const [oldest, other] of this.#kept) {
       if (this.#held <= MOST_KEPT || other === slice) break;
       this.#drop(oldest, other);
     }
     return slice;
+  }
+
+  /** Forget what was not all priced when it was fetched. */
+  refresh() {
+    for (const [key, slice] of this.#kept) if (slice.isPartial) this.#drop(key, slice);
   }
 
   #drop(key, slice) {
@@ -101,7 +110,7 @@ export class Slices {
         xs.map((_, i) => flat[across ? i * ys.length + j : j * xs.length + i]),
       );
     }
-    return { x: xs, y: ys, columns };
+    return { x: xs, y: ys, columns, missing: answer.missing };
   }
 
   /** Fetch the slices around `at`, nearest first, until something else is asked for. */

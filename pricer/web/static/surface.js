@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { edges } from "./boundary.js";
 import { controls } from "./controls.js";
-import { brief, count, errorBeside, exact, h, spoken, terms } from "./dom.js";
+import { brief, count, errorBeside, exact, h, spoken, statusOf, terms, unpriced } from "./dom.js";
 import { figure } from "./figure.js";
 import { rangeOf, said } from "./plots.js";
 import { named, shownValues } from "./slices.js";
@@ -45,18 +45,21 @@ export function surface(root, run, go) {
       // A slider that has moved on meanwhile draws what it stands at now.
       if (mine !== turn) return;
       slice = found;
+      const isEmpty = slice.missing === slice.x.length * slice.y.length;
+      pictures.element.hidden = cell.hidden = isEmpty;
+      if (isEmpty) {
+        note.textContent = "Nothing of this slice is priced yet. It appears as soon as it is.";
+        return;
+      }
       edgesOf = boundary();
       note.textContent = remarks();
-      pictures.element.hidden = cell.hidden = false;
       await show();
-      run.slices.ahead(x, y, at, needed);
+      if (!slice.missing) run.slices.ahead(x, y, at, needed);
     } catch (error) {
       if (mine !== turn) return;
       slice = null;
       pictures.element.hidden = cell.hidden = true;
-      note.textContent = error.status === 409
-        ? "Not all of this slice is priced yet. It appears as soon as it is."
-        : error.message;
+      note.textContent = error.message;
     }
   }
 
@@ -69,7 +72,8 @@ export function surface(root, run, go) {
       }
     }
     const statuses = slice.columns.status.flat();
-    const bad = statuses.filter((status) => status !== "ok").length;
+    const bad = statuses.filter((status) => status !== null && status !== "ok").length;
+    if (slice.missing) parts.push(unpriced(slice.missing, statuses.length));
     if (bad) parts.push(`${count(bad)} of ${count(statuses.length)} cells are not ok.`);
     if (edgesOf) {
       parts.push("The white line is the exercise boundary: beyond it, price is intrinsic value.");
@@ -127,7 +131,7 @@ export function surface(root, run, go) {
         const spreadName = spreadOf(m);
         if (spreadName) pairs.push([spreadName, slice.columns[spreadName][j][i]]);
         pairs.push([errorBeside(m), error[j][i]]);
-        if (status[j][i] !== "ok") pairs.push(["status", status[j][i]]);
+        if (status[j][i] !== "ok") pairs.push(["status", statusOf(status[j][i])]);
         return said(pairs);
       },
       band,
@@ -157,18 +161,26 @@ export function surface(root, run, go) {
     }
   }
 
+  function told(row, name) {
+    if (!(name in row)) return "…";
+    return name === "status" ? statusOf(row[name]) : exact(row[name]);
+  }
+
   function fill(inputs, row) {
     cell.replaceChildren(
       terms(inputs.map(([name, value]) => [name, exact(value)]), "inputs"),
-      terms([...measures, "error", "status"].map((name) =>
-        [name, name in row ? exact(row[name]) : "…"])),
+      terms([...measures, "error", "status"].map((name) => [name, told(row, name)])),
     );
   }
 
   return {
     update,
     /** The run has got further: what was not priced may be there now. */
-    further: () => { if (!slice && state) draw(); },
+    further() {
+      if (!state || (slice && !slice.missing)) return;
+      run.slices.refresh();
+      draw();
+    },
     redraw: pictures.redraw,
     leave() { turn = asked = -1; },
   };

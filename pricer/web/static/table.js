@@ -1,13 +1,11 @@
 // The rows of a run, a page at a time.
 
 import * as api from "./api.js";
-import { brief, count, exact, h, spoken } from "./dom.js";
+import { brief, count, exact, h, spoken, statusOf, unpriced } from "./dom.js";
 
 const ROWS = 100;
 // A table of more makes a browser slow; a file is better then.
 const MOST_ROWS = 5000;
-
-const text = (value) => (value === null ? "" : exact(value));
 
 /** Show the rows of `run` in `root`, all of them one after the other. */
 export function table(root, run) {
@@ -17,42 +15,58 @@ export function table(root, run) {
   const more = h("button", { type: "button", hidden: true, onclick: () => next() }, `${ROWS} more`);
   const csv = h("a", { class: "button", download: `${brief(run.id)}.csv` }, "CSV of these rows");
   root.replaceChildren(note,
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" },
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of rows" },
       h("table", {}, head, rows)),
     h("div", { class: "downloads" }, more, csv));
-  let offset = 0, going = false, left = false;
+  let shown = 0, missing = 0, going = false, left = false;
 
-  async function next() {
+  /** Show the next rows; `again`, those that are shown, once more. */
+  async function next(again = false) {
     if (going) return;
     going = true;
+    const offset = again ? 0 : shown;
     try {
-      const { columns, total } = await api.cells(run.id, {}, { limit: ROWS, offset });
+      const limit = again ? Math.max(shown, ROWS) : ROWS;
+      const answer = await api.cells(run.id, {}, { limit, offset });
       if (left) return;
-      const names = Object.keys(columns);
-      const numeric = names.map((name) => columns[name].some((value) => typeof value === "number"));
       if (!offset) {
-        head.replaceChildren(h("tr", {}, names.map((name, i) =>
-          h("th", { scope: "col", class: numeric[i] ? "number" : null }, spoken(name)))));
+        rows.replaceChildren();
+        missing = 0;
       }
-      const found = columns[names[0]].length;
-      for (let i = 0; i < found; i += 1) {
-        rows.append(h("tr", {}, names.map((name, k) =>
-          h("td", { class: numeric[k] ? "number" : null }, text(columns[name][i])))));
-      }
-      offset += found;
-      csv.href = api.cellsUrl(run.id, {}, { format: "csv", limit: offset });
-      more.hidden = offset >= Math.min(total, MOST_ROWS);
-      note.textContent = `${count(offset)} of ${count(total)} rows`;
+      missing += answer.missing;
+      shown = offset + answer.rows;
+      fill(answer.columns, answer.rows);
+      csv.href = api.cellsUrl(run.id, {}, { format: "csv", limit: shown });
+      more.hidden = shown >= Math.min(answer.total, MOST_ROWS);
+      const counted = `${count(shown)} of ${count(answer.total)} rows.`;
+      note.textContent = `${counted} ${unpriced(missing, shown)}`;
     } catch (error) {
-      note.textContent = error.status === 409 ? "These rows are not priced yet." : error.message;
+      note.textContent = error.message;
     } finally {
       going = false;
     }
   }
 
+  function fill(columns, found) {
+    const names = Object.keys(columns);
+    const kinds = names.map((name) =>
+      (columns[name].some((value) => typeof value === "number") ? "number" : null));
+    head.replaceChildren(h("tr", {}, names.map((name, i) =>
+      h("th", { scope: "col", class: kinds[i] }, spoken(name)))));
+    const text = (name, i) => {
+      const value = columns[name][i];
+      if (value === null) return name === "status" ? statusOf(value) : "";
+      return exact(value);
+    };
+    for (let i = 0; i < found; i += 1) {
+      rows.append(h("tr", {}, names.map((name, k) =>
+        h(k ? "td" : "th", { class: kinds[k], scope: k ? null : "row" }, text(name, i)))));
+    }
+  }
+
   return {
-    update() { if (!offset) next(); },
-    further() { if (!offset) next(); },
+    update() { if (!shown) next(); },
+    further() { if (!shown || missing) next(true); },
     redraw() {},
     leave() { left = true; },
   };

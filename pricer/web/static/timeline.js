@@ -7,14 +7,21 @@ import { bars, steps } from "./plots.js";
 /** Show the timeline of `run` in `root`. */
 export function timeline(root, run) {
   const note = h("p", { class: "note", role: "status" });
-  const chunks = h("div", { class: "plot", id: "chunks" });
-  const going = h("div", { class: "plot low", id: "concurrency" });
+  const picture = (id, name, kind) =>
+    h("div", { class: kind, id, role: "img", "aria-label": name });
+  const chunks = picture("chunks", "A bar for each chunk, from when it was queued", "plot");
+  const going = picture("concurrency", "How many workers were at work at each time", "plot low");
   const pictures = h("div", { class: "stack" },
     h("div", { class: "frame" }, chunks), h("div", { class: "frame" }, going));
   root.replaceChildren(note, pictures);
   let found = null, left = false;
 
   async function load() {
+    if (!run.status.chunks_done) {
+      pictures.hidden = true;
+      note.textContent = "No chunk is done yet. The timeline appears with the first one.";
+      return;
+    }
     try {
       found = await api.timeline(run.id);
       if (left) return;
