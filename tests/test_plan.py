@@ -447,6 +447,28 @@ def test_the_window_leaves_out_what_is_worth_its_limit(
     assert_families_equal(plan.families_at(0, 2), sorted_families(plan))
 
 
+def test_what_takes_long_is_stored_in_small_blocks() -> None:
+    def block_cells(kind: str, exercise: str, method: str = "auto", **values: Any) -> int:
+        axes = (Axis("strike", tuple(np.linspace(80.0, 120.0, 5_000))),)
+        fixed = {"right": "call", "exercise": exercise, "rate": 0.03, "expiry": 1.0, **values}
+        settings = Settings(method=method, measures=("price",))
+        return Plan.of(
+            Grid(axes=axes, type=kind, fixed=fixed, settings=settings), KERNEL
+        ).block_cells
+
+    one = {"spot": 100.0, "vol": 0.2}
+    two = {"spots": Vector([90.0, 95.0]), "vols": Vector([0.2, 0.3]), "basket_type": "weighted"}
+    two["correlation"] = Correlation([0.3])
+    usual = BLOCK_BYTES // cell_bytes(("price",))
+    assert block_cells("vanilla", "american", **one) == usual
+    assert block_cells("vanilla", "american", "monte_carlo", **one) == 1
+    assert block_cells("vanilla", "european", "monte_carlo", **one) == 64
+    assert block_cells("basket", "european", **two) == 64
+    assert block_cells("basket", "american", **two) == 1
+    # What has a closed form is quick, whatever its type.
+    assert block_cells("asian", "european", average="geometric", **one) == usual
+
+
 def test_a_book_is_sorted_by_family_and_remembers_where_rows_were() -> None:
     book = book_of([3, 1, 4])
     plan = Plan.of(book, KERNEL)
