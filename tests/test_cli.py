@@ -23,8 +23,8 @@ from click.testing import CliRunner
 import pricer
 from pricer.cli import cli
 from pricer.compiled import kernel_version, kernels
-from pricer.estimate import Measured
 from pricer.contracts import INPUTS
+from pricer.estimate import Measured
 
 if TYPE_CHECKING:
     from click.testing import Result

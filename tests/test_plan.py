@@ -448,25 +448,27 @@ def test_the_window_leaves_out_what_is_worth_its_limit(
 
 
 def test_what_takes_long_is_stored_in_small_blocks() -> None:
-    def block_cells(kind: str, exercise: str, method: str = "auto", **values: Any) -> int:
-        axes = (Axis("strike", tuple(np.linspace(80.0, 120.0, 5_000))),)
-        fixed = {"right": "call", "exercise": exercise, "rate": 0.03, "expiry": 1.0, **values}
-        settings = Settings(method=method, measures=("price",))
-        return Plan.of(
-            Grid(axes=axes, type=kind, fixed=fixed, settings=settings), KERNEL
-        ).block_cells
+    one: dict[str, Any] = {"spot": 100.0, "vol": 0.2}
+    two: dict[str, Any] = {"spots": Vector([90.0, 95.0]), "vols": Vector([0.2, 0.3])}
+    two |= {"basket_type": "weighted", "correlation": Correlation([0.3])}
+    american = {"exercise": "american"}
 
-    one = {"spot": 100.0, "vol": 0.2}
-    two = {"spots": Vector([90.0, 95.0]), "vols": Vector([0.2, 0.3]), "basket_type": "weighted"}
-    two["correlation"] = Correlation([0.3])
+    def block_cells(kind: str, values: dict[str, Any], method: str = "auto") -> int:
+        axes = (Axis("strike", tuple(np.linspace(80.0, 120.0, 5_000))),)
+        fixed = {"right": "call", "rate": 0.03, "expiry": 1.0, **values}
+        settings = Settings(method=method, measures=("price",))
+        grid = Grid(axes=axes, type=kind, fixed=fixed, settings=settings)
+        return Plan.of(grid, KERNEL).block_cells
+
     usual = BLOCK_BYTES // cell_bytes(("price",))
-    assert block_cells("vanilla", "american", **one) == usual
-    assert block_cells("vanilla", "american", "monte_carlo", **one) == 1
-    assert block_cells("vanilla", "european", "monte_carlo", **one) == 64
-    assert block_cells("basket", "european", **two) == 64
-    assert block_cells("basket", "american", **two) == 1
+    assert block_cells("vanilla", one | american) == usual
+    assert block_cells("vanilla", one | american, "monte_carlo") == 1
+    assert block_cells("vanilla", one, "monte_carlo") == 64
+    assert block_cells("basket", two) == 64
+    assert block_cells("basket", two | american) == 1
     # What has a closed form is quick, whatever its type.
-    assert block_cells("asian", "european", average="geometric", **one) == usual
+    fixings = {"fixing_dates": Fixings([0.5, 1.0]), "average": "geometric"}
+    assert block_cells("asian", one | fixings) == usual
 
 
 def test_a_book_is_sorted_by_family_and_remembers_where_rows_were() -> None:
