@@ -446,7 +446,8 @@ def _read_off(
 ) -> None:
     """Write what the marched families say of the cells `where` to `out`, as `_closed_form`."""
     assert marched
-    part = np.empty((len(out), int(where.sum())))
+    # Kernels leave out what is not asked for.
+    part = np.full((len(out), int(where.sum())), np.nan)
     place = marched.place[family][where]
     count = len(marched.options.theta)
     kernel.evaluate(
