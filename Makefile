@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --python-version 3.11
-# Kernels first, once: each of the processes would compile them.
+# Kernels first, on all cores: each of the processes would wait for them, or compile them too.
 TEST := $(BIN)/pricer doctor --store memory: && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help setup demo test check docs e2e bench coverage wheel lock clean deploy

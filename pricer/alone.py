@@ -60,19 +60,25 @@ def price_alone(cells: Cells, settings: Settings) -> Prices:
 
 def load_alone(cells: Cells, settings: Settings) -> None:
     """Load, and compile where that is not done, what pricing these cells takes."""
+    names = kernels_alone(cells, settings)
+    if names:
+        kernels(*names)
+
+
+def kernels_alone(cells: Cells, settings: Settings) -> list[str]:
+    """Name the modules of kernels that price these cells."""
+    names = []
     rest = np.ones(len(cells), dtype=bool)
     if settings.method != "monte_carlo":
         formulas, with_series = exact(cells), has_series(cells)
         if formulas.any():
-            kernels("lognormal", "lookback")
+            names += ["lognormal", "lookback"]
         if with_series.any():
-            kernels("fourier")
+            names += ["fourier"]
         rest &= ~(formulas | with_series | exercised_exchanges(cells))
-    for module, (where, _) in zip(
-        ("least_squares", "baskets", "simulation"), _engines(cells, rest), strict=True
-    ):
-        if where.any():
-            kernels(module)
+    modules = ("least_squares", "baskets", "simulation")
+    engines = _engines(cells, rest)
+    return names + [m for m, (where, _) in zip(modules, engines, strict=True) if where.any()]
 
 
 def _engines(

@@ -201,9 +201,11 @@ def plan(
     from .estimate import estimate, measure
     from .plan import GridPlan, Plan
     from .reading import read_spec
+    from .screen import reading
 
     threads = check_workers(workers)
-    spec = read_spec(file, **_given(given))
+    with reading() as read:
+        spec = read_spec(file, on_progress=read, **_given(given))
     planned = Plan.of(spec, kernel_version())
     _log_kernels()
     started = time.perf_counter()
@@ -295,16 +297,17 @@ def submit(
 ) -> None:
     """Price a grid, book or panel into the store, or finish it."""
     from .reading import read_spec
-    from .screen import progress
+    from .screen import progress, reading
 
     elsewhere = {"detach": detach or None, "keep": keep, "max_cost": max_cost}
     for name in _given({"workers": workers} if where.stack else elsewhere):
         raise click.UsageError(f"{_option(name)} is for --on {'local' if where.stack else 'aws'}")
     started = time.perf_counter()
-    spec = read_spec(file, **_given(given))
+    with reading() as read:
+        spec = read_spec(file, on_progress=read, **_given(given))
     cells = spec.cells if isinstance(spec.cells, int) else len(spec.cells)
     _log_kernels()
-    with progress(cells, "pricing") as advance:
+    with progress(cells, "pricing", first_doing="planning") as advance:
         if where.stack:
             from . import cloud
 

@@ -26,7 +26,7 @@ import numpy as np
 from .errors import KernelError, PricerError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -35,26 +35,28 @@ logger = logging.getLogger("pricer")
 
 TARGETS = {"x86_64": "x86-64-v3", "amd64": "x86-64-v3", "aarch64": "generic", "arm64": "generic"}
 MOST_WORKERS = 256
-# The modules that callers use, and how long they take to compile, about, on one core.
+# What a process takes of memory that compiles some modules, the largest among them.
+COMPILE_BYTES = 1_500_000_000
+# The modules that callers use, and how long each takes to compile, about, on a core of its own.
 COMPILE_S = {
-    "black_scholes": 5,
+    "black_scholes": 10,
     "finite_difference": 15,
     "averages": 1,
-    "baskets": 15,
+    "baskets": 20,
     "draws": 5,
     "elementary": 1,
     "fourier": 5,
-    "heston": 3,
+    "heston": 5,
     "implied": 5,
     "jumps": 1,
     "knock": 10,
-    "least_squares": 60,
+    "least_squares": 45,
     "lognormal": 10,
-    "lookback": 10,
+    "lookback": 5,
     "merton": 10,
     "quadratic": 5,
-    "scheduled": 30,
-    "simulation": 40,
+    "scheduled": 35,
+    "simulation": 25,
 }
 MODULES = tuple(COMPILE_S)
 READY = "PRICER_KERNELS"
@@ -104,8 +106,7 @@ def _cache_folder() -> Path:
 def kernels(*names: str) -> tuple[ModuleType, ...]:
     """Return these modules of kernels, compiled or from the cache; by default those of vanillas."""
     with _lock:
-        _prepare()
-        return tuple(_load(name) for name in names or MODULES[:2])
+        return _load(names or MODULES[:2])
 
 
 def for_kernels(array: NDArray[Any]) -> NDArray[Any]:
@@ -131,21 +132,40 @@ def _prepare() -> Path | None:
 
 
 @cache
-def _load(name: str) -> ModuleType:
+def _load(names: tuple[str, ...]) -> tuple[ModuleType, ...]:
     folder = _prepare()
-    if not folder:
-        return _import(name)
-    # numba keeps apart what it compiled for each folder of sources.
-    place = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()
-    marker = folder / f"compiled-{place[:16]}-{name}"
-    if marker.exists():
-        return _import(name)
-    logger.warning("compiling kernels of %s, once (%d s)", name, COMPILE_S[name])
+    if folder:
+        # numba keeps apart what it compiled for each folder of sources.
+        place = hashlib.sha256(str(Path(__file__).resolve().parent).encode()).hexdigest()
+        markers = {name: folder / f"compiled-{place[:16]}-{name}" for name in names}
+        lacking = [name for name, marker in markers.items() if not marker.exists()]
+        if lacking:
+            _compile(lacking, lambda name: markers[name].touch())
+    return tuple(map(_import, names))
+
+
+def _compile(names: Iterable[str], done: Callable[[str], None]) -> None:
+    """Compile modules of kernels, several at once, the longest first; `done` is told of each."""
     check_processor()
-    module = _import(name)
-    module.warm_up()
-    marker.touch()
-    return module
+    in_order = sorted(names, key=COMPILE_S.__getitem__, reverse=True)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    processes = min(len(in_order), check_workers(None), max(1, memory // COMPILE_BYTES))
+
+    def begun(name: str) -> None:
+        logger.warning("compiling kernels of %s, once (%d s)", name, COMPILE_S[name])
+
+    if processes > 1:
+        from .compiling import compile_apart
+
+        compile_apart(in_order, processes, begun, done)
+        return
+    from .kernelcache import save_in_turn
+
+    save_in_turn()
+    for name in in_order:
+        begun(name)
+        _import(name).warm_up()
+        done(name)
 
 
 def _import(name: str) -> ModuleType:
@@ -188,8 +208,7 @@ def build(folder: Path) -> None:
     folder.mkdir(parents=True)
     check_processor()
     _set_numba(_fixed(folder))
-    for name in MODULES:
-        _import(name).warm_up()
+    _compile(MODULES, lambda _: None)
     from .kernelcache import missing
 
     if lacking := missing():

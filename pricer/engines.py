@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .alone import load_alone, price_alone
+from .alone import kernels_alone, price_alone
 from .claims import ASSET_AT_EXPIRY, ASSET_AT_HIT, CASH_AT_HIT, OUT, claims_of
 from .compiled import for_kernels, kernels
 from .contracts import Status
@@ -85,13 +85,15 @@ class Solution:
 def load(families: Families, settings: Settings) -> None:
     """Load, and compile where that is not done, what pricing these families takes."""
     codes = methods_of(families, settings.method)
-    kernels()
+    names = ["black_scholes", "finite_difference"]
     if np.isin(codes, (CLOSED, SCHEDULED)).any():
-        kernels("averages", "knock")
+        names += ["averages", "knock"]
     if (codes == SCHEDULED).any():
-        kernels("scheduled")
+        names += ["scheduled"]
     if (codes == BEYOND).any():
-        load_alone(families.cells, settings)
+        names += kernels_alone(families.cells, settings)
+    # Together, since those that are not compiled yet are compiled at once.
+    kernels(*names)
 
 
 def cells_alone(settings: Settings) -> Solution:
@@ -444,7 +446,8 @@ def _read_off(
 ) -> None:
     """Write what the marched families say of the cells `where` to `out`, as `_closed_form`."""
     assert marched
-    part = np.empty((len(out), int(where.sum())))
+    # Kernels leave out what is not asked for.
+    part = np.full((len(out), int(where.sum())), np.nan)
     place = marched.place[family][where]
     count = len(marched.options.theta)
     kernel.evaluate(

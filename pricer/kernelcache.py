@@ -1,20 +1,43 @@
-"""numba's cache of kernels that are all compiled: nothing is written, nothing is compiled again."""
+"""numba's cache of kernels: written in turn, and read alone where all of them are compiled."""
 
 from __future__ import annotations
 
+import fcntl
 import pkgutil
+from contextlib import suppress
+from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numba.core import event
-from numba.core.caching import UserProvidedCacheLocator
+from numba.core.caching import IndexDataCacheFile, UserProvidedCacheLocator
 from numba.core.dispatcher import Dispatcher
 
 from .errors import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@cache
+def save_in_turn() -> None:
+    """Let processes that compile at once take turns at writing.
+
+    numba reads the index of a kernel, adds a type to it and writes it anew: of two that do so at
+    once one's would be lost, or stand for what the other has compiled for other types.
+    """
+    save = IndexDataCacheFile.save
+
+    @wraps(save)
+    def in_turn(file: Any, key: Any, data: Any) -> None:
+        with Path(file._cache_path, "turn").open("w") as turn:
+            # Where a file system has no locks, all is as without.
+            with suppress(OSError):
+                fcntl.flock(turn, fcntl.LOCK_EX)
+            save(file, key, data)  # type: ignore[no-untyped-call]
+
+    IndexDataCacheFile.save = in_turn  # type: ignore[method-assign]
 
 
 class ReadyLocator(UserProvidedCacheLocator):
@@ -42,15 +65,11 @@ def never_compile() -> None:
 
 
 def missing() -> list[str]:
-    """Name the kernels of which the cache on disk lacks something that this process compiled.
+    """Name the kernels of which the cache on disk has nothing, or less than is compiled here.
 
-    Also those of which it compiled nothing: what prices has come to none of them.
+    Filled by what prices, it has nothing of those that this never comes to.
     """
-    return [
-        name
-        for name, kernel in _kernels()
-        if not kernel.signatures or _kept(kernel) < len(kernel.signatures)
-    ]
+    return [name for name, kernel in _kernels() if _kept(kernel) < max(1, len(kernel.signatures))]
 
 
 def _kernels() -> Iterator[tuple[str, Any]]:

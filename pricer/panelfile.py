@@ -29,7 +29,7 @@ from .panel import COLUMNS, NUMBERS, Panel, PanelFile, Windows
 from .tables import parquet_parts, require_pyarrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -55,8 +55,12 @@ SORTED = "sort the file by firm and date"
 _INVALID = re.compile(r"In CSV column #(\d+): .*(?:invalid value|zone offset in) '(.*)'", re.DOTALL)
 
 
-def read_panel(text: str, path: Path) -> Panel:
+def read_panel(
+    text: str, path: Path, on_progress: Callable[[int, int], None] | None = None
+) -> Panel:
     """Read the panel whose TOML `text` stands in the file `path`.
+
+    `on_progress` is told how many bytes of the file that it names are read, and how many it has.
 
     Raises
     ------
@@ -70,13 +74,15 @@ def read_panel(text: str, path: Path) -> Panel:
     reader = _Reader(said.windows)
     with _explained(file), ThreadPoolExecutor(len(NUMBERS)) as pool:
         kept: list[Any] = []
-        for firms, days, numbers in _batches(file, said.columns):
+        for done_bytes, firms, days, numbers in _batches(file, said.columns):
             for done in kept:
                 done.result()
             kept = [
                 pool.submit(column.add, numbers[name]) for name, column in reader.columns.items()
             ]
             reader.take(firms, days)
+            if on_progress:
+                on_progress(done_bytes, sum(part.stat().st_size for part in parquet_parts(file)))
         for done in kept:
             done.result()
         return reader.panel(said)
@@ -222,8 +228,8 @@ class _Column:
 
 def _batches(
     file: Path, mapped: Mapping[str, str]
-) -> Iterator[tuple[Any, Days, dict[str, Floats]]]:
-    """Yield the firms, days and numbers of some rows at a time."""
+) -> Iterator[tuple[int, Any, Days, dict[str, Floats]]]:
+    """Yield the firms, days and numbers of some rows at a time, and the bytes read till then."""
     import pyarrow as pa
 
     name = file.name.lower()
@@ -234,13 +240,13 @@ def _batches(
     else:
         raise SpecError("must end in .parquet, .csv or .csv.gz, or be a folder of .parquet files")
     rows = 0
-    for batch in batches:
+    for done_bytes, batch in batches:
         columns = dict(zip(COLUMNS, batch.columns, strict=True))
         firms = columns["firm"]
         if not hasattr(firms, "dictionary"):
             firms = firms.cast(pa.string()).dictionary_encode()
         numbers = {name: _numbers(columns[name]) for name in NUMBERS}
-        yield firms, _days(columns["date"], rows), numbers
+        yield done_bytes, firms, _days(columns["date"], rows), numbers
         rows += batch.num_rows
 
 
@@ -294,13 +300,16 @@ def _written_days(numbers: Indices, rows: int) -> Days:
     return since
 
 
-def _read_parquet(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
-    """Yield record batches that have `COLUMNS` in this order."""
+def _read_parquet(file: Path, mapped: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
+    """Yield record batches that have `COLUMNS` in this order, and the bytes read till then."""
     import pyarrow as pa
 
+    before = 0
     for part in parquet_parts(file):
         try:
-            yield from _read_part(part, mapped)
+            for done_bytes, batch in _read_part(part, mapped):
+                yield before + done_bytes, batch
+            before += part.stat().st_size
         except (SpecError, pa.ArrowException) as error:
             if part == file:
                 raise
@@ -308,7 +317,7 @@ def _read_parquet(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
             raise SpecError(f"{part.name}: {what}{' '.join(str(error).split())}") from None
 
 
-def _read_part(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
+def _read_part(file: Path, mapped: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as opened:
@@ -319,16 +328,18 @@ def _read_part(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     firm = [names[0]] if _is_text(schema.field(names[0]).type) else []
     # Read as it comes, where one row group holds all rows.
     reading = {"buffer_size": BUFFER_BYTES, "pre_buffer": False, "read_dictionary": firm}
+    size, rows = file.stat().st_size, 0
     with pq.ParquetFile(file, **reading) as opened:
         # One after the other: asked for all, Arrow keeps each in memory that it has read.
         for group in range(opened.num_row_groups):
             for batch in opened.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
                 if batch.num_rows:
-                    yield batch.select(names)
+                    rows += batch.num_rows
+                    yield size * rows // opened.metadata.num_rows, batch.select(names)
 
 
-def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
-    """Yield record batches that have `COLUMNS` in this order."""
+def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[tuple[int, Any]]:
+    """Yield record batches that have `COLUMNS` in this order, and the bytes read till then."""
     import pyarrow as pa
     import pyarrow.csv as arrow_csv
 
@@ -345,11 +356,16 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     )
     uneven: list[Any] = []
     parsing = _noting(uneven)
+    packing = "gzip" if file.suffix.lower() == ".gz" else None
     try:
-        with arrow_csv.open_csv(file, reading, parsing, converting) as batches:
+        with (
+            file.open("rb", buffering=0) as opened,
+            pa.input_stream(opened, compression=packing) as stream,
+            arrow_csv.open_csv(stream, reading, parsing, converting) as batches,
+        ):
             for batch in batches:
                 if batch.num_rows:
-                    yield batch
+                    yield opened.tell(), batch
     except pa.ArrowInvalid as error:
         if uneven:
             raise _uneven(file) from None

@@ -11,7 +11,7 @@ from .errors import SpecError
 from .tables import parquet_parts, require_pyarrow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from .book import Book
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .panel import Panel
 
 
-def read_spec(path: Path | str, **book: Any) -> Grid | Book | Panel:
+def read_spec(
+    path: Path | str, *, on_progress: Callable[[int, int], None] | None = None, **book: Any
+) -> Grid | Book | Panel:
     """Read a grid or a panel from a .toml file, or a book from a .csv or .parquet file.
 
     A book may also be packed, .csv.gz, or lie in a folder, in parts that are .parquet files.
@@ -28,6 +30,8 @@ def read_spec(path: Path | str, **book: Any) -> Grid | Book | Panel:
     ----------
     path
         The file. A panel's numbers are read from the file that it names, and kept on disk.
+    on_progress
+        Told, while that file is read, how many of its bytes are, and how many it has.
     book
         Of a book alone: columns, valuation_date, method, tolerance, measures, seed, sampling and
         paths, as the command line takes them.
@@ -44,7 +48,7 @@ def read_spec(path: Path | str, **book: Any) -> Grid | Book | Panel:
     if _says_panel(text, path):
         from .panelfile import read_panel
 
-        return read_panel(text, path)
+        return read_panel(text, path, on_progress)
     return _grid(text, path)
 
 

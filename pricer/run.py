@@ -544,9 +544,9 @@ def _created(plan: Plan, store: Store, executor: Executor, chunk_blocks: int | N
     if known:
         return Run(store, store.create(replace(known, submitted_at=now), {}))
     # Here, so that reading runs need not load all that prices them.
-    from .estimate import estimate
+    from .estimate import chunk_blocks_of
 
-    size = chunk_blocks or estimate(plan, executor.workers).chunk_blocks
+    size = chunk_blocks or chunk_blocks_of(plan, executor.workers)
     head = StoredRun(plan.run_id, plan.spec.name, plan.cells, plan.blocks, size, now, plan.as_of)
     run = Run(store, store.create(head, {PLAN: plan.to_json().encode()} | plan.columns()))
     if run.head == head:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,8 @@ INPUTS_HIDDEN_LAST = (
     "spot", "upper_barrier", "lower_barrier", "barrier", "touch_type", "direction", "barrier_type",
     "exercise", "type",
 )  # fmt: skip
+MEGABYTE = 10**6
+LARGE_FILE = 20 * MEGABYTE  # bytes: less is read within a second
 MOST_TEXT = 40  # characters of an input, such as two hundred dates
 HIDDEN_LAST = ("reason",)
 
@@ -330,11 +332,13 @@ def facts(rows: Iterable[tuple[str, str, str]]) -> RichTable:
 
 
 @contextmanager
-def progress(cells: int, doing: str, noun: str = "cells") -> Iterator[Callable[[int], None]]:
+def progress(
+    cells: int, doing: str, noun: str = "cells", *, first_doing: str = ""
+) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr; yield what to call with the number of cells that are done.
 
     Shows nothing where stderr is not a terminal. Cells that are done at the first call (by an
-    earlier submit) do not count towards the speed.
+    earlier submit) do not count towards the speed; until then it says `first_doing`.
     """
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -350,7 +354,7 @@ def progress(cells: int, doing: str, noun: str = "cells") -> Iterator[Callable[[
         disable=not shown.is_terminal,
         transient=True,
     ) as bars:
-        task = bars.add_task(doing, total=cells, done="0", speed="", left="")
+        task = bars.add_task(first_doing or doing, total=cells, done="0", speed="", left="")
         first: list[tuple[float, int]] = []
 
         def advance(done: int) -> None:
@@ -362,6 +366,26 @@ def progress(cells: int, doing: str, noun: str = "cells") -> Iterator[Callable[[
             if new:
                 speed = rate(new, spent, noun)
                 left = f"{duration((cells - done) * spent / new)} left" if done < cells else ""
-            bars.update(task, completed=done, done=count(done), speed=speed, left=left)
+            bars.update(
+                task, description=doing, completed=done, done=count(done), speed=speed, left=left
+            )
 
         yield advance
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int, int], None]]:
+    """Yield what to call with the bytes of a file that are read, and all of them.
+
+    Shows a bar as `progress` does, once it is called for a file that takes some time.
+    """
+    with ExitStack() as shown:
+        bars: list[Callable[[int], None]] = []
+
+        def tell(done: int, size: int) -> None:
+            if not bars and size > LARGE_FILE:
+                bars.append(shown.enter_context(progress(size // MEGABYTE, "reading", "MB")))
+            for advance in bars:
+                advance(done // MEGABYTE)
+
+        yield tell

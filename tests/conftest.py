@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from cloud.deploy import deploy
@@ -71,7 +72,16 @@ def point_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthesise the stacks once; return the folder of `Pricer-data` and `Pricer`."""
-    return synthesise(tmp_path_factory.mktemp("templates"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # That of all processes: the first synthesises for them.
+        folder = folder.parent
+    made = folder / "synthesised"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            synthesise(folder / "templates")
+            made.touch()
+    return folder / "templates"
 
 
 @pytest.fixture(scope="session")

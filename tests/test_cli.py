@@ -25,6 +25,7 @@ import pricer
 from pricer.cli import cli
 from pricer.compiled import kernel_version, kernels
 from pricer.contracts import INPUTS
+from pricer.estimate import Measured
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -578,13 +579,15 @@ def test_a_plan_says_which_families_are_solved_again(
     grid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = "{ start = 90.0, stop = 110.0, count = 1001 }"
-    monkeypatch.setattr("pricer.estimate.CHUNK_S", 1e-9)
+    measured = Measured(solve_s=5e-3, cell_s=1e-7, pack_s=1e-7, packed_bytes_per_cell=20.0)
+    monkeypatch.setattr("pricer.estimate.measure", lambda _: measured)
     grid.write_text(GRID.replace("[95.0, 100.0]", many), encoding="utf-8")
-    text = output("plan", grid, "--workers", "5")
-    assert "12 of them again, where a chunk cuts a family" in text
+    text = output("plan", grid, "--workers", "8")
+    assert "4 of them again, where a chunk cuts a family" in text
     text = GRID.replace('["call", "put"]', '"put"').replace("[0.01, 0.05]", "0.01")
     grid.write_text(text.replace("[95.0, 100.0]", many), encoding="utf-8")
-    assert "the one family, once in each of the 4 chunks" in output("plan", grid)
+    text = output("plan", grid, "--workers", "4")
+    assert "the one family, once in each of the 4 chunks" in text
     assert "no two rows share a solve" in output("plan", ROOT / "examples" / "book.csv")
 
 

@@ -47,10 +47,22 @@ FOUND = Convergence(
 
 
 @pytest.fixture(scope="module")
-def alone() -> Convergence:
+def markets() -> list[Market]:
+    """Return the markets that `alone` prices in."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def alone(markets: list[Market]) -> Convergence:
     """Measure as where QuantLib is not installed."""
+
+    def spy(contract: Vanilla, market: Market, **settings: object) -> object:
+        markets.append(market)
+        return price(contract, market, **settings)  # type: ignore[arg-type]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "QuantLib", None)
+        patch.setattr(convergence, "price", spy)
         return converge()
 
 
@@ -87,19 +99,9 @@ def test_the_mesh_converges_to_second_order_and_extrapolation_raises_it(alone: C
     assert ratios[-1] < 0.2
 
 
-def test_no_two_options_of_the_sample_share_a_solve(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def spy(contract: Vanilla, market: Market, **settings: object) -> object:
-        calls.append((contract, market))
-        return price(contract, market, **settings)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(convergence, "price", spy)
-    monkeypatch.setattr(convergence, "TOLERANCES", (1e-3,))
-    monkeypatch.setitem(sys.modules, "QuantLib", None)
-    converge()
-    (_, market), *_ = calls
-    vols = np.asarray(market.vol)
+@pytest.mark.usefixtures("alone")
+def test_no_two_options_of_the_sample_share_a_solve(markets: list[Market]) -> None:
+    vols = np.asarray(markets[0].vol)
     assert len(np.unique(vols)) == len(vols)
     _, options = known("convergence")
     assert vols == pytest.approx(np.tile(options["vol"], len(vols) // 40), rel=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from pricer.book import Book
 from pricer.compiled import kernel_version
-from pricer.estimate import Measured, _spread, estimate, measure
+from pricer.estimate import Measured, _spread, chunk_blocks_of, estimate, measure
 from pricer.grid import Axis, Grid
 from pricer.plan import Plan
 from pricer.settings import Settings
@@ -72,6 +73,65 @@ def test_many_workers_do_not_cut_families_while_there_is_one_for_each() -> None:
     for workers in (2, 16, 40):
         assert plan.solves(estimate(plan, workers, GIVEN).chunk_blocks) == plan.families
     assert plan.solves(estimate(plan, 41, GIVEN).chunk_blocks) > plan.families
+
+
+def test_a_family_is_cut_only_where_to_solve_it_again_is_little() -> None:
+    one = american(1, 400_000)
+    # Beside so long a solve 400,000 cells are nothing, and two workers solve it at once.
+    assert len(one.chunks(estimate(one, 2, replace(GIVEN, solve_s=10.0)).chunk_blocks)) == 2
+    assert len(one.chunks(estimate(one, 2, GIVEN).chunk_blocks)) > 30
+    # Families that last are not waited for: the bar moves within them.
+    few, lasting = american(4, 400_000), replace(GIVEN, cell_s=1e-4)
+    chunk_blocks = estimate(few, 2, lasting).chunk_blocks
+    assert len(few.chunks(chunk_blocks)) >= 100
+    assert few.solves(chunk_blocks) * lasting.solve_s < 0.1 * few.cells * lasting.cell_s
+
+
+def simulated(exercise: str, strikes: int, **settings: Any) -> Plan:
+    grid = Grid(
+        axes=(
+            Axis("strike", tuple(np.linspace(90.0, 110.0, strikes))),
+            Axis("rate", (0.01, 0.02, 0.03)),
+        ),
+        fixed={"right": "put", "exercise": exercise, "spot": 100.0, "expiry": 1.0, "vol": 0.2},
+        settings=Settings(method="monte_carlo", **settings),
+    )
+    return Plan.of(grid, kernel_version())
+
+
+def test_what_is_simulated_is_measured_in_seconds_however_hard_it_is() -> None:
+    plan = simulated("european", 400, tolerance=1e-9, paths=2**28, measures=("price",))
+    measure(simulated("european", 2))
+    started = time.perf_counter()
+    measured = measure(plan)
+    assert time.perf_counter() - started < 6
+    # It takes all of its paths, a thousand times as many as are measured.
+    assert estimate(plan, 2, measured).seconds > 60
+
+
+def test_cells_that_share_their_paths_are_priced_together() -> None:
+    plan = simulated("european", 200)
+    assert plan.blocks == 12
+    measured = measure(plan)
+    assert measured.solve_s > measured.cell_s
+    shared = replace(GIVEN, solve_s=0.05, cell_s=1e-3)
+    assert plan.solves(estimate(plan, 2, shared).chunk_blocks) == plan.families == 3
+
+
+def test_a_run_that_is_cut_in_one_way_only_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Plan) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("pricer.estimate.measure", refuse)
+    # A cell that is exercised early is a block, and takes up to seconds.
+    assert simulated("american", 10).blocks == 30
+    assert chunk_blocks_of(simulated("american", 10), 2) == 1
+    assert chunk_blocks_of(american(20, 800), 2) == 1
+    for plan in (american(40, 800), simulated("american", 20), simulated("european", 200)):
+        with pytest.raises(AssertionError, match="measured"):
+            chunk_blocks_of(plan, 2)
 
 
 def test_a_harder_tolerance_is_seen_to_take_longer() -> None:

@@ -49,6 +49,21 @@ def assert_same(found: Panel, expected: Panel) -> None:
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_reading_says_how_far_it_is(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panelfile, "BATCH_ROWS", 50)
+    monkeypatch.setattr(panelfile, "BATCH_BYTES", 1_000)
+    file = write_panel(tmp_path, columns_of(LENGTHS), form)
+    told: list[tuple[int, int]] = []
+    read_spec(file, on_progress=lambda *at: told.append(at))
+    size = (tmp_path / f"firms.{form}").stat().st_size
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert told[-1] == (size, size)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
 @pytest.mark.parametrize("batch_rows", [1, 7, 20, 1000])
 @pytest.mark.parametrize(("window", "step"), [(20, 20), (20, 3), (5, 11)])
 def test_a_panel_is_that_of_its_rows_however_many_are_read_together(

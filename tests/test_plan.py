@@ -447,6 +447,30 @@ def test_the_window_leaves_out_what_is_worth_its_limit(
     assert_families_equal(plan.families_at(0, 2), sorted_families(plan))
 
 
+def test_what_takes_long_is_stored_in_small_blocks() -> None:
+    one: dict[str, Any] = {"spot": 100.0, "vol": 0.2}
+    two: dict[str, Any] = {"spots": Vector([90.0, 95.0]), "vols": Vector([0.2, 0.3])}
+    two |= {"basket_type": "weighted", "correlation": Correlation([0.3])}
+    american = {"exercise": "american"}
+
+    def block_cells(kind: str, values: dict[str, Any], method: str = "auto") -> int:
+        axes = (Axis("strike", tuple(np.linspace(80.0, 120.0, 5_000))),)
+        fixed = {"right": "call", "rate": 0.03, "expiry": 1.0, **values}
+        settings = Settings(method=method, measures=("price",))
+        grid = Grid(axes=axes, type=kind, fixed=fixed, settings=settings)
+        return Plan.of(grid, KERNEL).block_cells
+
+    usual = BLOCK_BYTES // cell_bytes(("price",))
+    assert block_cells("vanilla", one | american) == usual
+    assert block_cells("vanilla", one | american, "monte_carlo") == 1
+    assert block_cells("vanilla", one, "monte_carlo") == 64
+    assert block_cells("basket", two) == 64
+    assert block_cells("basket", two | american) == 1
+    # What has a closed form is quick, whatever its type.
+    fixings = {"fixing_dates": Fixings([0.5, 1.0]), "average": "geometric"}
+    assert block_cells("asian", one | fixings) == usual
+
+
 def test_a_book_is_sorted_by_family_and_remembers_where_rows_were() -> None:
     book = book_of([3, 1, 4])
     plan = Plan.of(book, KERNEL)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,9 @@ from pricer import (
 )
 from pricer.plan import Plan
 from pricer.pricing import price_chunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PUT = Vanilla("put", 100.0, 1.0, "american")
 MARKET = Market(spot=100.0, vol=0.25, rate=0.05, dividend_yield=0.02)
@@ -404,3 +408,21 @@ def test_a_masked_element_is_missing() -> None:
 def test_contract_and_market_swapped_are_told_apart() -> None:
     with pytest.raises(pricer.SpecError, match=r"takes a Vanilla or .* here, got Market"):
         pricer.price(Market(100.0, 0.2, 0.05), Vanilla("put", 100.0, 1.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("measures", [("price",), ("price", "vega")])
+def test_measures_that_are_not_asked_for_are_not_computed_with(
+    measures: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_of_the_largest(shape: Any, *arguments: Any) -> NDArray[Any]:
+        array = np.zeros(shape, *arguments)
+        if array.dtype.kind == "f":
+            array[...] = np.finfo(float).max
+        return array
+
+    # What memory held before, at its worst: a warning is an error.
+    numpy = SimpleNamespace(**vars(np) | {"empty": full_of_the_largest})
+    monkeypatch.setattr("pricer.engines.np", numpy)
+    market = Market(100.0, 0.2, 0.03, cash_dividends=Dividends([0.1, 0.4], [1.0, 2.0]))
+    found = pricer.price(Touch("up", 0.7, 120.0, cash=5_000.0), market, measures=measures)
+    assert found.status == Status.ok

@@ -45,6 +45,33 @@ def test_counts_have_separators() -> None:
     assert screen.rate(0, 0.0) == "0 cells/s"
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Let bars be shown, and return what they write."""
+    written = io.StringIO()
+    there = Console(file=written, force_terminal=True, width=100)
+    monkeypatch.setattr(screen, "console", lambda **_: there)
+    return written
+
+
+def test_a_bar_says_at_once_what_comes_before_what_it_counts(terminal: io.StringIO) -> None:
+    with screen.progress(1_000, "pricing", first_doing="planning") as advance:
+        advance(250)
+    said = terminal.getvalue()
+    assert 0 < said.index("planning") < said.index("pricing")
+    assert "250 of 1,000" in said
+
+
+def test_a_file_that_takes_some_time_has_a_bar(terminal: io.StringIO) -> None:
+    with screen.reading() as read:
+        read(5_000_000, 10_000_000)
+    assert terminal.getvalue() == ""
+    with screen.reading() as read:
+        read(500_000_000, 2_600_000_000)
+    assert "reading" in terminal.getvalue()
+    assert "500 of 2,600" in terminal.getvalue()
+
+
 def test_a_column_has_as_many_decimals_in_every_row() -> None:
     assert screen.numbers(np.array([10.123456, 0.5, -3.0])) == ["10.1235", "0.5000", "-3.0000"]
     assert screen.numbers(np.array([0.018762345, 0.0])) == ["0.0187623", "0.0000000"]

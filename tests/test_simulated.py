@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 import pricer
-from pricer import Status
+from pricer import Asian, Status, Vanilla
 from simulated import FILES, Case, cases
 
 # What was published is an approximation, or of another model of the fixings: see each.
@@ -23,19 +27,40 @@ def exercised(case: Case) -> bool:
     return getattr(case.contract, "exercise", "european") != "european"
 
 
-def priced(case: Case) -> tuple[float, float, pricer.Prices]:
-    """Return the value of a case by simulation, its standard error, and all of it."""
-    tolerance = 1e-4 if exercised(case) else 3e-5
-    statistic = "standard_error" if case.measure == "price" else f"{case.measure}_standard_error"
+def priced(*alike: Case) -> tuple[tuple[float, float, pricer.Prices], ...]:
+    """Return the value of each case by simulation, its standard error, and all of it.
+
+    The cases are alike but for what `shared` leaves out, and have their paths in common.
+    """
+    first = alike[0]
+    tolerance = 1e-4 if exercised(first) else 3e-5
+    measure = first.measure
+    statistic = "standard_error" if measure == "price" else f"{measure}_standard_error"
+    contract = first.contract
+    if len(alike) > 1:
+        each: dict[str, Any] = {
+            name: [getattr(case.contract, name) for case in alike] for name in ("right", "strike")
+        }
+        contract = replace(contract, **each)
     found = pricer.price(
-        case.contract,
-        case.market,
+        contract,
+        first.market,
         method="monte_carlo",
         tolerance=tolerance,
-        measures=(case.measure, statistic, "price", "standard_error", "low", "high"),
-    )
-    value, error = getattr(found, case.measure), getattr(found, statistic)
-    return float(value), float(error), found
+        measures=(measure, statistic, "price", "standard_error", "low", "high"),
+    ).reshaped((len(alike),))
+    parts = [found[i : i + 1].reshaped(()) for i in range(len(alike))]
+    return tuple((float(getattr(p, measure)), float(getattr(p, statistic)), p) for p in parts)
+
+
+def shared(case: Case) -> str:
+    """Return what cases have in common that are priced on the same paths."""
+    if exercised(case) or not isinstance(case.contract, Asian | Vanilla):
+        return case.name
+    if getattr(case.contract, "strike", None) is None:
+        return case.name
+    alike = replace(case.contract, right="call", strike=1.0)
+    return f"{alike} {case.market} {case.measure}"
 
 
 # Bermudan and American baskets take a second or more each: one of every kind.
@@ -45,13 +70,18 @@ SLOW = ("multi_asset-0207", "multi_asset-0315", "heston-0014")
 @pytest.mark.parametrize("file", FILES)
 def test_published_values_are_within_four_standard_errors(file: str) -> None:
     off = []
+    groups: dict[str, list[Case]] = defaultdict(list)
     for case in cases(file):
         if case.approximate or case.name in APART:
             continue
         slow = exercised(case) and file in ("multi_asset", "heston")
         if slow and case.name not in SLOW and not case.name.startswith("american"):
             continue
-        value, error, found = priced(case)
+        groups[shared(case)].append(case)
+    found_of = (
+        (case, *of) for g in groups.values() for case, of in zip(g, priced(*g), strict=True)
+    )
+    for case, value, error, found in found_of:
         if exercised(case):
             assert found.price is not None
             assert found.low is not None
@@ -70,7 +100,7 @@ def test_what_was_approximated_is_near() -> None:
     for file in ("asian", "multi_asset"):
         for case in cases(file):
             if case.approximate and not exercised(case):
-                value, _, _ = priced(case)
+                [(value, _, _)] = priced(case)
                 assert value == pytest.approx(case.expected, rel=1e-2), case.name
 
 
@@ -85,6 +115,6 @@ def test_the_case_of_asian_0063_is_that_of_plain_paths() -> None:
         paid = np.maximum(100.0 * np.exp(moved).mean(axis=1) - 80.0, 0.0)
         means.append(np.exp(-0.025) * paid.mean())
     error = np.std(means, ddof=1) / np.sqrt(len(means))
-    value, _, _ = priced(case)
+    [(value, _, _)] = priced(case)
     assert abs(value - np.mean(means)) < 4 * error
     assert abs(case.expected - np.mean(means)) > 4 * error

@@ -12,7 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from pricer.blocks import BLOCK_BYTES, cell_bytes
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
 
 FORMAT = 2
+# The most cells of a block where all are simulated, which takes up to tenths of a second each, and
+# where all of these are exercised early as well, which takes up to ten seconds.
+SIMULATED_CELLS, EXERCISED_CELLS = 64, 1
+# How many families say whether all are.
+SAMPLE_FAMILIES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +118,16 @@ class Plan(ABC):
             offsets = spec.cell_offsets
             return PanelPlan(spec, kernel_version, run_id, block_cells, offsets, as_of=as_of)
         block_cells = BLOCK_BYTES // cell_bytes(spec.settings.measures)
+        plan: OptionPlan
         if isinstance(spec, Grid):
-            return GridPlan(spec, kernel_version, run_id, block_cells, as_of=as_of)
-        order, offsets = sort_by_family(spec.cells)
-        cells = spec.cells[order]
-        return BookPlan(
-            spec, kernel_version, run_id, block_cells, offsets, order, cells, as_of=as_of
-        )
+            plan = GridPlan(spec, kernel_version, run_id, block_cells, as_of=as_of)
+        else:
+            order, offsets = sort_by_family(spec.cells)
+            cells = spec.cells[order]
+            plan = BookPlan(
+                spec, kernel_version, run_id, block_cells, offsets, order, cells, as_of=as_of
+            )
+        return replace(plan, block_cells=min(block_cells, _most_cells(plan)))
 
     @staticmethod
     def from_json(text: str, columns: Mapping[str, bytes] | None = None) -> Plan:
@@ -286,6 +294,21 @@ class Window:
     plan: Plan
     first_block: int
     first_cell: int
+
+
+def _most_cells(plan: OptionPlan) -> int:
+    """Return the most cells that a block may have for what they take, by some families."""
+    # Here, so that reading runs need not load all that prices them.
+    from pricer.alone import kernels_alone
+    from pricer.methods import BEYOND, methods_of
+
+    families = plan.families_at(0, min(plan.families, SAMPLE_FAMILIES))
+    if (methods_of(families, plan.settings.method) != BEYOND).any():
+        return plan.block_cells
+    names = kernels_alone(families.cells, plan.settings)
+    if names == ["least_squares"]:
+        return EXERCISED_CELLS
+    return SIMULATED_CELLS if {"baskets", "simulation"} & set(names) else plan.block_cells
 
 
 def part_cells(family_cells: int, block_cells: int) -> int:
