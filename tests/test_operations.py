@@ -29,7 +29,7 @@ from cloud.deploy import create_stack
 from cloud.faults import inject
 from cloud.submitted import call
 from panels import write_toml
-from pricer import deployment, logs, scheduling, views_operations
+from pricer import codebuild, deployment, logs, scheduling, views_operations
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
@@ -1081,11 +1081,90 @@ def test_an_interrupt_stops_the_build(
     result = run("deploy", "--build", "remote", "--yes")
     assert result.exit_code == 130
     assert result.stderr.endswith("Interrupted: the build is stopped, and nothing is deployed.\n")
-    codebuild = client("codebuild")
-    builds = codebuild.list_builds_for_project(projectName=far["ProjectName"])["ids"]
-    (last,) = codebuild.batch_get_builds(ids=builds[:1])["builds"]
+    service = client("codebuild")
+    builds = service.list_builds_for_project(projectName=far["ProjectName"])["ids"]
+    (last,) = service.batch_get_builds(ids=builds[:1])["builds"]
     assert last["buildStatus"] == "STOPPED"
     assert cdk.commands() == ["diff", "deploy"]
+
+
+def test_who_builds_an_image_that_another_build_puts_first_goes_on(
+    cdk: Notes, far: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(_: object, build_id: str, __: str) -> dict[str, Any]:
+        client("ecr").put_image(
+            repositoryName=REPOSITORY, imageTag=far["ImageTag"], imageManifest="{}"
+        )
+        return {"id": build_id, "buildStatus": "FAILED"}
+
+    monkeypatch.setattr("pricer.codebuild._follow", overtaken)
+    result = run("deploy", "--build", "remote", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "the image is there all the same: another build was first\n" in result.stderr
+    assert cdk.commands() == ["diff", "deploy", "deploy"]
+
+
+class Slow:
+    """A build that fails, and its log, whose last line is late, after some failed questions."""
+
+    def __init__(self, *failures: ClientError) -> None:
+        self.failures = list(failures)
+        self.log = [("the log begins", "f/1"), ("", "f/1"), ("it says why", "f/2"), ("", "f/2")]
+
+    def batch_get_builds(self, **_: object) -> dict[str, Any]:
+        if self.failures and self.failures[0].operation_name == "BatchGetBuilds":
+            raise self.failures.pop(0)
+        status = "IN_PROGRESS" if self.failures else "FAILED"
+        logs = {"groupName": "group", "streamName": "stream"}
+        return {"builds": [{"id": "p:1", "buildStatus": status, "logs": logs}]}
+
+    def get_log_events(self, **_: object) -> dict[str, Any]:
+        if self.failures:
+            raise self.failures.pop(0)
+        line, token = self.log.pop(0)
+        return {"events": [{"message": line}] if line else [], "nextForwardToken": token}
+
+
+def of(operation: str, code: str, status: int = 400) -> ClientError:
+    return ClientError(refused(code, status).response, operation)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        # CodeBuild names a stream before it is there.
+        (of("GetLogEvents", "ResourceNotFoundException"), ""),
+        (
+            of("GetLogEvents", "AccessDeniedException"),
+            "the log of the build: GetLogEvents is not allowed: Rate exceeded; the build goes on\n",
+        ),
+        (
+            of("BatchGetBuilds", "ThrottlingException"),
+            "build p:1, which goes on: BatchGetBuilds: ThrottlingException: Rate exceeded; trying"
+            " again\n",
+        ),
+    ],
+)
+def test_a_build_is_followed_to_its_end_through_what_passes(
+    failure: ClientError,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slow = Slow(failure, failure)
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: slow)
+    monkeypatch.setattr(codebuild, "POLL_S", 0.0)
+    assert codebuild._follow(slow, "p:1", "us-east-1")["buildStatus"] == "FAILED"
+    assert capsys.readouterr().err == f"{said}the log begins\nit says why\n"
+
+
+def test_a_build_that_may_not_be_asked_for_is_said_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Slow(of("BatchGetBuilds", "AccessDeniedException"))
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: slow)
+    with pytest.raises(AwsError, match=r"^build p:1, which goes on: BatchGetBuilds is not allowed"):
+        codebuild._follow(slow, "p:1", "us-east-1")
 
 
 @pytest.mark.parametrize("text", ["keep_days", "name=Other", "keep-days=30"])
