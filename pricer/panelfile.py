@@ -346,7 +346,10 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
     uneven: list[Any] = []
     parsing = _noting(uneven)
     try:
-        with arrow_csv.open_csv(file, reading, parsing, converting) as batches:
+        with (
+            _opened(file) as source,
+            arrow_csv.open_csv(source, reading, parsing, converting) as batches,
+        ):
             for batch in batches:
                 if batch.num_rows:
                     yield batch
@@ -358,6 +361,14 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[Any]:
             column = COLUMNS[given.index(name)]
             raise _unreadable(file, name, column, found[2], day.strip()) from None
         raise
+
+
+def _opened(file: Path) -> Any:
+    """Open a CSV file for Arrow, which knows packed ones by an ending in small letters alone."""
+    import pyarrow as pa
+
+    packed = file.suffix.lower() == ".gz"
+    return pa.input_stream(str(file), compression="gzip" if packed else None)
 
 
 def _first_rows(file: Path) -> tuple[list[str], list[str]]:
@@ -393,7 +404,11 @@ def _uneven(file: Path) -> SpecError:
     found: list[Any] = []
     # Rows are counted only where one thread reads them; the header is one of them.
     alone = arrow_csv.ReadOptions(use_threads=False)
-    with suppress(pa.ArrowInvalid), arrow_csv.open_csv(file, alone, _noting(found)) as batches:
+    with (
+        suppress(pa.ArrowInvalid),
+        _opened(file) as source,
+        arrow_csv.open_csv(source, alone, _noting(found)) as batches,
+    ):
         for _ in batches:
             pass
     row = found[0]
@@ -412,7 +427,7 @@ def _unreadable(file: Path, name: str, column: str, value: str, day: str) -> Spe
         column_types={name: pa.string()}, include_columns=[name], strings_can_be_null=False
     )
     row = 1
-    with arrow_csv.open_csv(file, convert_options=texts) as batches:
+    with _opened(file) as source, arrow_csv.open_csv(source, convert_options=texts) as batches:
         for batch in batches:
             there = compute.utf8_trim_whitespace(batch.column(0))
             at = compute.index(there, value.strip()).as_py()
