@@ -967,6 +967,24 @@ def test_a_purge_that_fails_half_way_can_be_done_again(
     assert cdk.commands() == ["destroy", "destroy"]
 
 
+def test_what_a_deployment_that_failed_has_left_is_destroyed(cdk: Notes) -> None:
+    # As one whose image could not be built.
+    topic = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    create_stack("Desk-build", topic)
+    try:
+        result = run("destroy", "--json", typed="y\n")
+        purged = error("destroy", "--purge", "--yes")
+    finally:
+        client("cloudformation").delete_stack(StackName="Desk-build")
+    assert result.exit_code == 0, result.output
+    assert "Destroy Desk-build? [y/N]" in result.stderr
+    made = json.loads(result.stdout)
+    assert_documented("destroy", made)
+    assert (made["stacks"], made["table"]) == (["Desk-build"], None)
+    assert cdk.commands() == ["destroy"]
+    assert "does not say what its table and bucket are" in purged
+
+
 def test_what_is_not_deployed_cannot_be_destroyed(cdk: Notes) -> None:
     said = error("destroy", "--yes")
     assert said == "stack 'Desk': is not deployed, there is nothing to destroy"
