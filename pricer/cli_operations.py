@@ -120,6 +120,9 @@ def _deploy(
     chosen = {**json.loads(found.get("Choices", "{}")), **given}
     builder = deployment.CODEBUILD if build == THERE else deployment.builder()
     target = deployment.Target.find(stack, chosen, builder)
+    for name in target.stacks:
+        # Raises where it is somebody else's.
+        deployment.outputs(name)
     click.echo(f"stack {stack} in {target.environment}, built by {builder}", err=True)
     document: dict[str, Any] = {
         "stack": stack,

@@ -35,6 +35,9 @@ BOOTSTRAPPED = "/cdk-bootstrap/hnb659fds/version"
 BUILDERS = ("docker", "finch")
 CODEBUILD = "codebuild"
 ANSWER_S = 20.0
+# What each stack of infra/ is described as begins so; of one that is only about to be made, nothing
+# is known.
+OURS, PLANNED = "pricer: ", "REVIEW_IN_PROGRESS"
 # The last line of `cdk diff` where all is as it should be.
 UNCHANGED = re.compile(r"Number of stacks with differences: 0\b")
 # An account's first three are free.
@@ -133,7 +136,10 @@ def bootstrap_version() -> str | None:
 
 
 def outputs(stack: str) -> dict[str, str] | None:
-    """Return what a stack says of itself, in whatever state it is; None where there is none."""
+    """Return what a stack says of itself, in whatever state it is; None where there is none.
+
+    One that is not of pricer raises: nothing here may change or remove it.
+    """
     client = aws.client("cloudformation")
     try:
         with aws.explained(f"stack {stack!r}"):
@@ -142,6 +148,11 @@ def outputs(stack: str) -> dict[str, str] | None:
         if "does not exist" in str(error):
             return None
         raise
+    if found["StackStatus"] != PLANNED and not found.get("Description", "").startswith(OURS):
+        raise DeployError(
+            f"stack {stack!r}: is there and is not one of pricer's, so it is left alone; take"
+            " another name, by --stack"
+        )
     return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
 
 

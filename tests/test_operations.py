@@ -803,6 +803,7 @@ def stack(aws: str) -> Iterator[None]:
     create_stack(
         "Desk",
         {
+            "Description": "pricer: a desk",
             "Resources": {
                 "Table": {
                     "Type": "AWS::DynamoDB::Table",
@@ -967,10 +968,30 @@ def test_a_purge_that_fails_half_way_can_be_done_again(
     assert cdk.commands() == ["destroy", "destroy"]
 
 
+TOPIC = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+
+
+@pytest.mark.parametrize("name", ["Desk", "Desk-data", "Desk-build"])
+def test_a_stack_of_somebody_else_is_neither_changed_nor_destroyed(cdk: Notes, name: str) -> None:
+    create_stack(name, TOPIC | {"Description": "the topics of the desk"})
+    left = f"stack '{name}': is there and is not one of pricer's, so it is left alone; take"
+    try:
+        for command in (["deploy", "--build", "remote"], ["destroy"]):
+            assert error(*command, "--yes").startswith(left)
+    finally:
+        client("cloudformation").delete_stack(StackName=name)
+    assert cdk.commands() == []
+
+
+def test_every_stack_is_described_as_one_of_pricer(templates: Path) -> None:
+    described = [json.loads(path.read_text()) for path in templates.glob("Pricer*.template.json")]
+    assert len(described) == 3
+    assert all(each["Description"].startswith(deployment.OURS) for each in described)
+
+
 def test_what_a_deployment_that_failed_has_left_is_destroyed(cdk: Notes) -> None:
     # As one whose image could not be built.
-    topic = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    create_stack("Desk-build", topic)
+    create_stack("Desk-build", TOPIC | {"Description": "pricer: what builds"})
     try:
         result = run("destroy", "--json", typed="y\n")
         purged = error("destroy", "--purge", "--yes")
