@@ -983,6 +983,23 @@ def test_a_stack_of_somebody_else_is_neither_changed_nor_destroyed(cdk: Notes, n
     assert cdk.commands() == []
 
 
+def test_a_stack_that_was_only_about_to_be_made_is_in_nobody_s_way(cdk: Notes) -> None:
+    # As where a first deployment was interrupted.
+    cloudformation = client("cloudformation")
+    cloudformation.create_change_set(
+        StackName="Desk",
+        ChangeSetName="make",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps(TOPIC | {"Description": "pricer: a desk"}),
+    )
+    (stack,) = cloudformation.describe_stacks(StackName="Desk")["Stacks"]
+    assert stack["StackStatus"] == "REVIEW_IN_PROGRESS"
+    try:
+        assert deployment.outputs("Desk") == {}
+    finally:
+        cloudformation.delete_stack(StackName="Desk")
+
+
 def test_every_stack_is_described_as_one_of_pricer(templates: Path) -> None:
     described = [json.loads(path.read_text()) for path in templates.glob("Pricer*.template.json")]
     assert len(described) == 3
