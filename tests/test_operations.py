@@ -386,6 +386,14 @@ def test_schedules_that_others_made_are_listed_as_such(deployed: Deployment, gri
     shown = output("schedules")
     assert re.search(r"^copied +not made by pricer +rate\(1 hour\), UTC +enabled$", shown, re.M)
     assert re.search(rf"^moved +{grid.name} +0 6 \* \* \? \*, Mars/Olympus +enabled$", shown, re.M)
+    # Nor is one of them replaced.
+    before = scheduler.get_schedule(Name="list", GroupName=deployed.schedule_group)
+    said = error("schedule", grid, "--name", "list", "--cron", CRON)
+    assert said.endswith(
+        "was not made by pricer, so it is left alone; take another name, by --name"
+    )
+    after = scheduler.get_schedule(Name="list", GroupName=deployed.schedule_group)
+    assert after["Target"] == before["Target"]
     for name in (*inputs, "ours", "moved"):
         output("unschedule", name)
 
