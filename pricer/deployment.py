@@ -191,9 +191,11 @@ def purge(target: Target, table: str, bucket: str) -> None:
     """
     dynamodb = aws.client("dynamodb", region=target.region)
     with _unless_gone(f"table {table}", "ResourceNotFoundException"):
-        dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
-        dynamodb.get_waiter("table_exists").wait(TableName=table)
-        dynamodb.delete_table(TableName=table)
+        found = dynamodb.describe_table(TableName=table)["Table"]
+        if found["TableStatus"] != "DELETING":
+            dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+            dynamodb.get_waiter("table_exists").wait(TableName=table)
+            dynamodb.delete_table(TableName=table)
     s3 = aws.client("s3", region=target.region)
     with _unless_gone(f"bucket {bucket}", "NoSuchBucket"):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):

@@ -1031,6 +1031,27 @@ def test_what_a_deployment_that_failed_has_left_is_destroyed(cdk: Notes) -> None
     assert "does not say what its table and bucket are" in purged
 
 
+def test_a_purge_passes_over_a_table_that_is_being_deleted(
+    cdk: Notes, stack: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = deployment.outputs("Desk")
+    assert found
+
+    def in_use(**_: object) -> None:
+        raise of("UpdateTable", "ResourceInUseException")
+
+    with monkeypatch.context() as slow:
+        slow.setattr(client("dynamodb"), "update_table", in_use)
+        assert "ResourceInUseException" in error("destroy", "--purge", "--yes", typed="Desk\n")
+        deleting = {"Table": {"TableStatus": "DELETING"}}
+        slow.setattr(client("dynamodb"), "describe_table", lambda **_: deleting)
+        assert run("destroy", "--purge", "--yes", typed="Desk\n").exit_code == 0
+    buckets = [each["Name"] for each in client("s3").list_buckets()["Buckets"]]
+    assert found["BucketName"] not in buckets
+    client("dynamodb").update_table(TableName=found["TableName"], DeletionProtectionEnabled=False)
+    client("dynamodb").delete_table(TableName=found["TableName"])
+
+
 def test_what_is_not_deployed_cannot_be_destroyed(cdk: Notes) -> None:
     said = error("destroy", "--yes")
     assert said == "stack 'Desk': is not deployed, there is nothing to destroy"
