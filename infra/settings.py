@@ -18,6 +18,8 @@ LEAST_WARM = 4000
 ARCHITECTURES = ("x86_64", "arm64")
 # A state machine's name has at most 80 characters, a stack's is made of these.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,79}")
+# Of the stacks beside the one of the name.
+BESIDE = ("-data", "-build")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Settings:
         if not NAME.fullmatch(self.name):
             raise SpecError(
                 "name: must be at most 80 letters, digits and hyphens and begin with a letter,"
+                f" got {self.name!r}"
+            )
+        if self.name.endswith(BESIDE):
+            raise SpecError(
+                f"name: must not end in {' or '.join(BESIDE)}, as stacks that belong to another do,"
                 f" got {self.name!r}"
             )
         if self.architecture not in ARCHITECTURES:

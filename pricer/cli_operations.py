@@ -120,6 +120,9 @@ def _deploy(
     chosen = {**json.loads(found.get("Choices", "{}")), **given}
     builder = deployment.CODEBUILD if build == THERE else deployment.builder()
     target = deployment.Target.find(stack, chosen, builder)
+    for name in target.stacks:
+        # Raises where it is somebody else's.
+        deployment.outputs(name)
     click.echo(f"stack {stack} in {target.environment}, built by {builder}", err=True)
     document: dict[str, Any] = {
         "stack": stack,
@@ -173,29 +176,32 @@ def destroy(*, stack: str, yes: bool, purge: bool, as_json: bool) -> None:
     from . import deployment, views_operations
 
     deployment.check_checkout()
-    found = deployment.outputs(stack)
-    if found is None:
+    found = deployment.outputs(stack) or {}
+    chosen = json.loads(found.get("Choices", "{}"))
+    target = deployment.Target.find(stack, chosen, deployment.CODEBUILD)
+    # What a deployment that failed has left may be only some of them.
+    there = [name for name in target.stacks if deployment.outputs(name) is not None]
+    if not there:
         raise DeployError(f"stack {stack!r}: is not deployed, there is nothing to destroy")
     if purge and not {"TableName", "BucketName"} <= set(found):
         raise DeployError(
             f"stack {stack!r}: does not say what its table and bucket are, so they cannot be"
             " purged; destroy it without --purge"
         )
-    target = deployment.Target.find(stack, json.loads(found.get("Choices", "{}")))
     document = {
         "stack": stack,
         "account": target.account,
         "region": target.region,
+        "stacks": there,
         "table": found.get("TableName"),
         "bucket": found.get("BucketName"),
         "purged": purge,
     }
     for line in views_operations.kept(document):
         click.echo(line, err=True)
-    _ask(f"Destroy the stacks {stack} and {stack}-data?", yes=yes)
+    _ask(f"Destroy {', '.join(there)}?", yes=yes)
     if purge:
         _ask_for(stack)
-    if purge:
         # First, while the stack still says what they are: what fails here can be done again.
         deployment.purge(target, found["TableName"], found["BucketName"])
     deployment.destroy(target)

@@ -33,8 +33,12 @@ def build_image(project: Mapping[str, str], region: str) -> None:
         except KeyboardInterrupt:
             client.stop_build(id=build["id"])
             raise KeyboardInterrupt("the build is stopped, and nothing is deployed.") from None
-    if build["buildStatus"] != SUCCEEDED:
+    if build["buildStatus"] == SUCCEEDED:
+        return
+    # No tag is given twice: of those who build one image at once, all but the first fail.
+    if not _is_there(project["RepositoryName"], project["ImageTag"], region):
         raise DeployError(_why(build))
+    _say("the image is there all the same: another build was first")
 
 
 def _is_there(repository: str, tag: str, region: str) -> bool:
@@ -53,26 +57,51 @@ def _is_there(repository: str, tag: str, region: str) -> bool:
 def _follow(client: Any, build_id: str, region: str) -> dict[str, Any]:
     """Show the log of a build as it is written; return the build once it has ended."""
     log = _Log(region)
+    told = False
     while True:
-        # Asked before the log is read, so that of a build that has ended nothing is missed.
-        build: dict[str, Any] = client.batch_get_builds(ids=[build_id])["builds"][0]
-        log.show(build.get("logs", {}))
-        if build["buildStatus"] != RUNNING:
-            return build
+        try:
+            with aws.explained(f"build {build_id}, which goes on"):
+                build: dict[str, Any] = client.batch_get_builds(ids=[build_id])["builds"][0]
+        except AwsError as error:
+            if not aws.passes(error):
+                raise
+            if not told:
+                _say(f"{error}; trying again")
+            told = True
+        else:
+            log.show(build.get("logs", {}))
+            if build["buildStatus"] == SUCCEEDED:
+                return build
+            if build["buildStatus"] != RUNNING:
+                # What says why comes into the log some seconds late.
+                time.sleep(POLL_S)
+                log.show(build.get("logs", {}))
+                return build
         time.sleep(POLL_S)
 
 
 class _Log:
-    """Shows each line of a log once."""
+    """Shows each line of a log once. A build goes on whether its log can be read or not."""
 
     def __init__(self, region: str) -> None:
         self.client = aws.client("logs", region=region)
         self.place: dict[str, str] = {}
+        self.told = False
 
     def show(self, where: Mapping[str, str]) -> None:
         """Show what has come since the last time; `where` is empty until there is a log."""
         if "streamName" not in where:
             return
+        try:
+            with aws.explained("the log of the build"):
+                self._show(where)
+        except AwsError as error:
+            # A stream is named before it is made.
+            if not self.told and aws.error_code(error) != "ResourceNotFoundException":
+                _say(f"{error}; the build goes on")
+                self.told = True
+
+    def _show(self, where: Mapping[str, str]) -> None:
         while True:
             found = self.client.get_log_events(
                 logGroupName=where["groupName"],

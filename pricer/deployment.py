@@ -35,6 +35,9 @@ BOOTSTRAPPED = "/cdk-bootstrap/hnb659fds/version"
 BUILDERS = ("docker", "finch")
 CODEBUILD = "codebuild"
 ANSWER_S = 20.0
+# What each stack of infra/ is described as begins so; of one that is only about to be made, nothing
+# is known.
+OURS, PLANNED = "pricer: ", "REVIEW_IN_PROGRESS"
 # The last line of `cdk diff` where all is as it should be.
 UNCHANGED = re.compile(r"Number of stacks with differences: 0\b")
 # An account's first three are free.
@@ -133,9 +136,19 @@ def bootstrap_version() -> str | None:
 
 
 def outputs(stack: str) -> dict[str, str] | None:
-    """Return what a stack says of itself, in whatever state it is; None where there is none."""
+    """Return what a stack says of itself, in whatever state it is; None where there is none.
+
+    One that is not of pricer raises: nothing here may change or remove it.
+    """
     found = aws.stack(stack)
-    return None if found is None else found["Outputs"]
+    if found is None:
+        return None
+    if found["StackStatus"] != PLANNED and not found.get("Description", "").startswith(OURS):
+        raise DeployError(
+            f"stack {stack!r}: is there and is not one of pricer's, so it is left alone; take"
+            " another name, by --stack"
+        )
+    return dict(found["Outputs"])
 
 
 def bootstrap(target: Target) -> None:
@@ -173,9 +186,11 @@ def purge(target: Target, table: str, bucket: str) -> None:
     """
     dynamodb = aws.client("dynamodb", region=target.region)
     with _unless_gone(f"table {table}", "ResourceNotFoundException"):
-        dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
-        dynamodb.get_waiter("table_exists").wait(TableName=table)
-        dynamodb.delete_table(TableName=table)
+        found = dynamodb.describe_table(TableName=table)["Table"]
+        if found["TableStatus"] != "DELETING":
+            dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+            dynamodb.get_waiter("table_exists").wait(TableName=table)
+            dynamodb.delete_table(TableName=table)
     s3 = aws.client("s3", region=target.region)
     with _unless_gone(f"bucket {bucket}", "NoSuchBucket"):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):

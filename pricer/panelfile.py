@@ -356,11 +356,10 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[tuple[int, Any]
     )
     uneven: list[Any] = []
     parsing = _noting(uneven)
-    packing = "gzip" if file.suffix.lower() == ".gz" else None
     try:
         with (
             file.open("rb", buffering=0) as opened,
-            pa.input_stream(opened, compression=packing) as stream,
+            _opened(file, opened) as stream,
             arrow_csv.open_csv(stream, reading, parsing, converting) as batches,
         ):
             for batch in batches:
@@ -374,6 +373,17 @@ def _read_csv(file: Path, mapped: Mapping[str, str]) -> Iterator[tuple[int, Any]
             column = COLUMNS[given.index(name)]
             raise _unreadable(file, name, column, found[2], day.strip()) from None
         raise
+
+
+def _opened(file: Path, read: Any = None) -> Any:
+    """Open a CSV file for Arrow, which knows packed ones by an ending in small letters alone.
+
+    `read` is the same file where its bytes are read by Python, which knows how many they were.
+    """
+    import pyarrow as pa
+
+    packed = file.suffix.lower() == ".gz"
+    return pa.input_stream(read or str(file), compression="gzip" if packed else None)
 
 
 def _first_rows(file: Path) -> tuple[list[str], list[str]]:
@@ -409,7 +419,11 @@ def _uneven(file: Path) -> SpecError:
     found: list[Any] = []
     # Rows are counted only where one thread reads them; the header is one of them.
     alone = arrow_csv.ReadOptions(use_threads=False)
-    with suppress(pa.ArrowInvalid), arrow_csv.open_csv(file, alone, _noting(found)) as batches:
+    with (
+        suppress(pa.ArrowInvalid),
+        _opened(file) as source,
+        arrow_csv.open_csv(source, alone, _noting(found)) as batches,
+    ):
         for _ in batches:
             pass
     row = found[0]
@@ -428,7 +442,7 @@ def _unreadable(file: Path, name: str, column: str, value: str, day: str) -> Spe
         column_types={name: pa.string()}, include_columns=[name], strings_can_be_null=False
     )
     row = 1
-    with arrow_csv.open_csv(file, convert_options=texts) as batches:
+    with _opened(file) as source, arrow_csv.open_csv(source, convert_options=texts) as batches:
         for batch in batches:
             there = compute.utf8_trim_whitespace(batch.column(0))
             at = compute.index(there, value.strip()).as_py()

@@ -155,7 +155,7 @@ def schedule(deployment: Deployment, planned: Schedule, path: Path) -> Listed | 
 
     It is read here first, as it will be there: what cannot be priced is not scheduled. AWS judges
     the schedule before the file takes its place, so that what is refused changes nothing. One that
-    was disabled stays so.
+    was disabled stays so; one that was made by hand raises.
     """
     deployment.check_version()
     planned.read(path, datetime.now(UTC))
@@ -163,6 +163,11 @@ def schedule(deployment: Deployment, planned: Schedule, path: Path) -> Listed | 
     where = _where(deployment, planned.name)
     client = aws.client("scheduler", region=deployment.region)
     before = _found(deployment, planned.name)
+    replaced = Listed.of(before, deployment.start_function) if before else None
+    if replaced and not replaced.by_pricer:
+        raise StoreError(
+            f"{where}: was not made by pricer, so it is left alone; take another name, by --name"
+        )
     given = planned.to_json() | {"as_of": SCHEDULED_TIME}
     request = {
         "Name": planned.name,
@@ -195,7 +200,7 @@ def schedule(deployment: Deployment, planned: Schedule, path: Path) -> Listed | 
                 client.delete_schedule(Name=planned.name, GroupName=deployment.schedule_group)
         raise
     _remove(deployment, planned.name, "is made, but files before it are left", kept=planned.key)
-    return Listed.of(before, deployment.start_function) if before else None
+    return replaced
 
 
 def schedules(deployment: Deployment) -> Iterator[Listed]:

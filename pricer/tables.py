@@ -183,19 +183,27 @@ def _arrow_column(pa: Any, name: str, column: NDArray[Any]) -> Any:
 def parquet_parts(path: Path) -> list[Path]:
     """Return the Parquet files that `path` means: itself, or those of a folder, part 2 before 10.
 
-    Of a folder what begins with a dot or an underscore is left out, and so are folders in it.
+    Of a folder what begins with a dot or an underscore is left out, and so is what has another
+    ending.
     """
     if not path.is_dir():
         return [path]
-    parts = [part for part in path.glob("*.parquet") if part.name[0] not in "._"]
+    try:
+        there = list(path.iterdir())
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}") from None
+    parts = [each for each in there if each.suffix.lower() == ".parquet"]
+    parts = [each for each in parts if each.name[0] not in "._"]
     if not parts:
         raise SpecError("is a folder without .parquet files; name one that has them")
-    return sorted(parts, key=lambda part: [*map(_ranked, re.split(r"(\d+)", part.name))])
+    # By their names too, where numbers are spelled differently: 1 and 01.
+    return sorted(parts, key=lambda part: (_ranks(part.name), part.name))
 
 
-def _ranked(piece: str) -> tuple[int, str]:
+def _ranks(name: str) -> list[tuple[int, str]]:
     """Rank digits, which every other piece of a name is, by what they count."""
-    return (int(piece), "") if piece.isdigit() else (0, piece)
+    pieces = enumerate(re.split(r"(\d+)", name))
+    return [(int(piece), "") if at % 2 else (0, piece) for at, piece in pieces]
 
 
 def require_pyarrow() -> Any:

@@ -58,7 +58,9 @@ def kept(document: Document) -> Iterator[str]:
         f"Destroys the functions, the state machine, the schedules, alarms, dashboard and logs of"
         f" {stack}."
     )
-    stays = f"table {document['table']} and bucket {document['bucket']}"
+    stays = "table and bucket, where they were made"
+    if document["table"]:
+        stays = f"table {document['table']} and bucket {document['bucket']}"
     if document["purged"]:
         yield f"Deletes the {stays}, with every run."
         yield "DynamoDB keeps a backup of the table for 35 days."
@@ -74,6 +76,8 @@ def destroyed(document: Document) -> View:
         yield Text("its table and its bucket are deleted, with every run")
         return
     table, bucket = document["table"], document["bucket"]
+    if not table:
+        return
     yield Text(f"its runs stay: dynamodb://{table}?region={document['region']}&bucket={bucket}")
 
 

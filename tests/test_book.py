@@ -19,6 +19,7 @@ from pricer.contracts import INPUTS
 from pricer.errors import PricerError, SpecError
 from pricer.reading import read_book
 from pricer.settings import MEASURES, Settings
+from pricer.tables import parquet_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -495,6 +496,18 @@ def test_a_folder_of_parts_is_one_book_in_the_order_of_their_numbers(tmp_path: P
     assert (
         read_book(tmp_path / "book").identity() == read_book(tmp_path / "book.parquet").identity()
     )
+
+
+def test_the_order_of_parts_is_one_whatever_they_are_called(tmp_path: Path) -> None:
+    # In either order a file system may list them.
+    names = ["b.parquet", "1²2.parquet", "2.parquet", "1.parquet", "01.parquet"]
+    for order in (names, names[::-1]):
+        folder = tmp_path / order[0]
+        folder.mkdir()
+        for name in order:
+            (folder / name).touch()
+        found = [part.name for part in parquet_parts(folder)]
+        assert found == ["01.parquet", "1.parquet", "1²2.parquet", "2.parquet", "b.parquet"]
 
 
 def test_a_folder_that_is_no_book_is_one_line(tmp_path: Path) -> None:

@@ -315,3 +315,17 @@ def test_writes_are_refused_stored_in_part_or_answered_late(aws: str) -> None:
     assert time.monotonic() - began > 0.5
     assert answer["UnprocessedItems"] == {}
     assert happened(aws) == {"throttled_batches": 1, "slow_batches": 1}
+
+
+def test_a_stack_that_a_change_set_makes_has_the_description_of_its_template(aws: str) -> None:
+    cloudformation = client("cloudformation")
+    template = {"Description": "a topic", "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    made = {"StackName": "Described", "ChangeSetName": "make"}
+    body = json.dumps(template)
+    cloudformation.create_change_set(**made, ChangeSetType="CREATE", TemplateBody=body)
+    cloudformation.get_waiter("change_set_create_complete").wait(**made)
+    cloudformation.execute_change_set(**made)
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="Described")
+    (stack,) = cloudformation.describe_stacks(StackName="Described")["Stacks"]
+    assert stack["Description"] == "a topic"
+    cloudformation.delete_stack(StackName="Described")

@@ -638,6 +638,9 @@ def test_everything_that_can_be_chosen_is_deployed(second: Path) -> None:
     ("context", "message"),
     [
         ({"name": "two words"}, "name: must be at most 80 letters"),
+        # Deployed, it would take the place of Pricer's own.
+        ({"name": "Pricer-data"}, "name: must not end in -data or -build"),
+        ({"name": "Pricer-build"}, "name: must not end in -data or -build"),
         ({"architecture": "sparc"}, "architecture: must be one of x86_64, arm64, got 'sparc'"),
         ({"warm_write_units": "many"}, "warm_write_units: must be a whole number, got 'many'"),
         ({"warm_write_units": "100"}, "warm_write_units: must be at least 4000"),

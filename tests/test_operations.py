@@ -29,7 +29,7 @@ from cloud.deploy import create_stack
 from cloud.faults import inject
 from cloud.submitted import call
 from panels import write_toml
-from pricer import deployment, logs, scheduling, views_operations
+from pricer import codebuild, deployment, logs, scheduling, views_operations
 from pricer.aws import client
 from pricer.cli import cli
 from pricer.compiled import kernels
@@ -386,6 +386,14 @@ def test_schedules_that_others_made_are_listed_as_such(deployed: Deployment, gri
     shown = output("schedules")
     assert re.search(r"^copied +not made by pricer +rate\(1 hour\), UTC +enabled$", shown, re.M)
     assert re.search(rf"^moved +{grid.name} +0 6 \* \* \? \*, Mars/Olympus +enabled$", shown, re.M)
+    # Nor is one of them replaced.
+    before = scheduler.get_schedule(Name="list", GroupName=deployed.schedule_group)
+    said = error("schedule", grid, "--name", "list", "--cron", CRON)
+    assert said.endswith(
+        "was not made by pricer, so it is left alone; take another name, by --name"
+    )
+    after = scheduler.get_schedule(Name="list", GroupName=deployed.schedule_group)
+    assert after["Target"] == before["Target"]
     for name in (*inputs, "ours", "moved"):
         output("unschedule", name)
 
@@ -803,6 +811,7 @@ def stack(aws: str) -> Iterator[None]:
     create_stack(
         "Desk",
         {
+            "Description": "pricer: a desk",
             "Resources": {
                 "Table": {
                     "Type": "AWS::DynamoDB::Table",
@@ -967,6 +976,82 @@ def test_a_purge_that_fails_half_way_can_be_done_again(
     assert cdk.commands() == ["destroy", "destroy"]
 
 
+TOPIC = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+
+
+@pytest.mark.parametrize("name", ["Desk", "Desk-data", "Desk-build"])
+def test_a_stack_of_somebody_else_is_neither_changed_nor_destroyed(cdk: Notes, name: str) -> None:
+    create_stack(name, TOPIC | {"Description": "the topics of the desk"})
+    left = f"stack '{name}': is there and is not one of pricer's, so it is left alone; take"
+    try:
+        for command in (["deploy", "--build", "remote"], ["destroy"]):
+            assert error(*command, "--yes").startswith(left)
+    finally:
+        client("cloudformation").delete_stack(StackName=name)
+    assert cdk.commands() == []
+
+
+def test_a_stack_that_was_only_about_to_be_made_is_in_nobody_s_way(cdk: Notes) -> None:
+    # As where a first deployment was interrupted.
+    cloudformation = client("cloudformation")
+    cloudformation.create_change_set(
+        StackName="Desk",
+        ChangeSetName="make",
+        ChangeSetType="CREATE",
+        TemplateBody=json.dumps(TOPIC | {"Description": "pricer: a desk"}),
+    )
+    (stack,) = cloudformation.describe_stacks(StackName="Desk")["Stacks"]
+    assert stack["StackStatus"] == "REVIEW_IN_PROGRESS"
+    try:
+        assert deployment.outputs("Desk") == {}
+    finally:
+        cloudformation.delete_stack(StackName="Desk")
+
+
+def test_every_stack_is_described_as_one_of_pricer(templates: Path) -> None:
+    described = [json.loads(path.read_text()) for path in templates.glob("Pricer*.template.json")]
+    assert len(described) == 3
+    assert all(each["Description"].startswith(deployment.OURS) for each in described)
+
+
+def test_what_a_deployment_that_failed_has_left_is_destroyed(cdk: Notes) -> None:
+    # As one whose image could not be built.
+    create_stack("Desk-build", TOPIC | {"Description": "pricer: what builds"})
+    try:
+        result = run("destroy", "--json", typed="y\n")
+        purged = error("destroy", "--purge", "--yes")
+    finally:
+        client("cloudformation").delete_stack(StackName="Desk-build")
+    assert result.exit_code == 0, result.output
+    assert "Destroy Desk-build? [y/N]" in result.stderr
+    made = json.loads(result.stdout)
+    assert_documented("destroy", made)
+    assert (made["stacks"], made["table"]) == (["Desk-build"], None)
+    assert cdk.commands() == ["destroy"]
+    assert "does not say what its table and bucket are" in purged
+
+
+def test_a_purge_passes_over_a_table_that_is_being_deleted(
+    cdk: Notes, stack: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = deployment.outputs("Desk")
+    assert found
+
+    def in_use(**_: object) -> None:
+        raise of("UpdateTable", "ResourceInUseException")
+
+    with monkeypatch.context() as slow:
+        slow.setattr(client("dynamodb"), "update_table", in_use)
+        assert "ResourceInUseException" in error("destroy", "--purge", "--yes", typed="Desk\n")
+        deleting = {"Table": {"TableStatus": "DELETING"}}
+        slow.setattr(client("dynamodb"), "describe_table", lambda **_: deleting)
+        assert run("destroy", "--purge", "--yes", typed="Desk\n").exit_code == 0
+    buckets = [each["Name"] for each in client("s3").list_buckets()["Buckets"]]
+    assert found["BucketName"] not in buckets
+    client("dynamodb").update_table(TableName=found["TableName"], DeletionProtectionEnabled=False)
+    client("dynamodb").delete_table(TableName=found["TableName"])
+
+
 def test_what_is_not_deployed_cannot_be_destroyed(cdk: Notes) -> None:
     said = error("destroy", "--yes")
     assert said == "stack 'Desk': is not deployed, there is nothing to destroy"
@@ -1081,11 +1166,90 @@ def test_an_interrupt_stops_the_build(
     result = run("deploy", "--build", "remote", "--yes")
     assert result.exit_code == 130
     assert result.stderr.endswith("Interrupted: the build is stopped, and nothing is deployed.\n")
-    codebuild = client("codebuild")
-    builds = codebuild.list_builds_for_project(projectName=far["ProjectName"])["ids"]
-    (last,) = codebuild.batch_get_builds(ids=builds[:1])["builds"]
+    service = client("codebuild")
+    builds = service.list_builds_for_project(projectName=far["ProjectName"])["ids"]
+    (last,) = service.batch_get_builds(ids=builds[:1])["builds"]
     assert last["buildStatus"] == "STOPPED"
     assert cdk.commands() == ["diff", "deploy"]
+
+
+def test_who_builds_an_image_that_another_build_puts_first_goes_on(
+    cdk: Notes, far: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtaken(_: object, build_id: str, __: str) -> dict[str, Any]:
+        client("ecr").put_image(
+            repositoryName=REPOSITORY, imageTag=far["ImageTag"], imageManifest="{}"
+        )
+        return {"id": build_id, "buildStatus": "FAILED"}
+
+    monkeypatch.setattr("pricer.codebuild._follow", overtaken)
+    result = run("deploy", "--build", "remote", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "the image is there all the same: another build was first\n" in result.stderr
+    assert cdk.commands() == ["diff", "deploy", "deploy"]
+
+
+class Slow:
+    """A build that fails, and its log, whose last line is late, after some failed questions."""
+
+    def __init__(self, *failures: ClientError) -> None:
+        self.failures = list(failures)
+        self.log = [("the log begins", "f/1"), ("", "f/1"), ("it says why", "f/2"), ("", "f/2")]
+
+    def batch_get_builds(self, **_: object) -> dict[str, Any]:
+        if self.failures and self.failures[0].operation_name == "BatchGetBuilds":
+            raise self.failures.pop(0)
+        status = "IN_PROGRESS" if self.failures else "FAILED"
+        logs = {"groupName": "group", "streamName": "stream"}
+        return {"builds": [{"id": "p:1", "buildStatus": status, "logs": logs}]}
+
+    def get_log_events(self, **_: object) -> dict[str, Any]:
+        if self.failures:
+            raise self.failures.pop(0)
+        line, token = self.log.pop(0)
+        return {"events": [{"message": line}] if line else [], "nextForwardToken": token}
+
+
+def of(operation: str, code: str, status: int = 400) -> ClientError:
+    return ClientError(refused(code, status).response, operation)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        # CodeBuild names a stream before it is there.
+        (of("GetLogEvents", "ResourceNotFoundException"), ""),
+        (
+            of("GetLogEvents", "AccessDeniedException"),
+            "the log of the build: GetLogEvents is not allowed: Rate exceeded; the build goes on\n",
+        ),
+        (
+            of("BatchGetBuilds", "ThrottlingException"),
+            "build p:1, which goes on: BatchGetBuilds: ThrottlingException: Rate exceeded; trying"
+            " again\n",
+        ),
+    ],
+)
+def test_a_build_is_followed_to_its_end_through_what_passes(
+    failure: ClientError,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slow = Slow(failure, failure)
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: slow)
+    monkeypatch.setattr(codebuild, "POLL_S", 0.0)
+    assert codebuild._follow(slow, "p:1", "us-east-1")["buildStatus"] == "FAILED"
+    assert capsys.readouterr().err == f"{said}the log begins\nit says why\n"
+
+
+def test_a_build_that_may_not_be_asked_for_is_said_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Slow(of("BatchGetBuilds", "AccessDeniedException"))
+    monkeypatch.setattr("pricer.aws.client", lambda *_, **__: slow)
+    with pytest.raises(AwsError, match=r"^build p:1, which goes on: BatchGetBuilds is not allowed"):
+        codebuild._follow(slow, "p:1", "us-east-1")
 
 
 @pytest.mark.parametrize("text", ["keep_days", "name=Other", "keep-days=30"])

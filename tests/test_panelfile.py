@@ -161,6 +161,8 @@ def test_a_packed_file_and_a_folder_of_parts_are_the_same_panel(tmp_path: Path) 
     plain = read(path).identity()
     (tmp_path / "firms.csv.gz").write_bytes(gzip.compress((tmp_path / "firms.csv").read_bytes()))
     assert read(write_toml(tmp_path, "firms.csv.gz")).identity() == plain
+    (tmp_path / "firms.csv.gz").rename(tmp_path / "FIRMS.CSV.GZ")
+    assert read(write_toml(tmp_path, "FIRMS.CSV.GZ")).identity() == plain
     folder = tmp_path / "parts"
     folder.mkdir()
     (folder / "_SUCCESS").touch()
@@ -168,6 +170,8 @@ def test_a_packed_file_and_a_folder_of_parts_are_the_same_panel(tmp_path: Path) 
     table = pa.table(columns)
     for part in range(12):  # of which 10 comes after 9, and a firm may go on in the next
         pq.write_table(table.slice(12 * part, 12), folder / f"part-{part}.parquet")
+    # No part is left out for how its ending is spelled.
+    (folder / "part-11.parquet").rename(folder / "part-11.PARQUET")
     assert read(write_toml(tmp_path, "parts")).identity() == plain
 
 

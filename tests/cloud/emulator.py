@@ -87,6 +87,7 @@ def main() -> None:
     complete_schedules()
     run_builds()
     complete_repositories()
+    complete_stacks()
     pass_for_tls()
     if endpoint := os.environ.get("DYNAMODB_LOCAL"):
         dynamodb_local.forward(endpoint)
@@ -242,6 +243,21 @@ def complete_repositories() -> None:
 
     ecr._describe_images = describe_or_miss
     iam_actions.extract_resource_arn = resource_of
+
+
+def complete_stacks() -> None:
+    """Give stacks that change sets have made the description of their template."""
+    from ministack.services import cloudformation
+    from ministack.services.cloudformation import handlers
+
+    describe = handlers._ACTION_HANDLERS["DescribeStacks"]
+
+    def describe_whole(asked: dict[str, Any]) -> Any:
+        for stack in cloudformation._stacks.values():
+            stack["Description"] = stack.get("_template", {}).get("Description", "")
+        return describe(asked)
+
+    handlers._ACTION_HANDLERS["DescribeStacks"] = describe_whole
 
 
 def pass_for_tls() -> None:
