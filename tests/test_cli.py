@@ -532,6 +532,10 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     )
     message = "must end in .toml (a grid or a panel), or in .csv, .csv.gz or .parquet"
     assert message in error("plan", tmp_path / "g.txt")
+    for command in ("price", "imply"):
+        assert "g.toml: is no book; `pricer submit` prices" in error(
+            command, "--book", tmp_path / "g.toml"
+        )
     latin = tmp_path / "latin.csv"
     latin.write_bytes("id\nké\n".encode("latin-1"))
     assert "latin.csv: must be UTF-8 text, got byte 0xe9" in error("price", "--book", latin)
