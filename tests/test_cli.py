@@ -526,6 +526,14 @@ def test_a_book_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, messa
         assert message in error(*command, path)
 
 
+def test_a_long_output_does_not_push_the_counts_aside(tmp_path: Path) -> None:
+    book = tmp_path / "book.csv"
+    book.write_text("right,spot,strike,expiry,vol,rate\ncall,100,100,1,0.2,0.05\n")
+    assert output("price", "--book", book, "--output", tmp_path / "prices.csv").startswith(
+        "rows     1  "
+    )
+
+
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert "nothing.csv: cannot be read: No such file" in error(
         "price", "--book", tmp_path / "nothing.csv"
