@@ -1,4 +1,4 @@
-"""A tour of the command line, about a minute the first time: `make demo` runs it.
+"""A tour of the command line, some three minutes the first time: `make demo` runs it.
 
 Every line after a dollar sign is a real command; the runs go to a store that is deleted at the end.
 """

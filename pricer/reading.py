@@ -106,6 +106,8 @@ def read_book(
         return Book.parse(_text(path), str(path), **given)
     if name.endswith(".parquet") or path.is_dir():
         return Book.from_columns(_columns(path), str(path), **given)
+    if name.endswith(".toml"):
+        raise SpecError(f"{path}: is no book; `pricer submit` prices a grid or a panel")
     raise SpecError(
         f"{path}: must end in .toml (a grid or a panel), or in .csv, .csv.gz or .parquet (a book),"
         " or be a folder of .parquet files"

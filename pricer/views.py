@@ -98,7 +98,7 @@ def book(document: Document, table: Table, width: int) -> View:
         note = f"{_percent(inside, quoted)} of the {count(quoted)} priced with a bid and an ask"
         lines += [("inside bid-ask", count(inside), note if quoted else "")]
     if document["output"]:
-        lines += [("written", document["output"], "")]
+        lines += [("written", "", document["output"])]
     yield facts(lines)
 
 
@@ -114,7 +114,7 @@ def implied(document: Document, table: Table, width: int) -> View:
         for failure in document["failures"]
     ]
     if document["output"]:
-        lines += [("written", document["output"], "")]
+        lines += [("written", "", document["output"])]
     yield facts(lines)
 
 

@@ -527,12 +527,24 @@ def test_a_book_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, messa
         assert message in error(*command, path)
 
 
+def test_a_long_output_does_not_push_the_counts_aside(tmp_path: Path) -> None:
+    book = tmp_path / "book.csv"
+    book.write_text("right,spot,strike,expiry,vol,rate\ncall,100,100,1,0.2,0.05\n")
+    assert output("price", "--book", book, "--output", tmp_path / "prices.csv").startswith(
+        "rows     1  "
+    )
+
+
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert "nothing.csv: cannot be read: No such file" in error(
         "price", "--book", tmp_path / "nothing.csv"
     )
     message = "must end in .toml (a grid or a panel), or in .csv, .csv.gz or .parquet"
     assert message in error("plan", tmp_path / "g.txt")
+    for command in ("price", "imply"):
+        assert "g.toml: is no book; `pricer submit` prices" in error(
+            command, "--book", tmp_path / "g.toml"
+        )
     latin = tmp_path / "latin.csv"
     latin.write_bytes("id\nké\n".encode("latin-1"))
     assert "latin.csv: must be UTF-8 text, got byte 0xe9" in error("price", "--book", latin)

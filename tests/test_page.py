@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
@@ -34,7 +34,7 @@ from pricer.plan import Plan
 from pricer.pricing import price_chunk
 from pricer.run import open_run, submit_plan
 from pricer.stores import open_store
-from pricer.timeline import STRAGGLER_RULE, timeline
+from pricer.timeline import PLACES, STRAGGLER_RULE, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -546,6 +546,30 @@ def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
     assert bars["straggler"]["y"] == [place for place, chunk in places if chunk.straggler]
     (line,) = drawn(page, "#concurrency")
     assert list(zip(line["x"], line["y"], strict=True)) == list(found.concurrency())
+
+
+def test_a_timeline_leaves_out_the_time_before_a_later_submit(site: Site) -> None:
+    found = timeline(open_run(site.runs["chunks"], site.store))
+    day = 86_400.0
+    later = [
+        replace(c, **{name: getattr(c, name) + day for name in PLACES}) for c in found.chunks[2:]
+    ]
+    paused = replace(found, chunks=(*found.chunks[:2], *later))
+    page = site.visit("chunks", "view=rows")
+    page.route("**/timeline", lambda route: route.fulfill(json=paused.to_json()))
+    site.visit("chunks", "view=timeline")
+    until(page, "document.querySelector('#chunks')?.layout?.annotations?.length > 0")
+    page.unroute("**/timeline")
+    whole, ((at, _),) = paused.without_pauses()
+    bars = {trace["name"]: trace for trace in drawn(page, "#chunks")}
+    assert bars["kernel"]["base"] == pytest.approx([chunk.started for chunk in whole.chunks])
+    (line,) = drawn(page, "#concurrency")
+    assert line["x"] == pytest.approx([at for at, _ in whole.concurrency()])
+    layout = page.evaluate("document.querySelector('#chunks').layout")
+    assert layout["shapes"][0]["x0"] == pytest.approx(at)
+    assert layout["annotations"][0]["text"] == "submitted again<br>24 h 0 min later"
+    assert layout["xaxis"]["range"][1] < 2 * whole.seconds
+    expect(page.locator(".note")).to_contain_text("1 pause cut out")
 
 
 def test_rows_have_every_digit(site: Site) -> None:

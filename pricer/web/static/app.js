@@ -10,7 +10,7 @@ import { Slices } from "./slices.js";
 import { address, read, write } from "./state.js";
 import { surface } from "./surface.js";
 import { table } from "./table.js";
-import { seconds, timeline } from "./timeline.js";
+import { duration, timeline } from "./timeline.js";
 
 const POLL_MS = 1000;
 const IDLE_MS = 3000;
@@ -243,7 +243,7 @@ function pace({ run, state: how, cells, done }) {
   const since = paces.get(run);
   const rate = (1000 * (done - since.done)) / (now - since.now);
   if (!(rate > 0)) return share;
-  return `${share} · ${count(Math.round(rate))} cells/s · ${seconds((cells - done) / rate)} left`;
+  return `${share} · ${count(Math.round(rate))} cells/s · ${duration((cells - done) / rate)} left`;
 }
 
 function empty() {

@@ -265,8 +265,20 @@ export async function points(element, { x, y, by, groups }) {
   await draw(element, traces, layout);
 }
 
-/** Draw a bar for each chunk of a timeline, from its queueing until it is done. */
-export async function bars(element, line) {
+/** Dashed lines where a run was submitted again; `again` are their places and what they say. */
+const linesOf = (colour, again) => ({
+  shapes: again.map(([x]) => ({
+    type: "line", yref: "paper", x0: x, x1: x, y0: 0, y1: 1,
+    line: { color: colour.text, width: 1, dash: "dash" },
+  })),
+});
+
+/**
+ * Draw a bar for each chunk of a timeline, from its queueing until it is done.
+ *
+ * `at` says where a time is, `again` where a later submit begins and what to say there.
+ */
+export async function bars(element, line, at, again) {
   const colour = colours();
   const { chunks } = line;
   const place = chunks.map((_, i) => i + 1);
@@ -277,14 +289,14 @@ export async function bars(element, line) {
     ...(c.cold ? [["cold start", "yes"]] : []), ...(c.straggler ? [["straggler", "yes"]] : []),
   ]));
   const part = (name, fill, from, to) => ({
-    type: "bar", orientation: "h", name, y: place, base: chunks.map(from), text: texts,
+    type: "bar", orientation: "h", name, y: place, base: chunks.map((c) => at(from(c))), text: texts,
     textposition: "none",
     x: chunks.map((c) => Math.max(0, to(c) - from(c))), marker: { color: fill },
     hovertemplate: "%{text}<extra></extra>",
   });
   const marks = (name, symbol, some) => ({
     type: "scatter", mode: "markers", name, hoverinfo: "skip",
-    x: chunks.filter(some).map((c) => c.started), y: place.filter((_, i) => some(chunks[i])),
+    x: chunks.filter(some).map((c) => at(c.started)), y: place.filter((_, i) => some(chunks[i])),
     marker: { symbol, size: 8, color: colour.text, line: { color: colour.panel, width: 1 } },
   });
   const traces = [
@@ -298,26 +310,35 @@ export async function bars(element, line) {
   const axes = [{ name: "seconds" }, { name: "chunks, in the order of their starts" }];
   const layout = layoutOf(colour, ...axes, {
     barmode: "overlay", bargap: chunks.length > 100 ? 0 : 0.2, uirevision: "chunks", ...legendOf(""),
+    ...linesOf(colour, again),
   });
-  layout.xaxis.range = [0, 1.02 * line.seconds];
+  const end = 1.02 * at(line.seconds);
+  layout.annotations = again.map(([x, text]) => {
+    const side = x < end / 3 ? "left" : "right";
+    return { x, text, xanchor: side, align: side, yref: "paper", y: 0, yanchor: "bottom", showarrow: false };
+  });
+  layout.xaxis.range = [0, end];
   layout.yaxis.range = [chunks.length + 0.5, 0.5];
   await draw(element, traces, layout);
 }
 
 /** Draw how many workers are at work at each time of a timeline. */
-export async function steps(element, line) {
+export async function steps(element, line, at, again) {
   const colour = colours();
   const found = line.concurrency;
   const trace = {
-    type: "scatter", mode: "lines", x: found.map((s) => s.at), y: found.map((s) => s.workers),
+    type: "scatter", mode: "lines", x: found.map((s) => at(s.at)), y: found.map((s) => s.workers),
+    customdata: found.map((s) => s.at),
     // Without a line: the moments between two chunks would be all that one sees.
     line: { shape: "hv", color: colour.series[0], width: 0 }, fill: "tozeroy",
     fillcolor: colour.series[0],
-    hovertemplate: "%{x:.3f} s: %{y} at work<extra></extra>",
+    hovertemplate: "%{customdata:.3f} s: %{y} at work<extra></extra>",
   };
   const axes = [{ name: "seconds" }, { name: "workers at work" }];
-  const layout = layoutOf(colour, ...axes, { uirevision: "concurrency" });
-  layout.xaxis.range = [0, 1.02 * line.seconds];
+  const layout = layoutOf(colour, ...axes, {
+    uirevision: "concurrency", ...linesOf(colour, again),
+  });
+  layout.xaxis.range = [0, 1.02 * at(line.seconds)];
   layout.yaxis.rangemode = "tozero";
   // There are no halves of a worker.
   if (found.every((s) => s.workers <= 5)) layout.yaxis.dtick = 1;
