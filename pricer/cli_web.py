@@ -42,7 +42,7 @@ def serve(*, port: int, no_open: bool, where: options.Where, as_json: bool) -> N
     """
     for name in ("fastapi", "plotly", "uvicorn"):
         if not find_spec(name):
-            raise MissingDependencyError(f"serve needs {name}: pip install 'pricer[web]'")
+            raise MissingDependencyError(f"serve needs {name}: pip install fastapi plotly uvicorn")
     import uvicorn
 
     from . import views

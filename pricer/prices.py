@@ -109,9 +109,7 @@ class Prices:
         try:
             import pyarrow as pa
         except ImportError:
-            raise MissingDependencyError(
-                "to_arrow: needs pyarrow: pip install 'pricer[parquet]'"
-            ) from None
+            raise MissingDependencyError("to_arrow: needs pyarrow: pip install pyarrow") from None
         return pa.table(self.columns())
 
     def to_pandas(self) -> Any:
@@ -119,7 +117,5 @@ class Prices:
         try:
             import pandas as pd
         except ImportError:
-            raise MissingDependencyError(
-                "to_pandas: needs pandas: pip install 'pricer[pandas]'"
-            ) from None
+            raise MissingDependencyError("to_pandas: needs pandas: pip install pandas") from None
         return pd.DataFrame(self.columns())

@@ -328,7 +328,7 @@ class Run:
             When values are asked for whose blocks are not priced yet: says which.
         """
         if find_spec("xarray") is None:
-            raise MissingDependencyError("to_xarray needs xarray: pip install 'pricer[xarray]'")
+            raise MissingDependencyError("to_xarray needs xarray: pip install xarray")
         from .datasets import dataset
 
         if not isinstance(self.plan, GridPlan):

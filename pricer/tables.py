@@ -211,9 +211,7 @@ def require_pyarrow() -> Any:
     try:
         import pyarrow as pa
     except ImportError:
-        raise MissingDependencyError(
-            "Parquet needs pyarrow: pip install 'pricer[parquet]'"
-        ) from None
+        raise MissingDependencyError("Parquet needs pyarrow: pip install pyarrow") from None
     return pa
 
 

@@ -525,5 +525,5 @@ def test_a_file_that_cannot_be_written_is_one_line(
         assert message in error(store, *asked, tmp_path / "full.svg")
     monkeypatch.setitem(sys.modules, "plotly.io", None)
     assert error(store, *asked, tmp_path / "a.html") == (
-        "an .html picture needs plotly: pip install 'pricer[web]'"
+        "an .html picture needs plotly: pip install plotly"
     )

@@ -80,7 +80,7 @@ def test_store_that_cannot_be_read_is_said_before_anything_is_served(tmp_path: P
 
 def test_without_its_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_web, "find_spec", lambda name: name != "plotly")
-    assert refused() == "Error: serve needs plotly: pip install 'pricer[web]'\n"
+    assert refused() == "Error: serve needs plotly: pip install fastapi plotly uvicorn\n"
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,7 @@ def _require_matplotlib() -> tuple[Any, Any]:
     try:
         import matplotlib.figure
     except ImportError:
-        raise MissingDependencyError(
-            "a picture needs matplotlib: pip install 'pricer[plot]'"
-        ) from None
+        raise MissingDependencyError("a picture needs matplotlib: pip install matplotlib") from None
     return matplotlib.figure, matplotlib.rc_context
 
 
@@ -147,7 +145,5 @@ def _require_plotly() -> Any:
     try:
         import plotly.io
     except ImportError:
-        raise MissingDependencyError(
-            "an .html picture needs plotly: pip install 'pricer[web]'"
-        ) from None
+        raise MissingDependencyError("an .html picture needs plotly: pip install plotly") from None
     return plotly.io

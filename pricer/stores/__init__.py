@@ -153,7 +153,7 @@ def find_run(store: Store, name: str) -> StoredRun:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise RunNotFoundError(f"run {name!r}: is not in {store.url}; see `pricer runs`")
+        raise RunNotFoundError(f"run {name!r}: is not in {store.url}; {_see(store.url)}")
     ids = ", ".join(run.run_id[:SHORT_ID] for run in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     raise RunNotFoundError(f"run {name!r}: could be {ids}{more}; give more of it")
@@ -161,4 +161,8 @@ def find_run(store: Store, name: str) -> StoredRun:
 
 def not_found(run_id: str, url: str) -> RunNotFoundError:
     """Return what to raise where a run is not in the store at `url`, or no longer."""
-    return RunNotFoundError(f"run {run_id[:SHORT_ID]}: is not in {url}; see `pricer runs`")
+    return RunNotFoundError(f"run {run_id[:SHORT_ID]}: is not in {url}; {_see(url)}")
+
+
+def _see(url: str) -> str:
+    return f"see `pricer runs{' --on aws' if url.startswith(DYNAMODB) else ''}`"

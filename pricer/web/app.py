@@ -104,7 +104,7 @@ async def _plotly(request: Request) -> Response:
     """Return the library that draws, from where it is installed; importing it takes a second."""
     found = find_spec("plotly")
     if not found or not found.origin:
-        raise MissingDependencyError("the page needs plotly: pip install 'pricer[web]'")
+        raise MissingDependencyError("the page needs plotly: pip install plotly")
     files = _Page(directory=Path(found.origin).parent / "package_data")
     response = await files.get_response("plotly.min.js", request.scope)
     response.headers["Cache-Control"] = "private, max-age=86400"

@@ -25,7 +25,7 @@ export function plotly() {
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       library = undefined;
-      reject(new Error("the plotting library is missing: pip install 'pricer[web]'"));
+      reject(new Error("the plotting library is missing: pip install plotly"));
     };
     document.head.append(script);
   });
