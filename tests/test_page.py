@@ -636,6 +636,20 @@ def test_a_firm_of_a_panel_has_a_curve_for_each_horizon(site: Site) -> None:
     expect(page.locator(".note")).to_have_text("There is no firm F1 in this panel.")
 
 
+def test_more_windows_than_a_firm_is_shown_with_are_counted(site: Site) -> None:
+    page = site.visit("puts")
+    rows = "**/cells?*limit=100000"
+
+    def cut(route: Route) -> None:
+        route.continue_(url=route.request.url.replace("limit=100000", "limit=4"))
+
+    page.route(rows, cut)
+    site.visit("firms", "at.firm=F01", page)
+    expect(page.locator(".note")).to_contain_text("The first 2 of 3 windows of 20 days.")
+    assert [len(trace["x"]) for trace in drawn(page, "#curves")] == [2, 2]
+    page.unroute(rows)
+
+
 def test_the_csv_of_a_firm_is_the_command_lines(site: Site) -> None:
     page = site.visit("firms", "at.firm=F01")
     drawn(page, "#curves")
