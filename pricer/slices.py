@@ -347,11 +347,12 @@ def _numbers(role: str, name: str, column: Column) -> Floats:
 
 
 def _plain(column: Column) -> Column:
-    """Return a column as numbers if all of it are, else as it is."""
+    """Return a column as numbers if all of it are, else as it is; what is missing as no text."""
     try:
-        return _numbers("", "", column)
+        numbers = _numbers("", "", column)
     except SpecError:
         return column
+    return np.array(_values(numbers), dtype=object) if np.isnan(numbers).any() else numbers
 
 
 def _values(column: Column) -> list[Any]:

@@ -265,6 +265,21 @@ def test_a_column_of_a_book_s_own_is_drawn_where_it_has_numbers(book: Run) -> No
         slice_of(book, "desk", "price")
 
 
+def test_points_without_a_number_have_a_colour_of_their_own(
+    book: Run, figures: list[Any], tmp_path: Path
+) -> None:
+    for hue, facet in (("mid", ""), ("", "mid")):
+        found = slice_of(book, "strike", "expiry", hue=hue, facet=facet)
+        assert found.points == 5
+        draw_slice(found, tmp_path / "a.svg")
+    (legend,) = figures[0].legends
+    wanted = ["4", "8.1", "missing", "20", "20.5"]
+    assert [text.get_text() for text in legend.get_texts()] == wanted
+    assert [len(points.get_offsets()) for points in figures[0].axes[0].collections] == [1] * 5
+    frames = [axes.get_title() for axes in figures[1].axes if axes.get_visible()]
+    assert frames == [f"mid {value}" for value in wanted]
+
+
 def test_a_picture_of_a_book_says_what_was_selected(book: Run) -> None:
     assert slice_of(book, "strike", "price").at == {}
     assert slice_of(book, "strike", "price", selection={"desk": "rates"}).at == {"desk": "rates"}
