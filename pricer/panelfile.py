@@ -390,7 +390,9 @@ def _first_rows(file: Path) -> tuple[list[str], list[str]]:
     """Return the names of a CSV file's columns as they stand in it, and its first row."""
     opened = gzip.open if file.suffix.lower() == ".gz" else open
     with opened(file, "rt", encoding="utf-8-sig", newline="") as lines:
-        rows = (row for row in csv.reader(lines) if "".join(row).strip())
+        # No longer than what is read together: of a packed file a line may have any length.
+        bounded = iter(lambda: _bounded(lines.readline(BATCH_BYTES)), "")
+        rows = (row for row in csv.reader(bounded) if "".join(row).strip())
         header = next(rows, None)
         if header is None:
             raise SpecError("is empty; must have a header and at least one row")
@@ -398,6 +400,14 @@ def _first_rows(file: Path) -> tuple[list[str], list[str]]:
         if first is None:
             raise SpecError(NO_ROWS)
     return header, first
+
+
+def _bounded(line: str) -> str:
+    if len(line) == BATCH_BYTES and not line.endswith("\n"):
+        raise SpecError(
+            f"must have lines of less than {BATCH_BYTES:,} characters, got a longer one"
+        )
+    return line
 
 
 def _noting(uneven: list[Any]) -> Any:

@@ -162,42 +162,56 @@ def select_windows(
     SpecError
         Where a firm, date or horizon is not there, or the cells are too many for memory.
     """
-    windows, horizons = _windows(plan, selection, nearest=nearest)
-    total = max(0, len(windows) * len(horizons) - offset)
+    first, counts, horizons = _windows(plan, selection, nearest=nearest)
+    total = max(0, int(counts.sum()) * len(horizons) - offset)
     count = total if limit is None else min(_checked(limit), total)
     _check_rows(count, total)
     window, horizon = np.divmod(np.arange(count) + (offset if count else 0), len(horizons))
-    cells = windows[window] * len(plan.spec.horizons) + horizons[horizon]
+    windows = _numbered(first, counts, window)
+    cells = windows * len(plan.spec.horizons) + horizons[horizon]
     return window_columns(plan, cells), cells
 
 
 def count_windows(plan: PanelPlan, selection: Mapping[str, Selected], *, nearest: bool) -> int:
     """Return how many cells of a panel `selection` means."""
-    windows, horizons = _windows(plan, selection, nearest=nearest)
-    return len(windows) * len(horizons)
+    _, counts, horizons = _windows(plan, selection, nearest=nearest)
+    return int(counts.sum()) * len(horizons)
 
 
 def _windows(
     plan: PanelPlan, selection: Mapping[str, Selected], *, nearest: bool
-) -> tuple[Indices, Indices]:
-    """Return the numbers of the windows and horizons of a panel that `selection` means."""
+) -> tuple[Indices, Indices, Indices]:
+    """Return which windows and horizons of a panel `selection` means.
+
+    Windows come as stretches, the first of each and how many it has: there may be 10^8 of them.
+    """
     panel = plan.spec
     for name in selection:
         if name not in PANEL_NAMES:
             _refuse(name, "a column", PANEL_NAMES)
-    kept = np.ones(len(panel.dates), dtype=bool)
+    first, counts, dates = panel.window_offsets[:-1], np.diff(panel.window_offsets), panel.dates
     if "firm" in selection:
         firms = _equal_firms(panel.firms, selection["firm"])
-        kept = np.repeat(firms, np.diff(panel.window_offsets))
+        first, counts = first[firms], counts[firms]
+        dates = dates[_numbered(first, counts, np.arange(counts.sum()))]
     if "date" in selection:
-        days = np.unique(panel.dates[kept])
+        days = np.unique(dates)
         wanted = days[_equal_dates(days, selection["date"], nearest=nearest)]
-        kept &= np.isin(panel.dates, wanted)
+        first = _numbered(first, counts, np.flatnonzero(np.isin(dates, wanted)))
+        counts = np.ones(len(first), dtype=np.int64)
     horizons = np.arange(len(panel.horizons))
     if "horizon" in selection:
         wished = selection["horizon"]
         horizons = _positions("horizon", panel.horizons, wished, nearest=nearest)
-    return np.flatnonzero(kept), horizons
+    return first, counts, horizons
+
+
+def _numbered(first: Indices, counts: Indices, places: Indices) -> Indices:
+    """Return the numbers at these places of stretches laid end to end."""
+    ends = np.cumsum(counts)
+    stretch = np.searchsorted(ends, places, "right")
+    numbers: Indices = (first - ends + counts)[stretch] + places
+    return numbers
 
 
 def window_columns(plan: PanelPlan, cells: Indices) -> Table:
@@ -329,7 +343,7 @@ def _equal_texts(name: str, texts: NDArray[Any], selected: Selected) -> NDArray[
     match _parsed(selected):
         case _Range(low, high) if name not in TABLES:
             ends = _numbers([end for end in (low, high) if end is not None])
-            if not np.isnan(ends).any():
+            if len(ends) and not np.isnan(ends).any():
                 return _between(name, _numbers(texts.tolist()), low, high)
             # As text, which suits ISO dates.
             return np.array(
@@ -361,7 +375,11 @@ def _equal_firms(firms: NDArray[Any], selected: Selected) -> NDArray[np.bool_]:
             same |= firms == name.strip()
         if same.sum() >= len(selected.split(",")):
             return same
-    return _equal_texts("firm", firms, selected)
+    same = _equal_texts("firm", firms, selected)
+    if not same.any():
+        there = f"{firms.min()} to {firms.max()}"
+        raise SpecError(f"firm: no value lies in {_spell(selected)}; there are {there}")
+    return same
 
 
 def _equal_dates(days: NDArray[Any], selected: Selected, *, nearest: bool) -> NDArray[np.bool_]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -163,12 +162,11 @@ def slice_of(
             assert isinstance(run.plan, PanelPlan)
             _check_measure(run, y, ())
             chosen, middle = _of_panel(run.plan, asked, selection or {})
-            _check_points(run.count(chosen))
             at, joined = {}, True
+    _check_points(run.count(chosen))
     band, spread, factor = _band(run, y)
     measures = tuple(dict.fromkeys(n for n in (y, spread) if n in run.plan.measures))
     table: Table = dict(run.query(chosen, measures=measures or run.plan.measures[:1]))
-    _check_points(len(table[x]))
     if isinstance(run.plan, PanelPlan):
         at = _at_one(table, asked)
         # A firm without debt is infinitely far from default.
@@ -249,7 +247,6 @@ def _at(
             middle.append(name)
         place = positions[(len(positions) - 1) // 2]
         at[name] = kept[name] = values[name][place : place + 1].tolist()[0]
-    _check_points(prod(len(chosen[name]) for name in asked.values() if name))
     return kept, at, tuple(middle)
 
 
@@ -350,11 +347,12 @@ def _numbers(role: str, name: str, column: Column) -> Floats:
 
 
 def _plain(column: Column) -> Column:
-    """Return a column as numbers if all of it are, else as it is."""
+    """Return a column as numbers if all of it are, else as it is; what is missing as no text."""
     try:
-        return _numbers("", "", column)
+        numbers = _numbers("", "", column)
     except SpecError:
         return column
+    return np.array(_values(numbers), dtype=object) if np.isnan(numbers).any() else numbers
 
 
 def _values(column: Column) -> list[Any]:

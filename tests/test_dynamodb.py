@@ -648,7 +648,9 @@ def test_an_expired_run_is_not_there_though_its_items_still_are(store: DynamoSto
     store.table.put(listed | {"expires": past})
     assert store.runs() == []
     for ask in (store.run, store.files, store.markers, store.summary, store.reasons, store.delete):
-        with pytest.raises(RunNotFoundError, match=r"is not in dynamodb://runs-.*see `pricer runs --on aws`"):
+        with pytest.raises(
+            RunNotFoundError, match=r"is not in dynamodb://runs-.*see `pricer runs --on aws`"
+        ):
             ask(ID)
     with pytest.raises(RunNotFoundError):
         store.marker(ID, 0)

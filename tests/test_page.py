@@ -128,7 +128,12 @@ tolerance = 1e-2
 paths = 4096
 measures = ["price", "delta", "standard_error", "delta_standard_error"]
 """
-FLAT = "right,spot,strike,expiry,vol,rate\ncall,100,90,1,0.2,0\ncall,100,110,1,0.2,0\n"
+# No smile, and names that a browser could take for more than text.
+FLAT = """\
+right,spot,strike,expiry,vol,rate,<i>desk</i>
+call,100,90,1,0.2,0,<a href="https://a.b">AT&T</a>
+call,100,110,1,0.2,0,&lt;2
+"""
 
 
 def pricer(*arguments: object) -> str:
@@ -523,6 +528,28 @@ def test_a_book_shows_its_smile_with_bid_and_ask(site: Site) -> None:
     expect(page.locator(".note")).to_contain_text("This book has no smile")
 
 
+def test_names_of_a_book_are_shown_as_they_stand(site: Site) -> None:
+    page = site.visit("flat", "by=<i>desk</i>")
+    names = ['<a href="https://a.b">AT&T</a>', "&lt;2"]
+    expect(page.locator("#points .legendtext")).to_have_text(sorted(names))
+    expect(page.locator("#points .legendtitletext")).to_contain_text("<i>desk</i>")
+    expect(page.locator("#points a")).to_have_count(0)
+    page.locator("#figure").press("ArrowLeft")
+    said = page.locator("p[aria-live]").text_content() or ""
+    assert said.startswith("row  1, strike  90, ")
+    assert f"<i>desk</i>  {names[0]}, " in said
+
+
+def test_a_band_is_closed_on_both_sides_of_a_gap(site: Site) -> None:
+    page = site.visit("puts")
+    edge = page.evaluate(
+        "async () => (await import('./plots.js')).around("
+        "{ x: [1, 2, 3, 4, 5], y: [10, 20, null, 40, 50], band: [1, 2, null, 4, 5] })"
+    )
+    assert edge["x"] == [1, 2, 2, 1, None, 4, 5, 5, 4, None]
+    assert edge["y"] == [11, 22, 18, 9, None, 44, 55, 45, 36, None]
+
+
 def test_a_timeline_has_a_bar_for_each_chunk(site: Site) -> None:
     page = site.visit("chunks", "view=timeline")
     until(page, "document.querySelector('#concurrency')?.data?.length > 0")
@@ -631,6 +658,20 @@ def test_a_firm_of_a_panel_has_a_curve_for_each_horizon(site: Site) -> None:
     firm.fill("F1")
     firm.press("Enter")
     expect(page.locator(".note")).to_have_text("There is no firm F1 in this panel.")
+
+
+def test_more_windows_than_a_firm_is_shown_with_are_counted(site: Site) -> None:
+    page = site.visit("puts")
+    rows = "**/cells?*limit=100000"
+
+    def cut(route: Route) -> None:
+        route.continue_(url=route.request.url.replace("limit=100000", "limit=4"))
+
+    page.route(rows, cut)
+    site.visit("firms", "at.firm=F01", page)
+    expect(page.locator(".note")).to_contain_text("The first 2 of 3 windows of 20 days.")
+    assert [len(trace["x"]) for trace in drawn(page, "#curves")] == [2, 2]
+    page.unroute(rows)
 
 
 def test_the_csv_of_a_firm_is_the_command_lines(site: Site) -> None:

@@ -220,12 +220,23 @@ def test_only_the_blocks_that_are_needed_are_read() -> None:
         ({"date": "2001-01-20,2001-01-30"}, 4),
         ({"date": ":2001-01-30"}, 6),
         ({"firm": "F00", "horizon": "2:3"}, 4),
+        ({"firm": ":", "horizon": 1.0}, 61),
+        ({"firm": "F06:", "date": ":"}, 20),
     ],
 )
 def test_values_lists_and_ranges_are_selected(
     run: Run, selection: dict[str, Any], cells: int
 ) -> None:
-    assert len(run.query(selection)["firm"]) == cells
+    table = run.query(selection)
+    assert len(table["firm"]) == run.count(selection) == cells
+    keys = [*zip(*(table[name].tolist() for name in ("firm", "date", "horizon")), strict=True)]
+    whole = run.query()
+    every = [*zip(*(whole[name].tolist() for name in ("firm", "date", "horizon")), strict=True)]
+    places = [every.index(key) for key in keys]
+    assert places == sorted(places)
+    np.testing.assert_array_equal(table["asset_vol"], whole["asset_vol"][places])
+    paged = [run.query(selection, limit=3, offset=o)["asset_vol"] for o in range(0, cells + 3, 3)]
+    np.testing.assert_array_equal(np.concatenate(paged), table["asset_vol"])
 
 
 @pytest.mark.parametrize(
@@ -239,6 +250,8 @@ def test_values_lists_and_ranges_are_selected(
         ({"firm": "F00", "date": "2002-01-22:"}, "no value lies in 2002-01-22:; there are 2001-0"),
         ({"date": "2002-01-02:2001-01-01"}, "date: a range must go up, got 2002-01-02:2001-01-01"),
         ({"horizon": 3.0}, "horizon: 3 is not there; the nearest is 2.5"),
+        ({"firm": "G:"}, "firm: no value lies in G:; there are F00 to F07"),
+        ({"firm": "G:", "date": "2001-01-20"}, "firm: no value lies in G:; there are F00 to F07"),
         ({"horizon": "3:4"}, "horizon: no value lies in 3:4; there are 1 to 2.5"),
     ],
 )

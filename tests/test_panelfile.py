@@ -313,6 +313,16 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     assert said("firms.txt") == rule
 
 
+def test_a_line_without_end_is_refused_once_it_is_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panelfile, "BATCH_BYTES", 1000)
+    for text in ("a" * 2000, "firm,date,equity,debt,rate\n" + "a" * 2000):
+        (tmp_path / "long.csv.gz").write_bytes(gzip.compress(text.encode()))
+        with pytest.raises(SpecError, match="must have lines of less than 1,000 characters"):
+            read(write_toml(tmp_path, "long.csv.gz"))
+
+
 def test_a_mapped_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     message = "there is no column 'cap', which [panel] columns.equity names; the file has firm,"
     with pytest.raises(SpecError, match=re.escape(message)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from dataclasses import replace
@@ -264,6 +265,21 @@ def test_a_column_of_a_book_s_own_is_drawn_where_it_has_numbers(book: Run) -> No
         slice_of(book, "desk", "price")
 
 
+def test_points_without_a_number_have_a_colour_of_their_own(
+    book: Run, figures: list[Any], tmp_path: Path
+) -> None:
+    for hue, facet in (("mid", ""), ("", "mid")):
+        found = slice_of(book, "strike", "expiry", hue=hue, facet=facet)
+        assert found.points == 5
+        draw_slice(found, tmp_path / "a.svg")
+    (legend,) = figures[0].legends
+    wanted = ["4", "8.1", "missing", "20", "20.5"]
+    assert [text.get_text() for text in legend.get_texts()] == wanted
+    assert [len(points.get_offsets()) for points in figures[0].axes[0].collections] == [1] * 5
+    frames = [axes.get_title() for axes in figures[1].axes if axes.get_visible()]
+    assert frames == [f"mid {value}" for value in wanted]
+
+
 def test_a_picture_of_a_book_says_what_was_selected(book: Run) -> None:
     assert slice_of(book, "strike", "price").at == {}
     assert slice_of(book, "strike", "price", selection={"desk": "rates"}).at == {"desk": "rates"}
@@ -284,6 +300,29 @@ def test_numbers_of_a_book_without_end_have_a_colour_bar(
 
 
 # --- files ---
+
+
+@pytest.mark.parametrize("desk", ["", "_a", "$_$", r"$\alpha$", "<b>a</b>"])
+def test_names_are_drawn_as_they_stand(
+    figures: list[Any], pages: list[Any], tmp_path: Path, desk: str
+) -> None:
+    file, title = tmp_path / "$_$.csv", desk or "missing"
+    rows = f"{desk},put,9,9,1,.2,0\nb,put,9,8,1,.2,0\n"
+    file.write_text(f"desk,right,spot,strike,expiry,vol,rate\n{rows}")
+    run = submit(read_spec(file), f"sqlite:///{tmp_path / 'runs.db'}")
+    found = slice_of(run, "strike", "price", hue="desk")
+    draw_slice(found, tmp_path / "a.svg")
+    (legend,) = figures[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == [title, "b"]
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+    assert [handle.get_facecolor().tolist() for handle in legend.legend_handles] == [
+        points.get_facecolor().tolist() for points in figures[0].axes[0].collections
+    ]
+    draw_slice(found, tmp_path / "a.html")
+    ((_, _, traces, _),) = pages
+    # As HTML, of which plotly reads some tags, it is that text again.
+    assert [html.unescape(trace["name"]) for trace in traces] == [title, "b"]
+    assert all("<b>" not in trace["name"] + trace["text"][0] for trace in traces)
 
 
 def test_the_same_picture_is_the_same_bytes_and_small(grid: Run, tmp_path: Path) -> None:
@@ -508,6 +547,16 @@ def test_what_is_too_much_is_one_line(
     assert error(store, *asked, "--facet", "vol", "--hue", "strike") == (
         "selection: a picture holds at most 500 points, got 1,344; narrow it"
     )
+
+
+def test_what_is_too_much_is_said_before_a_block_is_read(
+    grid: Run, book: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "MOST_POINTS", 4)
+    for run, x in ((grid, "spot"), (book, "strike")):
+        monkeypatch.setattr(run.store, "blocks", None)
+        with pytest.raises(SpecError, match="a picture holds at most 4 points, got "):
+            slice_of(run, x, "price")
 
 
 def test_a_file_that_cannot_be_written_is_one_line(

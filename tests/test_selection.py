@@ -332,6 +332,7 @@ def test_a_default_that_the_file_leaves_out_may_be_named() -> None:
         ({"symbol": "A,B"}, [1, 2]),
         ({"symbol": "B,C"}, [3]),
         ({"symbol": "B:"}, [2, 3, 4]),
+        ({"symbol": ":"}, [1, 2, 3, 4]),
         ({"quoted": "1.5"}, [1, 4]),
         ({"quoted": 1.5}, [1, 4]),
         ({"quoted": "2.5,n/a"}, [2, 3]),

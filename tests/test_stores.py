@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -363,6 +364,18 @@ def test_markers_of_a_version_that_kept_no_usage_have_none(path: Path) -> None:
         connection.execute("INSERT INTO markers VALUES (1, 0, ?)", ('{"cells": 5}',))
     assert store.markers(RUN.run_id) == {0: {"cells": 5}}
     assert store.usages(RUN.run_id) == {0: {}}
+
+
+def test_a_disk_that_is_gone_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(path)
+    store.create(RUN, FILES)
+
+    def stat(_: Path) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(StoreError, match=r"runs\.db: cannot be opened: Stale file handle"):
+        store.runs()
 
 
 def test_a_damaged_store_says_so(path: Path) -> None:

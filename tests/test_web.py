@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import pricer
 from pricer.cli import cli
 from pricer.compiled import MODULES, kernels
+from pricer.errors import RunNotFoundError
 from pricer.run import UNPRICED, as_store, list_runs, open_run
 from pricer.settings import MEASURES
 from pricer.stores import open_store
@@ -166,6 +167,23 @@ def test_only_the_runs_that_are_listed_are_looked_at(
     monkeypatch.setattr(store, "markers", markers)
     (last,), total = Runs(store).statuses(1)
     assert (read, total) == ([last["run"]], 2)
+
+
+def test_a_run_that_is_deleted_while_runs_are_listed_is_left_out(
+    url: str, grid: pricer.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(url)
+
+    def markers(run_id: str) -> dict[int, dict[str, Any]]:
+        if run_id == grid.id:
+            raise RunNotFoundError("deleted since")
+        return type(store).markers(store, run_id)
+
+    monkeypatch.setattr(store, "markers", markers)
+    with served(app(store)) as client:
+        answer = client.get("/api/runs")
+    assert answer.status_code == 200
+    assert len(answer.json()["runs"]) == answer.json()["total"] == 1
 
 
 def test_axes_of_a_grid_are_named_with_their_kinds_and_values(
@@ -497,6 +515,8 @@ def test_complete_runs_are_tagged_by_run_query_and_form(
     again = client.get(where, headers={"If-None-Match": f'"other", {first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
+    lines = [("If-None-Match", '"other"'), ("If-None-Match", first.headers["etag"])]
+    assert client.get(where, headers=lines).status_code == 304
     assert again.headers["vary"] == first.headers["vary"] == "Accept"
     urls = [where, f"{where}&limit=3", f"{where}&format=csv", f"/api/runs/{grid.id}/axes"]
     assert len({client.get(each).headers["etag"] for each in urls}) == len(urls)

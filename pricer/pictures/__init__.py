@@ -6,6 +6,7 @@ values under the pointer and needs nothing from elsewhere. Nothing else here kno
 
 from __future__ import annotations
 
+import html
 from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -68,10 +69,14 @@ def check_drawable(path: Path, forms: Sequence[str] = DRAWN) -> None:
 @contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Any]:
     """Yield an empty matplotlib figure of so many inches, and write to `path` what it becomes."""
-    drawing, rc_context = _require_matplotlib()
+    matplotlib, rc_context = _require_matplotlib()
     with rc_context(STYLE):
-        drawn = drawing.Figure(figsize=(width, height), layout="constrained")
+        drawn = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
         yield drawn
+        for text in drawn.findobj(matplotlib.text.Text):
+            # Two dollars in a name are no formula; what is empty yet are numbers along an axis.
+            if text.get_text():
+                text.set_parse_math(False)
         picture, form = BytesIO(), _form(path)
         drawn.savefig(picture, format=form, metadata=UNDATED[form])
     _write(path, picture.getvalue())
@@ -97,6 +102,11 @@ def write_page(
         validate=False,
     )
     _write(path, page.encode())
+
+
+def plain(text: str) -> str:
+    """Return a text that plotly shows as it stands, tags and entities too."""
+    return html.escape(text, quote=False)
 
 
 def colours(count: int, *, words: bool = False) -> list[str]:
@@ -135,9 +145,10 @@ def _require_matplotlib() -> tuple[Any, Any]:
     """Return what draws without a screen and what sets its style, or say how to install them."""
     try:
         import matplotlib.figure
+        import matplotlib.text
     except ImportError:
         raise MissingDependencyError("a picture needs matplotlib: pip install matplotlib") from None
-    return matplotlib.figure, matplotlib.rc_context
+    return matplotlib, matplotlib.rc_context
 
 
 def _require_plotly() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from pricer.panel import iso_dates
 
-from . import FAINT, SCALE, between, colours, figure, is_page, write_page
+from . import FAINT, SCALE, between, colours, figure, is_page, plain, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,12 @@ FEW_POINTS = 41
 # A band is drawn where it is as wide as a thin line: so much of the height of the picture.
 VISIBLE = 0.004
 # What is on a logarithmic axis where the largest is more than so many times the smallest.
-ORDERS, WIDE = ("default_probability", "error"), 100.0
+ORDERS, WIDE = ("default_probability", "error", "standard_error"), 100.0
 WIDTH, HEIGHT, SMALL_WIDTH, SMALL_HEIGHT = 7.2, 4.6, 3.4, 2.7
 MOST_ABREAST = 4
 LETTERS_AN_INCH = 13
+# What a missing value is called.
+MISSING = "missing"
 UNITS = {
     "expiry": "years",
     "horizon": "years",
@@ -70,8 +72,10 @@ def draw_slice(found: Slice, path: Path) -> None:
         said = fill(_said(found), round(LETTERS_AN_INCH * size[0]))
         drawn.suptitle(f"{_heading(found)}\n{said}", x=0.01, ha="left")
         frames = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+        handles: dict[Any, Any] = {}
         for facet, axes in zip(found.facets, frames, strict=False):
-            _draw_facet(axes, found, facet, look)
+            # A facet may lack some of the hues.
+            handles |= _draw_facet(axes, found, facet, look)
         frames[0].set_yscale(look.scale)
         if found.dated:
             _date(frames[0])
@@ -84,31 +88,32 @@ def draw_slice(found: Slice, path: Path) -> None:
         if found.hues and not look.named:
             _draw_scale(drawn, found, list(frames))
         elif found.hues:
-            # A facet may lack some of them.
-            named = {
-                label: handle
-                for axes in frames
-                for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-            }
-            labels = [_shown(hue) for hue in found.hues]
-            handles = [named[label] for label in labels]
-            drawn.legend(handles, labels, title=_label(found.hue), loc="outside right center")
+            drawn.legend(
+                [handles[hue] for hue in found.hues],
+                [_shown(hue) for hue in found.hues],
+                title=_label(found.hue),
+                loc="outside right center",
+            )
 
 
-def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> None:
+def _draw_facet(axes: Any, found: Slice, facet: Facet, look: _Look) -> dict[Any, Any]:
+    """Draw the lines or points of a facet; return what is drawn of each value of the hue."""
+    handles: dict[Any, Any] = {}
     if facet.value is not None:
         axes.set_title(f"{_words(found.facet)} {_shown(facet.value)}")
     for hue, here in facet.lines():
         x, y = facet.x[here], facet.y[here]
-        colour, label = look.colour_of[hue], _shown(hue) if look.named and hue is not None else None
+        colour = look.colour_of[hue]
         if not found.joined:
-            axes.scatter(x, y, s=9, color=colour, linewidths=0, label=label)
+            handles[hue] = axes.scatter(x, y, s=9, color=colour, linewidths=0)
             continue
         mark = "." if look.named and len(x) <= FEW_POINTS else ""
         wide = 1.4 if look.named else 0.9
-        axes.plot(x, y, mark + "-", color=colour, label=label, markersize=4, linewidth=wide)
+        style = {"color": colour, "markersize": 4, "linewidth": wide}
+        (handles[hue],) = axes.plot(x, y, mark + "-", **style)
     if look.band and facet.error is not None:
         _draw_errors(axes, found, facet, look)
+    return handles
 
 
 def _date(axes: Any) -> None:
@@ -149,7 +154,7 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
         "grid": {"rows": rows, "columns": columns, "pattern": "independent", "ygap": 0.2},
         "hovermode": "closest",
         "annotations": [],
-        "legend": {"title": {"text": _label(found.hue)}},
+        "legend": {"title": {"text": plain(_label(found.hue))}},
     }
     there: set[Any] = set()
     for number, facet in enumerate(found.facets, start=1):
@@ -158,14 +163,14 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
         beside = number % columns == 1 or columns == 1
         for name, of, titled in (("xaxis", found.x, below), ("yaxis", found.y, beside)):
             layout[f"{name}{place}"] = {
-                "title": {"text": _label(of) if titled else ""},
+                "title": {"text": plain(_label(of)) if titled else ""},
                 "gridcolor": FAINT,
                 "zerolinecolor": FAINT,
                 "matches": None if number == 1 else name[0],
                 "type": look.scale if name == "yaxis" else "date" if found.dated else "-",
             }
         if facet.value is not None:
-            title = f"{_words(found.facet)} {_shown(facet.value)}"
+            title = plain(f"{_words(found.facet)} {_shown(facet.value)}")
             over = {"xref": f"x{place} domain", "yref": f"y{place} domain", "x": 0.5, "y": 1}
             layout["annotations"].append(
                 {"text": title, "showarrow": False, "yanchor": "bottom"} | over
@@ -177,7 +182,8 @@ def _write_page(found: Slice, look: _Look, path: Path) -> None:
             there.add(hue)
     if found.hues and not look.named:
         traces.append(_page_scale(found))
-    write_page(path, f"{_heading(found)}<br><sub>{_said(found)}</sub>", traces, layout)
+    title = f"{plain(_heading(found))}<br><sub>{plain(_said(found))}</sub>"
+    write_page(path, title, traces, layout)
 
 
 def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> dict[str, Any]:
@@ -187,7 +193,7 @@ def _trace(found: Slice, facet: Facet, look: _Look, hue: Any, here: slice) -> di
     trace: dict[str, Any] = {
         "type": "scatter",
         "mode": "lines" if many else "lines+markers" if found.joined else "markers",
-        "name": "" if hue is None else _shown(hue),
+        "name": "" if hue is None else plain(_shown(hue)),
         "legendgroup": str(hue),
         "x": x,
         "y": [None if value != value else value for value in y],
@@ -217,14 +223,14 @@ def _point(
     for name, value in ((found.hue, hue), (found.facet, facet.value)):
         if value is not None:
             lines.append(f"{_words(name)} {value}")
-    return "<br>".join(lines)
+    return "<br>".join(map(plain, lines))
 
 
 def _page_scale(found: Slice) -> dict[str, Any]:
     """Return a trace that shows nothing but what colour means what number."""
     scale = [[place / (len(SCALE) - 1), colour] for place, colour in enumerate(SCALE)]
     ends = [found.hues[0], found.hues[-1]]
-    bar = {"title": {"text": _label(found.hue)}, "outlinewidth": 0}
+    bar = {"title": {"text": plain(_label(found.hue))}, "outlinewidth": 0}
     marker = {"color": ends, "colorscale": scale, "showscale": True, "colorbar": bar}
     return {
         "type": "scatter", "mode": "markers", "x": [None, None], "y": [None, None],
@@ -251,7 +257,7 @@ def _look(found: Slice) -> _Look:
         shades,
         named,
         band=(found.largest_error or 0.0) >= VISIBLE * height > 0.0,
-        scale="log" if found.y in ORDERS and 0.0 < low < high / WIDE else "linear",
+        scale="log" if found.y.endswith(ORDERS) and 0.0 < low < high / WIDE else "linear",
     )
 
 
@@ -295,4 +301,4 @@ def _words(name: str) -> str:
 
 
 def _shown(value: str | float) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.6g}" if isinstance(value, float) else value or MISSING

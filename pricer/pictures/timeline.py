@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pricer.screen import counted, duration
 
-from . import FAINT, INK, figure, is_page, write_page
+from . import FAINT, INK, figure, is_page, plain, write_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,7 +171,7 @@ def _write_page(scene: _Scene, path: Path) -> None:
             note | {"x": at, "text": what.replace("\n", "<br>")} for at, what in scene.again
         ],
     }
-    write_page(path, scene.title, traces, layout)
+    write_page(path, plain(scene.title), traces, layout)
 
 
 def _said(chunk: ChunkTimes) -> str:

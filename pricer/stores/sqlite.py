@@ -306,6 +306,9 @@ class SqliteStore:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            # As a network's disk that is gone.
+            raise StoreError(f"{self.path}: cannot be opened: {error.strerror}") from error
         return found.st_dev, found.st_ino
 
     def _created(self) -> sqlite3.Connection:

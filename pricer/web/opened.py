@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -132,8 +133,12 @@ class Runs:
         there = set(heads)
         with self._mutex:
             self._finished = {head: s for head, s in self._finished.items() if head in there}
-        here = heads[offset : offset + limit]
-        return [self.status(Run(self.store, head)) for head in here], len(heads)
+        here, found = heads[offset : offset + limit], []
+        for head in here:
+            # One that is deleted meanwhile is one less.
+            with suppress(RunNotFoundError):
+                found.append(self.status(Run(self.store, head)))
+        return found, len(heads) - len(here) + len(found)
 
     def _make_room(self) -> None:
         """Close the runs that were asked for longest ago, so that another can be opened."""

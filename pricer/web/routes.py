@@ -31,8 +31,6 @@ from .errors import MediaTypeError, TooLargeError
 from .request import MOST_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .apart import Apart
     from .opened import Opened, Runs
 
@@ -285,7 +283,7 @@ def _has(request: Request, tag: str) -> bool:
     """Tell whether the client has what `tag` names."""
     if not tag:
         return False
-    named: Iterable[str] = request.headers.get("if-none-match", "").split(",")
+    named = ",".join(request.headers.getlist("if-none-match")).split(",")
     return tag.removeprefix("W/") in (each.strip().removeprefix("W/") for each in named)
 
 

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import {
   brief, choice, count, errorBeside, exact, h, spoken, statusOf, terms, unpriced,
 } from "./dom.js";
-import { onPoint, pointAtRow, points, said, save } from "./plots.js";
+import { aloud, onPoint, pointAtRow, points, said, save } from "./plots.js";
 
 const MOST_ROWS = 5000;
 const MOST_COLOURS = 24;
@@ -203,7 +203,7 @@ export function book(root, run, go) {
     if (!by || !drawn || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     tell(Math.min(Math.max(here + by, 0), drawn.answer.rows - 1));
-    announced.textContent = text(here).replaceAll("<br>", ", ");
+    announced.textContent = aloud(text(here));
     pointAtRow(plot, here);
   }
 

@@ -1,7 +1,7 @@
 // A heat map and curves through it, with one cell that the pointer or the arrow keys choose.
 
 import { h, short } from "./dom.js";
-import { curves, heatMap, onPoint, point, pointOnLine, save } from "./plots.js";
+import { aloud, curves, heatMap, onPoint, point, pointOnLine, save } from "./plots.js";
 
 const LINES = 6;
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -83,7 +83,7 @@ export function figure(moved, { hasMap = true } = {}) {
     const i = within(here.i + by[0], data.x.values.length);
     const j = within(here.j + by[1], data.z.length);
     move(i, j);
-    announced.textContent = data.text(i, j).replaceAll("<br>", ", ");
+    announced.textContent = aloud(data.text(i, j));
     if (mapped()) point(map, data.x.values[i], data.y.values[j]);
     else pointOnLine(lines, j, i);
   }

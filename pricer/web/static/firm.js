@@ -32,6 +32,8 @@ export function firm(root, run, go) {
   const cell = h("div", { class: "cell", id: "cell" });
   const csv = h("a", { class: "button", id: "csv", download: "" }, "CSV of this firm");
   const pictures = figure(tell, { hasMap: false });
+  // Windows whole, with all their horizons.
+  const limit = MOST_ROWS - (MOST_ROWS % columns.find(({ name }) => name === "horizon").values.length);
   const among = `of ${count(firms.distinct)}`;
   root.replaceChildren(h("div", { class: "controls" }, field("Firm", typed, among), offered, pick),
     note, pictures.element, cell,
@@ -73,7 +75,7 @@ export function firm(root, run, go) {
   async function draw() {
     const mine = ++turn;
     try {
-      const options = { measures: m === "error" ? measures[0] : m, limit: MOST_ROWS };
+      const options = { measures: m === "error" ? measures[0] : m, limit };
       const answer = await api.cells(run.id, { firm: name }, options);
       if (mine !== turn) return;
       series = laidOut(answer);
@@ -89,13 +91,13 @@ export function firm(root, run, go) {
   }
 
   /** Rows by horizon; they come by date, and by horizon within a date. */
-  function laidOut({ columns: table, missing }) {
+  function laidOut({ columns: table, missing, total }) {
     const horizons = [...new Set(table.horizon)];
     const dates = table.date.filter((_, i) => i % horizons.length === 0);
     const rows = (column) => horizons.map((_, j) =>
       dates.map((_, i) => column[i * horizons.length + j]));
     return {
-      horizons, dates, missing,
+      horizons, dates, missing, windows: total / horizons.length,
       values: rows(table[m]), errors: rows(table.error), statuses: rows(table.status),
     };
   }
@@ -103,7 +105,9 @@ export function firm(root, run, go) {
   function remarks() {
     const statuses = series.statuses.flat();
     const bad = statuses.filter((status) => status !== null && status !== "ok").length;
-    const parts = [`${count(series.dates.length)} windows of ${count(run.shape.window)} days.`];
+    const [some, all] = [series.dates.length, series.windows].map(count);
+    const windows = some === all ? all : `The first ${some} of ${all}`;
+    const parts = [`${windows} windows of ${count(run.shape.window)} days.`];
     if (series.missing) parts.push(unpriced(series.missing, statuses.length));
     if (bad) parts.push(`${count(bad)} of ${count(statuses.length)} estimates are not ok.`);
     return parts.join(" ");

@@ -43,6 +43,9 @@ function colours() {
   };
 }
 
+// Plotly reads tags and entities in all that it writes.
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
 export const label = (name) =>
   UNITS[name] ? `${spoken(name)} (${UNITS[name]})` : spoken(name);
 
@@ -61,7 +64,7 @@ function typeOf(name, values) {
 /** The layout that every picture starts from. */
 function layoutOf(colour, x, y, rest = {}) {
   const axis = (name, values) => ({
-    title: { text: label(name), standoff: 8 },
+    title: { text: escaped(label(name)), standoff: 8 },
     type: typeOf(name, values),
     gridcolor: colour.line, linecolor: colour.line, tickcolor: colour.line, ticks: "outside",
     zeroline: false, automargin: true, exponentformat: exponentOf(name),
@@ -170,6 +173,24 @@ function shade(colour, among) {
   return `rgb(${mixed})`;
 }
 
+/** The edge of the band around a curve: there along the top and back, for each piece without a gap. */
+export function around({ x, y, band }) {
+  const edge = { x: [], y: [] };
+  let piece = [];
+  const end = () => {
+    const back = piece.toReversed();
+    edge.x.push(...[...piece, ...back].map((i) => x[i]), null);
+    edge.y.push(...piece.map((i) => y[i] + band[i]), ...back.map((i) => y[i] - band[i]), null);
+    piece = [];
+  };
+  y.forEach((value, i) => {
+    if (value !== null) piece.push(i);
+    else if (piece.length) end();
+  });
+  if (piece.length) end();
+  return edge;
+}
+
 /**
  * Draw curves.
  *
@@ -184,15 +205,13 @@ export async function curves(element, { x, y, by, lines }) {
   for (const line of lines) {
     const stroke = line.strong ? colour.text : shade(colour, line.place);
     if (line.band) {
-      const side = (sign) => line.y.map((v, i) => (v === null ? null : v + sign * line.band[i]));
       bands.push({
-        type: "scatter", mode: "none", fill: "toself", fillcolor: colour.line,
-        x: [...line.x, ...line.x.toReversed()], y: [...side(1), ...side(-1).toReversed()],
+        type: "scatter", mode: "none", fill: "toself", fillcolor: colour.line, ...around(line),
         hoverinfo: "skip", showlegend: false,
       });
     }
     traces.push({
-      type: "scatter", name: line.name, marker: { size: 5 },
+      type: "scatter", name: escaped(line.name), marker: { size: 5 },
       mode: line.x.length > 1 ? `lines${hasDots ? "+markers" : ""}` : "markers",
       x: line.x, y: line.y, text: line.texts, customdata: line.x.map(() => line.row),
       hovertemplate: "%{text}<extra></extra>",
@@ -217,7 +236,7 @@ export async function curves(element, { x, y, by, lines }) {
 const legendOf = (by) => ({
   showlegend: true, margin: { l: 56, r: 16, t: 34, b: 48 },
   legend: {
-    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", tracegroupgap: 0, title: { text: by ? `${spoken(by)} ` : "" },
+    orientation: "h", x: 0, y: 1.02, yanchor: "bottom", tracegroupgap: 0, title: { text: by ? `${escaped(spoken(by))} ` : "" },
   },
 });
 
@@ -249,7 +268,7 @@ export async function points(element, { x, y, by, groups }) {
     // An entry says a colour, whatever the symbols that have it.
     const named = new Map(groups.map((group) => [group.name, strokeOf(group)]));
     traces.push(...[...named].map(([name, stroke]) => ({
-      type: "scatter", mode: "markers", name, legendgroup: name, x: [null], y: [null],
+      type: "scatter", mode: "markers", name: escaped(name), legendgroup: name, x: [null], y: [null],
       marker: { color: stroke, size: 9, symbol: "square" }, customdata: [],
     })));
   }
@@ -384,8 +403,10 @@ export async function save(element, filename) {
   });
 }
 
-const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-
 /** What the pointer's label says: names and all digits of their values, a pair a line. */
 export const said = (pairs) =>
   pairs.map(([name, value]) => escaped(`${spoken(name)}  ${exact(value)}`)).join("<br>");
+
+/** The same read aloud. */
+export const aloud = (label) =>
+  label.replaceAll("<br>", ", ").replaceAll("&lt;", "<").replaceAll("&amp;", "&");
