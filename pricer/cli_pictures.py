@@ -10,10 +10,17 @@ from . import completions, options
 from .documents import show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
 FORMS = ("png", "svg", "pdf", "html")
 PICTURE = "FILE.png|svg|pdf|html"
+
+
+def _axis(flag: str, text: str, **given: Any) -> Callable[[Any], Any]:
+    complete = completions.drawable
+    return click.option(flag, metavar="NAME", shell_complete=complete, help=text, **given)
 
 
 @click.command(
@@ -59,13 +66,7 @@ def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bo
     callback=options.pairs,
     shell_complete=completions.selections,
 )
-@click.option(
-    "--x",
-    required=True,
-    metavar="NAME",
-    shell_complete=completions.drawable,
-    help="The axis to draw along.",
-)
+@_axis("--x", "The axis to draw along.", required=True)
 @click.option(
     "--y",
     required=True,
@@ -73,20 +74,8 @@ def timeline(*, run: str, output: Path | None, where: options.Where, as_json: bo
     shell_complete=completions.drawn,
     help="What to draw: a measure, or error.",
 )
-@click.option(
-    "--hue",
-    default="",
-    metavar="NAME",
-    shell_complete=completions.drawable,
-    help="The axis whose values are lines.",
-)
-@click.option(
-    "--facet",
-    default="",
-    metavar="NAME",
-    shell_complete=completions.drawable,
-    help="The axis whose values are frames.",
-)
+@_axis("--hue", "The axis whose values are lines.", default="")
+@_axis("--facet", "The axis whose values are frames.", default="")
 @click.option("--output", type=options.PATH, required=True, metavar=PICTURE, help="Where to.")
 @options.where
 @options.json

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from pricer.stores import Store
+
 GRID = """
 name = "small"
 [contract]
@@ -155,16 +157,23 @@ def test_a_list_that_cannot_be_had_is_a_line(
     assert answer.json()["error"].startswith(line)
 
 
-def test_only_the_runs_that_are_listed_are_looked_at(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, read = open_store(url), []
+def counting_markers(url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[str]]:
+    """Open a store; return the runs too whose markers are read from then on, as they are."""
+    store = open_store(url)
+    read: list[str] = []
 
     def markers(run_id: str) -> dict[int, dict[str, Any]]:
         read.append(run_id)
         return type(store).markers(store, run_id)
 
     monkeypatch.setattr(store, "markers", markers)
+    return store, read
+
+
+def test_only_the_runs_that_are_listed_are_looked_at(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, read = counting_markers(url, monkeypatch)
     (last,), total = Runs(store).statuses(1)
     assert (read, total) == ([last["run"]], 2)
 
@@ -370,13 +379,7 @@ def test_only_blocks_that_are_needed_are_read_and_those_once(
 def test_the_status_of_complete_runs_is_read_once_and_kept_as_long_as_they_are_there(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, read = open_store(url), []
-
-    def markers(run_id: str) -> dict[int, dict[str, Any]]:
-        read.append(run_id)
-        return type(store).markers(store, run_id)
-
-    monkeypatch.setattr(store, "markers", markers)
+    store, read = counting_markers(url, monkeypatch)
     runs = Runs(store)
     assert runs.statuses(10) == runs.statuses(10)
     assert sorted(read) == sorted(head.run_id for head in store.runs())
